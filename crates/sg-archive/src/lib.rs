@@ -1,0 +1,1 @@
+//! Where raw events rest: files in a folder or a bucket.

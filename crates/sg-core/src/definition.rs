@@ -1,0 +1,164 @@
+//! What operators define: streams and the rollups over them. Plain data, already checked by the configuration.
+
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::limits::AVERAGE_EXTRA_SCALE;
+
+/// A stream: where events of one kind go in, and the rules they must keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// The stream's name, unique.
+    pub name: String,
+    /// The event type when none is sent; empty when one must be sent.
+    pub default_type: String,
+    /// Whether an event without an id gets one from its content, see [`crate::plan`].
+    pub derive_id: bool,
+    /// Fields of which the first that is present is the partition key; the event id when none is.
+    pub partition_by: Vec<String>,
+    /// Fields without which an event is refused.
+    pub require: Vec<String>,
+    /// Where raw events are kept for SQL, if at all.
+    pub raw_table: Option<RawTable>,
+    /// How far back a duplicate is recognised.
+    pub dedup: Dedup,
+    /// How far ahead of its arrival an event may be dated.
+    pub max_future: Duration,
+    /// How long a partition without records holds the watermark back.
+    pub idle_timeout: Duration,
+}
+
+/// A table of raw events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawTable {
+    /// The name of the view that users read.
+    pub name: String,
+    /// How long rows are kept.
+    pub keep: Duration,
+}
+
+/// The duplicate window: the smaller of the two decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dedup {
+    /// Records back, per partition.
+    pub records: u64,
+    /// Log time back.
+    pub horizon: Duration,
+}
+
+/// A rollup: windows of one length over one stream, split by dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollup {
+    /// The rollup's name, which is also its view's.
+    pub name: String,
+    /// The stream it reads.
+    pub stream: String,
+    /// Window length in milliseconds.
+    pub window_ms: i64,
+    /// Pane length in milliseconds; divides the window.
+    pub pane_ms: i64,
+    /// How long after its end a window takes events without their being late, in milliseconds.
+    pub grace_ms: i64,
+    /// What happens to late events.
+    pub late: LatePolicy,
+    /// How long cells are kept, in milliseconds.
+    pub keep_ms: i64,
+    /// The dimensions, in order.
+    pub by: Vec<String>,
+    /// The measures, in order.
+    pub measures: Vec<Measure>,
+}
+
+/// What happens to an event whose window was final when it arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// It is counted, and the window corrected.
+    Correct,
+    /// It goes to the late lane instead of the cell.
+    Divert,
+}
+
+/// One number of a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measure {
+    /// The measure's name, which is also its column's.
+    pub name: String,
+    /// What is computed.
+    pub function: Function,
+    /// Only events that match are taken.
+    pub filter: Condition,
+}
+
+/// What a measure computes. Fields are read at `scale` digits after the point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Function {
+    /// The number of events.
+    Count,
+    /// The sum of a field.
+    Sum(NumberField),
+    /// The smallest value of a field.
+    Min(NumberField),
+    /// The largest value of a field.
+    Max(NumberField),
+    /// The mean of a field, kept at its scale plus [`AVERAGE_EXTRA_SCALE`] digits.
+    Avg(NumberField),
+}
+
+/// A field that is read as a decimal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NumberField {
+    /// The field's name.
+    pub name: String,
+    /// Digits kept after the point.
+    pub scale: u32,
+}
+
+/// Fields that must have one of the values given; empty matches every event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Condition(pub Vec<(String, Vec<String>)>);
+
+impl Function {
+    /// Returns the field that is read as a number, if any.
+    pub fn number(&self) -> Option<&NumberField> {
+        match self {
+            Function::Count => None,
+            Function::Sum(field) | Function::Min(field) | Function::Max(field) | Function::Avg(field) => Some(field),
+        }
+    }
+
+    /// Returns the digits after the point of the measure's values.
+    pub fn scale(&self) -> u32 {
+        match self {
+            Function::Count => 0,
+            Function::Sum(field) | Function::Min(field) | Function::Max(field) => field.scale,
+            Function::Avg(field) => field.scale + AVERAGE_EXTRA_SCALE,
+        }
+    }
+
+    /// Returns the function's name in configuration and API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Function::Count => "count",
+            Function::Sum(_) => "sum",
+            Function::Min(_) => "min",
+            Function::Max(_) => "max",
+            Function::Avg(_) => "avg",
+        }
+    }
+}
+
+impl Rollup {
+    /// Returns a hash over everything that decides which cell an event changes and how; what only decides
+    /// how cells are shown or kept (grace under `correct`, `keep`) is left out.
+    pub fn hash(&self) -> String {
+        let mut text = format!("1|{}|{}|{}|{:?}|", self.stream, self.window_ms, self.pane_ms, self.by);
+        for measure in &self.measures {
+            text += &format!("{:?}|", measure);
+        }
+        if self.late == LatePolicy::Divert {
+            text += &format!("divert {}", self.grace_ms);
+        }
+        format!("{:032x}", xxh3_128(text.as_bytes()))
+    }
+}

@@ -1,0 +1,270 @@
+//! Reading one event as clients send it: all spellings, borrowed from the request's bytes.
+//! Decides nothing about streams or rollups; that is `plan`'s.
+
+use std::borrow::Cow;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::json::{self, Name};
+use crate::limits::{EVENT_BYTES_MAX, MEMBERS_MAX};
+use crate::reason::{Code, Refusal};
+use crate::time::{TimeError, Timestamp};
+
+/// The fields that every event may have, whatever its sender calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Canonical {
+    /// The id under which a resend is the same event.
+    EventId,
+    /// What happened.
+    EventType,
+    /// When it happened.
+    Timestamp,
+    /// Who did it.
+    UserId,
+    /// In which session.
+    SessionId,
+    /// Everything else that was sent with it.
+    Properties,
+}
+
+const CANONICAL_COUNT: usize = 6;
+
+/// The spellings of each canonical field; the first that is present wins.
+pub const SPELLINGS: [(Canonical, &[&str]); CANONICAL_COUNT] = [
+    (Canonical::EventId, &["event_id", "eventId", "messageId", "message_id", "uuid", "$insert_id", "id"]),
+    (Canonical::EventType, &["event_type", "eventType", "event_name", "eventName", "event", "type", "name"]),
+    (Canonical::Timestamp, &["timestamp", "ts", "time", "event_time", "event_ts", "originalTimestamp", "created_at"]),
+    (Canonical::UserId, &["user_id", "userId", "distinct_id", "anonymousId", "anonymous_id"]),
+    (Canonical::SessionId, &["session_id", "sessionId", "$session_id"]),
+    (Canonical::Properties, &["properties", "metadata", "payload", "props", "data"]),
+];
+
+impl Canonical {
+    /// Returns the canonical name, the first spelling.
+    pub fn name(self) -> &'static str {
+        SPELLINGS[self as usize].1[0]
+    }
+
+    /// Returns the canonical field of a spelling, with the spelling's rank.
+    pub fn of_spelling(spelling: &str) -> Option<(Canonical, u8)> {
+        // Most names of an event are told apart by length and first byte alone; the table stays the one truth.
+        SPELLINGS.iter().find_map(|(canonical, spellings)| {
+            let rank = spellings.iter().position(|known| *known == spelling)?;
+            Some((*canonical, rank as u8))
+        })
+    }
+}
+
+/// A member that is used under its canonical name.
+#[derive(Debug, Clone, Copy)]
+struct Chosen<'a> {
+    rank: u8,
+    value: &'a RawValue,
+}
+
+/// The members of one event, borrowed from its text. `null` counts as absent.
+pub struct Members<'a> {
+    text: &'a str,
+    chosen: [Option<Chosen<'a>>; CANONICAL_COUNT],
+    others: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Members<'a> {
+    /// Reads the members of an event and checks that every store can hold it.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when the text is not a JSON object within the limits.
+    pub fn read(text: &'a str) -> Result<Members<'a>, Refusal> {
+        let text = text.trim_matches([' ', '\t', '\r', '\n']);
+        if text.len() > EVENT_BYTES_MAX {
+            return Err(Refusal::new(Code::EventTooLarge, "", format!("an event has at most {EVENT_BYTES_MAX} bytes, this one {}", text.len())));
+        }
+        let gathered: Gathered<'a> = serde_json::from_str(text).map_err(|error| not_json(text, &error))?;
+        if let Some(refusal) = gathered.refusal {
+            return Err(refusal);
+        }
+        if needs_check(text) {
+            json::check_storable(text)?;
+        }
+        Ok(Members { text, chosen: gathered.chosen, others: gathered.others })
+    }
+
+    /// Returns the event as it was sent, without the white space around it.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Returns the JSON of a canonical field, if it was sent.
+    pub fn raw(&self, field: Canonical) -> Option<&'a str> {
+        self.chosen[field as usize].map(|chosen| chosen.value.get())
+    }
+
+    /// Returns the name under which a canonical field was sent, or its canonical one.
+    pub fn spelling(&self, field: Canonical) -> &'static str {
+        let rank = self.chosen[field as usize].map_or(0, |chosen| chosen.rank);
+        SPELLINGS[field as usize].1[usize::from(rank)]
+    }
+
+    /// Returns a canonical field that must be a string, number or boolean, as text.
+    ///
+    /// # Errors
+    /// [`Code::BadField`] for an object or array, [`Code::BlankField`] for a text of white space.
+    pub fn text_of(&self, field: Canonical) -> Result<Option<Cow<'a, str>>, Refusal> {
+        let Some(raw) = self.raw(field) else { return Ok(None) };
+        let name = self.spelling(field);
+        let text = scalar_text(raw)
+            .ok_or_else(|| Refusal::new(Code::BadField, name, format!("{name} is a string, not an object or an array")))?;
+        if text.trim().is_empty() {
+            return Err(Refusal::new(Code::BlankField, name, format!("{name} is blank: leave it out or name something")));
+        }
+        Ok(Some(text))
+    }
+
+    /// Returns the event's timestamp; `None` when none was sent.
+    ///
+    /// # Errors
+    /// [`Code::BadTimestamp`] or [`Code::TimestampOutOfRange`].
+    pub fn timestamp(&self) -> Result<Option<Timestamp>, Refusal> {
+        let Some(raw) = self.raw(Canonical::Timestamp) else { return Ok(None) };
+        let name = self.spelling(Canonical::Timestamp);
+        let read = match json::string(raw) {
+            Some(text) => match Timestamp::from_text(&text) {
+                // Some senders quote their epoch numbers.
+                Err(TimeError::Unreadable) => Timestamp::from_number(text.trim()),
+                read => read,
+            },
+            None => Timestamp::from_number(raw),
+        };
+        read.map(Some).map_err(|error| match error {
+            TimeError::Unreadable => Refusal::new(Code::BadTimestamp, name, format!("{name} is a time in RFC 3339 or a number since 1970")),
+            TimeError::OutOfRange => Refusal::new(Code::TimestampOutOfRange, name, format!("{name} lies in the years 0001 to 9999")),
+        })
+    }
+
+    /// Returns the text of the properties object; one that came inside a string is unpacked, anything else is `None`.
+    pub fn properties(&self) -> Option<Cow<'a, str>> {
+        let raw = self.raw(Canonical::Properties)?;
+        if raw.starts_with('{') {
+            return Some(Cow::Borrowed(raw));
+        }
+        let inner = json::string(raw)?;
+        let is_object = inner.trim_start().starts_with('{')
+            && serde_json::from_str::<&RawValue>(&inner).is_ok()
+            && json::check_storable(&inner).is_ok();
+        is_object.then_some(inner)
+    }
+
+    /// Returns the members that are no canonical field, in the order sent.
+    pub fn others(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+        &self.others
+    }
+}
+
+/// Returns a JSON scalar as text (numbers as sent, booleans as words); `None` for `null`, objects and arrays.
+pub fn scalar_text(raw: &str) -> Option<Cow<'_, str>> {
+    match raw.as_bytes().first()? {
+        b'"' => json::string(raw),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(Cow::Borrowed(raw)),
+    }
+}
+
+/// The costly checks are needed only where nesting, an escape or a long number could hide something.
+fn needs_check(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr(b'\\', bytes).is_some()
+        || memchr::memchr3(b'{', b'[', b'E', &bytes[1..]).is_some()
+        || memchr::memchr(b'e', bytes).is_some_and(|_| has_exponent(bytes))
+        || bytes.len() > crate::limits::NUMBER_EXPONENT_MAX as usize
+}
+
+/// Returns whether some `e` stands behind a digit or point, as in `1e400`; texts such as `page_4e` merely cost a check.
+fn has_exponent(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'e', bytes).any(|at| at > 0 && (bytes[at - 1].is_ascii_digit() || bytes[at - 1] == b'.'))
+}
+
+fn not_json(text: &str, error: &serde_json::Error) -> Refusal {
+    let is_object = text.starts_with('{');
+    if !is_object && serde_json::from_str::<&RawValue>(text).is_ok() {
+        return Refusal::new(Code::NotAnObject, "", "an event is a JSON object");
+    }
+    Refusal::new(Code::InvalidJson, "", format!("the event is not JSON: {error}"))
+}
+
+struct Gathered<'a> {
+    chosen: [Option<Chosen<'a>>; CANONICAL_COUNT],
+    others: Vec<(Cow<'a, str>, &'a RawValue)>,
+    refusal: Option<Refusal>,
+}
+
+impl<'a> Gathered<'a> {
+    fn take(&mut self, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), Refusal> {
+        if value.get() == "null" {
+            return Ok(());
+        }
+        let Some((canonical, rank)) = Canonical::of_spelling(&name) else {
+            return self.keep(name, value);
+        };
+        let slot = &mut self.chosen[canonical as usize];
+        let new = Chosen { rank, value };
+        match *slot {
+            None => *slot = Some(new),
+            Some(old) if old.rank == rank => return Err(duplicate(&name)),
+            // The better spelling wins; the other stays a property, so that nothing vanishes.
+            Some(old) if rank < old.rank => {
+                *slot = Some(new);
+                let old_name = SPELLINGS[canonical as usize].1[usize::from(old.rank)];
+                return self.keep(Cow::Borrowed(old_name), old.value);
+            }
+            Some(_) => return self.keep(name, value),
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), Refusal> {
+        if self.others.iter().any(|(known, _)| *known == name) {
+            return Err(duplicate(&name));
+        }
+        if self.others.len() == MEMBERS_MAX {
+            return Err(Refusal::new(Code::TooManyMembers, "", format!("an event has at most {MEMBERS_MAX} members")));
+        }
+        self.others.push((name, value));
+        Ok(())
+    }
+}
+
+fn duplicate(name: &str) -> Refusal {
+    Refusal::new(Code::DuplicateMember, name, format!("{name} stands twice in the event"))
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Gathered<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(GatherMembers)
+    }
+}
+
+struct GatherMembers;
+
+impl<'de> Visitor<'de> for GatherMembers {
+    type Value = Gathered<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Gathered<'de>, A::Error> {
+        let mut gathered = Gathered { chosen: [None; CANONICAL_COUNT], others: Vec::new(), refusal: None };
+        while let Some(Name(name)) = map.next_key()? {
+            let value: &'de RawValue = map.next_value()?;
+            // The rest is still read after a refusal: text that is not JSON at all is the graver fault.
+            if gathered.refusal.is_none() {
+                gathered.refusal = gathered.take(name, value).err();
+            }
+        }
+        Ok(gathered)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! The heart: gives every record of a partition its fate and its cells. Pure: no clock, no I/O, and no state
+//! that is not a function of the checkpoint and the records since.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::batch::{EventBatch, Fields, LogBatch, MISSING};
+use crate::cell::{Value, push_dimension};
+use crate::definition::LatePolicy;
+use crate::flush::{Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, RollupDelta};
+use crate::judge::{Fingerprint, Judge, Verdict};
+use crate::plan::{Plan, RollupPlan};
+use crate::reason::{Code, Refusal};
+use crate::time::Timestamp;
+use crate::window;
+
+/// Folds the records of one partition, from a checkpoint on, into what the next flush writes.
+#[derive(Debug)]
+pub struct Fold {
+    plan: Arc<Plan>,
+    partition: u32,
+    epoch: i64,
+    judge: Judge,
+    clock: PartitionClock,
+    base: u64,
+    next_offset: u64,
+    ledger: Ledger,
+    rollups: Vec<RollupDelta>,
+    raw: Vec<RawRows>,
+    dead_letters: Vec<DeadLetter>,
+    /// Records that the store refused: they become dead letters instead.
+    refused_by_store: BTreeMap<u64, Refusal>,
+    scratch: Scratch,
+}
+
+/// Buffers that live from batch to batch.
+#[derive(Debug, Default)]
+struct Scratch {
+    fingerprints: Vec<Fingerprint>,
+    key: Vec<u8>,
+    /// Each rollup's values of no events.
+    empty: Vec<Vec<Value>>,
+}
+
+/// Records whose cache misses are taken together.
+const TOUCH_AHEAD: usize = 64;
+
+/// One record as the fold sees it.
+struct Record<'a> {
+    batch: &'a EventBatch,
+    fields: &'a Fields,
+    index: usize,
+    offset: u64,
+    event_time: Timestamp,
+    received_at: Timestamp,
+}
+
+impl Fold {
+    /// Resumes at a checkpoint. The judge is empty until [`Fold::remember`] has seen the duplicate window again.
+    pub fn resume(plan: Arc<Plan>, partition: u32, checkpoint: &Checkpoint, seed: u64) -> Fold {
+        let (from, r_at_from) = checkpoint.dedup_from;
+        let empty = plan.rollups.iter().map(|planned| {
+            planned.measures.iter().map(|measure| Value::empty(&measure.function)).collect()
+        });
+        Fold {
+            partition,
+            epoch: checkpoint.epoch,
+            judge: Judge::new(plan.stream.dedup, seed, from, r_at_from),
+            clock: checkpoint.clock,
+            base: checkpoint.next_offset,
+            next_offset: checkpoint.next_offset,
+            ledger: Ledger::default(),
+            rollups: plan.rollups.iter().map(|_| RollupDelta::default()).collect(),
+            raw: Vec::new(),
+            dead_letters: Vec::new(),
+            refused_by_store: BTreeMap::new(),
+            scratch: Scratch { empty: empty.collect(), ..Scratch::default() },
+            plan,
+        }
+    }
+
+    /// Marks a record that the store refused as bad data; it becomes a dead letter when it is folded.
+    pub fn refuse(&mut self, offset: u64, refusal: Refusal) {
+        self.refused_by_store.insert(offset, refusal);
+    }
+
+    /// Shows the judge records of the duplicate window that were folded before the checkpoint, without counting them.
+    /// `dead` are the offsets of dead letters among them, ascending. Returns the R reached.
+    pub fn remember(&mut self, batch: &LogBatch, dead: &[u64], r_before: Timestamp) -> Timestamp {
+        let mut r = r_before;
+        for index in 0..batch.events.len() {
+            let (offset, appended_at) = batch.place(index);
+            if offset >= self.next_offset {
+                break;
+            }
+            r = r.max(appended_at);
+            self.judge.advance(offset, r);
+            if dead.binary_search(&offset).is_err() {
+                let entry = &batch.events.entries[index];
+                let fingerprint = self.judge.fingerprint(entry.key_hash, batch.events.bytes(entry.id));
+                self.judge.judge(fingerprint, entry.content, offset);
+            }
+        }
+        r
+    }
+
+    /// Folds a batch. Records before the fold's next offset are passed over: a reader may begin inside a batch.
+    pub fn batch(&mut self, batch: &LogBatch) {
+        let first = (0..batch.events.len()).find(|index| batch.place(*index).0 >= self.next_offset);
+        let Some(first) = first else { return };
+        let mut read_back;
+        let events: &Arc<EventBatch> = if batch.events.fields.is_some() {
+            &batch.events
+        } else {
+            let mut copy = EventBatch::clone(&batch.events);
+            self.plan.read_back(&mut copy);
+            read_back = Arc::new(copy);
+            &mut read_back
+        };
+        let Some(fields) = &events.fields else { return };
+        let mut raw = Vec::new();
+        let mut start = first;
+        while start < events.len() {
+            let end = events.len().min(start + TOUCH_AHEAD);
+            self.touch(events, start..end);
+            for index in start..end {
+                let fingerprint = self.scratch.fingerprints[index - start];
+                if let Some(row) = self.record(batch, events, fields, (index, fingerprint)) {
+                    raw.push(row);
+                }
+            }
+            start = end;
+        }
+        self.next_offset = batch.next_offset();
+        if self.plan.raw.is_some() && !raw.is_empty() {
+            self.raw.push(RawRows { batch: events.clone(), rows: raw });
+        }
+    }
+
+    fn touch(&mut self, events: &EventBatch, range: std::ops::Range<usize>) {
+        self.scratch.fingerprints.clear();
+        for entry in &events.entries[range] {
+            self.scratch.fingerprints.push(self.judge.fingerprint(entry.key_hash, events.bytes(entry.id)));
+        }
+        self.judge.touch(&self.scratch.fingerprints);
+    }
+
+    /// Gives one record its fate; returns its row for the raw table when it is counted.
+    fn record(&mut self, place: &LogBatch, events: &EventBatch, fields: &Fields, (index, fingerprint): (usize, Fingerprint)) -> Option<RawRow> {
+        let (offset, appended_at) = place.place(index);
+        let entry = &events.entries[index];
+        let received_at = entry.received_at.unwrap_or(appended_at);
+        let arrived = received_at.min(appended_at);
+        let event_time = entry.event_time.unwrap_or(arrived);
+        let record = Record { batch: events, fields, index, offset, event_time, received_at };
+        self.ledger.processed += 1;
+        self.clock.r = self.clock.r.max(appended_at);
+        self.judge.advance(offset, self.clock.r);
+
+        if event_time > arrived.plus(self.plan.stream.max_future) {
+            let detail = format!("{event_time} lies ahead of the time of arrival, {arrived}");
+            self.dead_letter(&record, &Refusal::new(Code::FutureTimestamp, "timestamp", detail));
+            return None;
+        }
+        let refusal = events.refusal(index).or_else(|| self.refused_by_store.get(&offset)).cloned();
+        if refusal.as_ref().is_none_or(|refusal| is_readable(refusal.code)) {
+            self.clock.m = self.clock.m.max(event_time.min(arrived));
+        }
+        if let Some(refusal) = refusal {
+            self.dead_letter(&record, &refusal);
+            return None;
+        }
+        if let Verdict::Duplicate { conflict } = self.judge.judge(fingerprint, entry.content, offset) {
+            self.ledger.duplicate += 1;
+            self.ledger.id_conflict += u64::from(conflict);
+            return None;
+        }
+        self.ledger.counted += 1;
+        for at in 0..self.rollups.len() {
+            self.feed(at, &record);
+        }
+        Some(RawRow { index: index as u32, offset, event_time, received_at })
+    }
+
+    fn feed(&mut self, at: usize, record: &Record<'_>) {
+        let planned = &self.plan.rollups[at];
+        let rollup = &planned.rollup;
+        let delta = &mut self.rollups[at];
+        let end = window::end_of(record.event_time, rollup.window_ms);
+        let is_late = window::is_late(self.clock.m, end, rollup.grace_ms);
+        delta.folded += 1;
+        let row = &record.fields.texts[record.index * self.plan.text_slots()..];
+        if is_late && rollup.late == LatePolicy::Divert {
+            delta.late.push(record.late_event(planned, Timestamp(end.0 - rollup.window_ms), row));
+            return;
+        }
+        let key = &mut self.scratch.key;
+        key.clear();
+        for slot in &planned.dimensions {
+            push_dimension(key, record.batch.bytes(row[*slot]));
+        }
+        let pane = window::start_of(record.event_time, rollup.pane_ms);
+        let values = delta.cells.add(pane, key, is_late, &self.scratch.empty[at]);
+        let numbers = &record.fields.numbers[record.index * self.plan.number_slots()..];
+        for (value, measure) in values.iter_mut().zip(&planned.measures) {
+            let matches = measure.filter.iter().all(|(slot, wanted)| {
+                let text = record.batch.bytes(row[*slot]);
+                wanted.iter().any(|value| value == text)
+            });
+            if matches {
+                let number = numbers.get(measure.number).copied().filter(|number| *number != MISSING);
+                value.add(number);
+            }
+        }
+    }
+
+    fn dead_letter(&mut self, record: &Record<'_>, refusal: &Refusal) {
+        let entry = &record.batch.entries[record.index];
+        self.ledger.dead_lettered += 1;
+        self.dead_letters.push(DeadLetter {
+            offset: record.offset,
+            code: refusal.code,
+            field: refusal.field.clone(),
+            detail: refusal.detail.clone(),
+            event_id: record.batch.text(entry.id).to_owned(),
+            event_type: record.batch.text(entry.kind).to_owned(),
+            received_at: record.received_at,
+            raw: record.batch.bytes(entry.raw).to_vec(),
+        });
+    }
+
+    /// Returns the number of records since the last flush.
+    pub fn pending(&self) -> u64 {
+        self.ledger.processed
+    }
+
+    /// Returns the offset after the last record folded.
+    pub fn next_offset(&self) -> u64 {
+        self.next_offset
+    }
+
+    /// Returns how many bytes the duplicate window takes.
+    pub fn judge_memory(&self) -> usize {
+        self.judge.memory()
+    }
+
+    /// Returns the first offset of the duplicate window, and R there.
+    pub fn dedup_from(&self) -> (u64, Timestamp) {
+        self.judge.from()
+    }
+
+    /// Moves the duplicate window of a quiet partition on to the log's own time.
+    pub fn pass_time(&mut self, log_time: Timestamp) {
+        self.judge.pass_time(self.next_offset, log_time);
+    }
+
+    /// Takes what has been folded since the last call; `None` when that is nothing.
+    pub fn take(&mut self) -> Option<Flush> {
+        if self.next_offset == self.base {
+            return None;
+        }
+        let fresh = self.plan.rollups.iter().map(|_| RollupDelta::default()).collect();
+        let flush = Flush {
+            plan: self.plan.clone(),
+            partition: self.partition,
+            epoch: self.epoch,
+            base: self.base,
+            end: self.next_offset,
+            clock: self.clock,
+            dedup_from: self.judge.from(),
+            ledger: std::mem::take(&mut self.ledger),
+            rollups: std::mem::replace(&mut self.rollups, fresh),
+            raw: std::mem::take(&mut self.raw),
+            dead_letters: std::mem::take(&mut self.dead_letters),
+        };
+        self.base = self.next_offset;
+        Some(flush)
+    }
+}
+
+impl Record<'_> {
+    fn late_event(&self, planned: &RollupPlan, window_start: Timestamp, row: &[crate::batch::Span]) -> LateEvent {
+        let entry = &self.batch.entries[self.index];
+        LateEvent {
+            offset: self.offset,
+            event_id: self.batch.text(entry.id).to_owned(),
+            event_time: self.event_time,
+            received_at: self.received_at,
+            window_start,
+            dimensions: planned.dimensions.iter().map(|slot| self.batch.text(row[*slot]).to_owned()).collect(),
+            raw: self.batch.bytes(entry.raw).to_vec(),
+        }
+    }
+}
+
+/// Returns whether a refused record could still be parsed, so that its time moves the partition's clock.
+fn is_readable(code: Code) -> bool {
+    !matches!(code, Code::InvalidJson | Code::NotAnObject | Code::BadTimestamp | Code::TimestampOutOfRange)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! The words and rules of Streamgauge. No I/O, no clock, no async runtime: what is here can be read, tested and
+//! proved without starting anything.
+//!
+//! In reading order:
+//! - [`time`]: milliseconds since 1970, and times as clients write them.
+//! - [`decimal`]: exact numbers.
+//! - [`event`]: one event with all its spellings; [`reason`]: why one is refused.
+//! - [`definition`]: streams and rollups; [`plan`]: what they read from an event.
+//! - [`batch`]: events on their way from a request through the log to the fold.
+//! - [`window`]: windows, lateness, states; [`judge`]: duplicates.
+//! - [`cell`]: rows of a rollup and how they merge.
+//! - [`fold`]: **the heart**, every record's fate; [`flush`]: what it hands to the store.
+//! - [`ports`]: the log and the store as the core sees them.
+//! - [`query`] and [`interval`]: how cells become answers.
+//! - [`limits`]: every limit with its reason.
+//!
+//! The glossary: an *event* comes through the *door* into a *log* and is then a *record* of a *partition* at an
+//! *offset*. The *fold* sorts it into a *window*, stored as *panes*, of each *rollup*: a *cell* is one pane × dimensions
+//! and holds *measures*. A *flush* writes what the fold gathered, with a *checkpoint*. The *watermark* tells how far
+//! event time has come; an event behind it by more than *grace* is *late* and makes a *correction* (a *revision* of its
+//! cell) or is *diverted*. A *duplicate* has the key and id of an earlier record; a *dead letter* cannot be folded.
+//! The *ledger* adds all of that up.
+
+pub mod batch;
+pub mod cell;
+pub mod decimal;
+pub mod definition;
+pub mod event;
+pub mod flush;
+pub mod fold;
+mod identity;
+pub mod interval;
+mod json;
+pub mod judge;
+pub mod limits;
+pub mod plan;
+pub mod ports;
+pub mod query;
+pub mod reason;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod time;
+pub mod window;

@@ -1,0 +1,433 @@
+//! What the door and the fold read from each event of a stream: compiled once from the stream and its rollups.
+//! `accept` decides everything that can be decided about an event alone; what depends on its neighbours is `fold`'s.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::batch::{Entry, EventBatch, Fields, MISSING, Span, content_hash, key_hash};
+use crate::decimal::{self, NumberError};
+use crate::definition::{Condition, Function, NumberField, Rollup, Stream};
+use crate::event::{Canonical, Members, scalar_text};
+use crate::identity;
+use crate::json;
+use crate::limits::{DIMENSION_BYTES_MAX, EVENT_ID_BYTES_MAX};
+use crate::reason::{Code, Refusal};
+use crate::time::Timestamp;
+
+/// A stream with everything its rollups need, as slots of [`Fields`].
+#[derive(Debug)]
+pub struct Plan {
+    /// The stream's definition.
+    pub stream: Stream,
+    /// The stream's name, shared with its batches.
+    pub name: Arc<str>,
+    /// The stream's rollups.
+    pub rollups: Vec<RollupPlan>,
+    /// Slots of the raw table's columns.
+    pub raw: Option<RawSlots>,
+    texts: Vec<Source>,
+    numbers: Vec<(Source, NumberField)>,
+    key_by: Vec<Source>,
+    require: Vec<(String, Source)>,
+}
+
+/// A rollup whose fields are slots.
+#[derive(Debug)]
+pub struct RollupPlan {
+    /// The definition.
+    pub rollup: Rollup,
+    /// Text slots of the dimensions.
+    pub dimensions: Vec<usize>,
+    /// The measures.
+    pub measures: Vec<MeasurePlan>,
+}
+
+/// A measure whose fields are slots.
+#[derive(Debug)]
+pub struct MeasurePlan {
+    /// What is computed.
+    pub function: Function,
+    /// The number slot; unused by a count.
+    pub number: usize,
+    /// Text slots and the values one of which they must have.
+    pub filter: Vec<(usize, Vec<Vec<u8>>)>,
+}
+
+/// Text slots of the raw table's columns.
+#[derive(Debug, Clone, Copy)]
+pub struct RawSlots {
+    /// The user's id.
+    pub user: usize,
+    /// The session's id.
+    pub session: usize,
+    /// Properties and unknown members as one JSON object.
+    pub properties: usize,
+}
+
+/// Where a field's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Canonical(Canonical),
+    Property { name: String, path: Vec<String> },
+    Properties,
+}
+
+/// What the door knows of the request that an event came in.
+pub struct Arrival<'a> {
+    /// When the request was received.
+    pub received_at: Timestamp,
+    /// Gives an id to an event that has none.
+    pub new_id: &'a mut dyn FnMut() -> String,
+}
+
+impl Source {
+    fn of(name: &str) -> Source {
+        match Canonical::of_spelling(name) {
+            Some((Canonical::Properties, _)) => Source::Properties,
+            Some((canonical, 0)) => Source::Canonical(canonical),
+            _ => Source::Property { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect() },
+        }
+    }
+
+    /// Returns the JSON of the value in `event`; `null` and absence are the same.
+    fn raw<'e>(&self, event: &'e Read<'_>) -> Option<&'e str> {
+        let found = match self {
+            Source::Canonical(canonical) => event.members.raw(*canonical),
+            Source::Property { name, path } => {
+                let top = event.members.others().iter().find(|(known, _)| known == name);
+                match top {
+                    Some((_, value)) => Some(value.get()),
+                    None => json::find(event.properties.as_deref()?, path),
+                }
+            }
+            Source::Properties => event.properties.as_deref(),
+        };
+        found.filter(|raw| *raw != "null")
+    }
+}
+
+/// An event's members with its properties unpacked.
+struct Read<'a> {
+    members: Members<'a>,
+    properties: Option<Cow<'a, str>>,
+}
+
+impl Plan {
+    /// Compiles a stream and those of the given rollups that read it.
+    pub fn new(stream: Stream, rollups: &[Rollup]) -> Plan {
+        let mut plan = Plan {
+            name: Arc::from(stream.name.as_str()),
+            rollups: Vec::new(),
+            raw: None,
+            texts: Vec::new(),
+            numbers: Vec::new(),
+            key_by: stream.partition_by.iter().map(|name| Source::of(name)).collect(),
+            require: stream.require.iter().map(|name| (name.clone(), Source::of(name))).collect(),
+            stream,
+        };
+        let name = plan.name.clone();
+        for rollup in rollups.iter().filter(|rollup| *rollup.stream == *name) {
+            let planned = plan.rollup(rollup);
+            plan.rollups.push(planned);
+        }
+        if plan.stream.raw_table.is_some() {
+            plan.raw = Some(RawSlots {
+                user: plan.text_slot(Source::Canonical(Canonical::UserId)),
+                session: plan.text_slot(Source::Canonical(Canonical::SessionId)),
+                properties: plan.text_slot(Source::Properties),
+            });
+        }
+        plan
+    }
+
+    fn rollup(&mut self, rollup: &Rollup) -> RollupPlan {
+        let dimensions = rollup.by.iter().map(|name| self.text_slot(Source::of(name))).collect();
+        let measures = rollup
+            .measures
+            .iter()
+            .map(|measure| MeasurePlan {
+                function: measure.function.clone(),
+                number: measure.function.number().map_or(0, |field| self.number_slot(field)),
+                filter: self.filter(&measure.filter),
+            })
+            .collect();
+        RollupPlan { rollup: rollup.clone(), dimensions, measures }
+    }
+
+    fn filter(&mut self, condition: &Condition) -> Vec<(usize, Vec<Vec<u8>>)> {
+        let slot_of = |(name, values): &(String, Vec<String>)| {
+            let values = values.iter().map(|value| value.clone().into_bytes()).collect();
+            (self.text_slot(Source::of(name)), values)
+        };
+        condition.0.iter().map(slot_of).collect()
+    }
+
+    fn text_slot(&mut self, source: Source) -> usize {
+        self.texts.iter().position(|known| *known == source).unwrap_or_else(|| {
+            self.texts.push(source);
+            self.texts.len() - 1
+        })
+    }
+
+    fn number_slot(&mut self, field: &NumberField) -> usize {
+        self.numbers.iter().position(|(_, known)| known == field).unwrap_or_else(|| {
+            self.numbers.push((Source::of(&field.name), field.clone()));
+            self.numbers.len() - 1
+        })
+    }
+
+    /// Returns the number of text slots of a row.
+    pub fn text_slots(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Returns the number of number slots of a row.
+    pub fn number_slots(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Reads, checks and adds one event, as the door does.
+    ///
+    /// # Errors
+    /// The [`Refusal`] for its sender; the batch is then as it was, but for spare side bytes.
+    pub fn accept(&self, text: &str, arrival: &mut Arrival<'_>, batch: &mut EventBatch) -> Result<(), Refusal> {
+        let event = Read::new(text)?;
+        let event_time = event.members.timestamp()?;
+        self.check_future(&event, event_time, arrival.received_at)?;
+        let kind = self.kind(&event)?;
+        self.check_required(&event)?;
+        let id = self.id(&event, event_time, arrival)?;
+        let mut fields = batch.fields.take().unwrap_or_default();
+        let read = self.read_fields(&event, &kind, &id, batch, &mut fields);
+        batch.fields = Some(fields);
+        read?;
+        let raw = push_raw(event.members.text(), batch);
+        let entry = Entry {
+            raw,
+            id: batch.span_of(id.as_bytes()),
+            kind: batch.span_of(kind.as_bytes()),
+            key_hash: key_hash(self.key(&event, &id).as_bytes()),
+            event_time,
+            received_at: Some(arrival.received_at),
+            content: content_hash(batch.bytes(raw)),
+        };
+        batch.entries.push(entry);
+        Ok(())
+    }
+
+    /// Reads the fields of a batch that came back from a log. What the door decided stands in the entries and is
+    /// not decided again; an event that does not fit today's rollups is marked as refused.
+    pub fn read_back(&self, batch: &mut EventBatch) {
+        if batch.fields.is_some() {
+            return;
+        }
+        let mut fields = Fields::default();
+        let main = batch.main.clone();
+        for index in 0..batch.entries.len() {
+            let entry = batch.entries[index];
+            let text = entry.raw.main_at().map_or_else(
+                || Cow::Owned(batch.text(entry.raw).to_owned()),
+                |at| String::from_utf8_lossy(&main[at..at + entry.raw.len()]),
+            );
+            let (kind, id) = (batch.text(entry.kind).to_owned(), batch.text(entry.id).to_owned());
+            let already = batch.refusal(index).cloned();
+            let read = match already {
+                Some(refusal) => Err(refusal),
+                None => Read::new(&text).and_then(|event| self.read_fields(&event, &kind, &id, batch, &mut fields)),
+            };
+            if let Err(refusal) = read {
+                fields.texts.resize((index + 1) * self.texts.len(), Span::NONE);
+                fields.numbers.resize((index + 1) * self.numbers.len(), MISSING);
+                if batch.refusal(index).is_none() {
+                    batch.refused.push((index as u32, refusal));
+                }
+            }
+        }
+        batch.fields = Some(fields);
+    }
+
+    fn check_future(&self, event: &Read<'_>, time: Option<Timestamp>, received_at: Timestamp) -> Result<(), Refusal> {
+        let latest = received_at.plus(self.stream.max_future);
+        match time {
+            Some(time) if time > latest => Err(Refusal::new(
+                Code::FutureTimestamp,
+                event.members.spelling(Canonical::Timestamp),
+                format!("{time} lies more than {} s ahead of the time of arrival", self.stream.max_future.as_secs()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn kind<'e>(&'e self, event: &Read<'e>) -> Result<Cow<'e, str>, Refusal> {
+        if let Some(kind) = event.members.text_of(Canonical::EventType)? {
+            check_length(event.members.spelling(Canonical::EventType), &kind)?;
+            return Ok(kind);
+        }
+        if self.stream.default_type.is_empty() {
+            return Err(Refusal::new(Code::MissingEventType, Canonical::EventType.name(), "an event has an event_type (or event_name)"));
+        }
+        Ok(Cow::Borrowed(&self.stream.default_type))
+    }
+
+    fn check_required(&self, event: &Read<'_>) -> Result<(), Refusal> {
+        for (name, source) in &self.require {
+            let text = source.raw(event).and_then(scalar_text);
+            match text {
+                None => return Err(Refusal::new(Code::MissingField, name.as_str(), format!("an event of this stream has a {name}"))),
+                Some(text) if text.trim().is_empty() => {
+                    return Err(Refusal::new(Code::BlankField, name.as_str(), format!("{name} is blank: name something")));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn id<'e>(&self, event: &Read<'e>, time: Option<Timestamp>, arrival: &mut Arrival<'_>) -> Result<Cow<'e, str>, Refusal> {
+        if let Some(id) = event.members.text_of(Canonical::EventId)? {
+            if id.len() > EVENT_ID_BYTES_MAX {
+                let name = event.members.spelling(Canonical::EventId);
+                return Err(Refusal::new(Code::IdTooLong, name, format!("an event id has at most {EVENT_ID_BYTES_MAX} bytes")));
+            }
+            return Ok(id);
+        }
+        let derived = if self.stream.derive_id { identity::derive(&event.members, event.properties.as_deref(), time) } else { None };
+        Ok(Cow::Owned(derived.unwrap_or_else(|| (arrival.new_id)())))
+    }
+
+    fn key<'e>(&self, event: &'e Read<'_>, id: &'e str) -> Cow<'e, str> {
+        let present = |source: &Source| source.raw(event).and_then(scalar_text).filter(|text| !text.is_empty());
+        self.key_by.iter().find_map(present).unwrap_or(Cow::Borrowed(id))
+    }
+
+    /// Appends one row of fields; on an error the row is taken back.
+    fn read_fields(&self, event: &Read<'_>, kind: &str, id: &str, batch: &mut EventBatch, fields: &mut Fields) -> Result<(), Refusal> {
+        let (texts_before, numbers_before) = (fields.texts.len(), fields.numbers.len());
+        let read = self.read_texts(event, kind, id, batch, fields).and_then(|()| self.read_numbers(event, fields));
+        if read.is_err() {
+            fields.texts.truncate(texts_before);
+            fields.numbers.truncate(numbers_before);
+        }
+        read
+    }
+
+    fn read_texts(&self, event: &Read<'_>, kind: &str, id: &str, batch: &mut EventBatch, fields: &mut Fields) -> Result<(), Refusal> {
+        for source in &self.texts {
+            let span = match source {
+                Source::Canonical(Canonical::EventType) => batch.span_of(kind.as_bytes()),
+                Source::Canonical(Canonical::EventId) => batch.span_of(id.as_bytes()),
+                Source::Canonical(canonical) => match event.members.text_of(*canonical)? {
+                    None => Span::NONE,
+                    Some(text) => {
+                        check_length(event.members.spelling(*canonical), &text)?;
+                        batch.span_of(text.as_bytes())
+                    }
+                },
+                Source::Properties => joined_properties(event, batch),
+                Source::Property { name, .. } => match source.raw(event) {
+                    None => Span::NONE,
+                    Some(raw) => {
+                        let text = scalar_text(raw).unwrap_or(Cow::Borrowed(raw));
+                        check_length(name, &text)?;
+                        batch.span_of(text.as_bytes())
+                    }
+                },
+            };
+            fields.texts.push(span);
+        }
+        Ok(())
+    }
+
+    fn read_numbers(&self, event: &Read<'_>, fields: &mut Fields) -> Result<(), Refusal> {
+        for (source, field) in &self.numbers {
+            let number = match source.raw(event) {
+                None => MISSING,
+                Some(raw) => number_of(raw, field)?,
+            };
+            fields.numbers.push(number);
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Read<'a> {
+    fn new(text: &'a str) -> Result<Read<'a>, Refusal> {
+        let members = Members::read(text)?;
+        let properties = members.properties();
+        // A blank session is a fault of its sender even where no rollup looks at sessions.
+        members.text_of(Canonical::SessionId)?;
+        members.text_of(Canonical::UserId)?;
+        Ok(Read { members, properties })
+    }
+}
+
+fn number_of(raw: &str, field: &NumberField) -> Result<i128, Refusal> {
+    let name = field.name.as_str();
+    let text = scalar_text(raw).filter(|_| !matches!(raw, "true" | "false"));
+    let bad = || Refusal::new(Code::BadNumber, name, format!("{name} is a number or a text that holds one"));
+    let text = text.ok_or_else(bad)?;
+    decimal::parse(text.trim(), field.scale).map_err(|error| match error {
+        NumberError::Unreadable => bad(),
+        NumberError::OutOfRange => Refusal::new(Code::NumberOutOfRange, name, format!("{name} is too large to be summed")),
+    })
+}
+
+fn check_length(name: &str, text: &str) -> Result<(), Refusal> {
+    if text.len() <= DIMENSION_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::DimensionTooLong, name, format!("{name} has at most {DIMENSION_BYTES_MAX} bytes, this one {}", text.len())))
+}
+
+/// JSON strings cannot hold raw line breaks, so every one stands between tokens and can go.
+fn push_raw(text: &str, batch: &mut EventBatch) -> Span {
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
+        return batch.span_of(text.as_bytes());
+    }
+    let one_line: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
+    batch.push_side(&one_line)
+}
+
+/// Returns properties and unknown members as one object; a member at the top hides a property of its name.
+fn joined_properties(event: &Read<'_>, batch: &mut EventBatch) -> Span {
+    let others = event.members.others();
+    let loose = match &event.properties {
+        None => event.members.raw(Canonical::Properties).map(|raw| (event.members.spelling(Canonical::Properties), raw)),
+        Some(properties) if others.is_empty() => return batch.span_of(properties.as_bytes()),
+        Some(_) => None,
+    };
+    if others.is_empty() && loose.is_none() {
+        return batch.push_side(b"{}");
+    }
+    let mut joined = String::from("{");
+    let mut add = |name: &str, raw: &str| {
+        if joined.len() > 1 {
+            joined.push(',');
+        }
+        joined += &serde_json::to_string(name).unwrap_or_default();
+        joined.push(':');
+        joined += raw;
+    };
+    if let Some(properties) = &event.properties {
+        let inside: Vec<(Cow<'_, str>, &RawValue)> = json::members(properties);
+        for (name, value) in &inside {
+            if !others.iter().any(|(known, _)| known == name) {
+                add(name, value.get());
+            }
+        }
+    }
+    if let Some((name, raw)) = loose {
+        add(name, raw);
+    }
+    for (name, value) in others {
+        add(name, value.get());
+    }
+    joined.push('}');
+    joined.retain(|character| !matches!(character, '\n' | '\r'));
+    batch.push_side(joined.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

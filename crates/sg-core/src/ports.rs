@@ -1,0 +1,278 @@
+//! What the core asks of the outside: a log and a store. Ports take batches, speak the core's words and decide
+//! nothing; `Ok` means durable, unless a method says otherwise. No default methods, so that no wrapper can forget one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::batch::{EventBatch, LogBatch};
+use crate::definition::{Rollup, Stream};
+use crate::flush::{Checkpoint, Flush, Ledger, PartitionClock};
+use crate::plan::Plan;
+use crate::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, StoredDeadLetter, StoredEvent};
+use crate::time::Timestamp;
+
+/// What a caller can do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// It may pass: try again later.
+    Retry,
+    /// There is no room: refuse new work until there is.
+    Full,
+    /// What is stored is not what was written: stop and call for help.
+    Corrupt,
+    /// It will not pass in this process: leave.
+    Closed,
+    /// The request itself cannot be answered, whoever asks: refuse it.
+    Invalid,
+}
+
+/// A failure of a port.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}{}", .source.as_ref().map(|source| format!(": {source}")).unwrap_or_default())]
+pub struct PortError {
+    /// What the caller can do.
+    pub kind: ErrorKind,
+    /// What was being done, to what.
+    pub doing: String,
+    /// The cause below.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl PortError {
+    /// Makes an error that has no cause below it.
+    pub fn new(kind: ErrorKind, doing: impl Into<String>) -> PortError {
+        PortError { kind, doing: doing.into(), source: None }
+    }
+
+    /// Makes an error from the cause below it.
+    pub fn from_source(kind: ErrorKind, doing: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PortError {
+        PortError { kind, doing: doing.into(), source: Some(source.into()) }
+    }
+}
+
+/// What a log holds of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The first offset still there.
+    pub start: u64,
+    /// The offset that the next record will get.
+    pub end: u64,
+    /// The log's newest time over all its records: no later record gets an earlier one. [`Timestamp::NEVER`] where
+    /// the log cannot promise that.
+    pub newest: Timestamp,
+}
+
+/// Where accepted events wait until they are counted.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Appends a batch of one stream in order; returns the first offset once all of it is durable.
+    async fn append(&self, batch: EventBatch) -> Result<u64, PortError>;
+    /// Opens a reader of one partition at an offset between the extent's start and end.
+    async fn open(&self, stream: &str, partition: u32, from: u64) -> Result<Box<dyn LogReader>, PortError>;
+    /// Returns what the log holds of one partition.
+    async fn extent(&self, stream: &str, partition: u32) -> Result<Extent, PortError>;
+    /// Returns the number of the stream's partitions.
+    async fn partitions(&self, stream: &str) -> Result<u32, PortError>;
+    /// Returns what tells this log from any other, also from one that was deleted and made again.
+    async fn identity(&self, stream: &str) -> Result<String, PortError>;
+    /// Allows records to be deleted of which every partition named here is past: (stream, partition, first needed offset).
+    async fn trim(&self, needed: &[(String, u32, u64)]) -> Result<(), PortError>;
+    /// Refuses new records, makes durable what was taken, and returns when that is done.
+    async fn close(&self) -> Result<(), PortError>;
+}
+
+/// Reads one partition in order.
+#[async_trait]
+pub trait LogReader: Send {
+    /// Returns the next batches, about `bytes_max` in all; waits up to `wait` while there are none, then returns none.
+    /// Every batch is durable.
+    async fn next(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<LogBatch>, PortError>;
+}
+
+/// Who claims a partition, and what for.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The stream's plan.
+    pub plan: Arc<Plan>,
+    /// The partition.
+    pub partition: u32,
+    /// A name of the process for the status page.
+    pub owner: String,
+    /// The log's identity; a claim of a partition known under another one fails as corrupt.
+    pub log_identity: String,
+    /// Where to begin when the partition was never folded.
+    pub start: u64,
+}
+
+/// How a flush ended. Everything else is a [`PortError`], after which its outcome is unknown: read the checkpoint again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FlushOutcome {
+    /// Written, all of it.
+    Done,
+    /// Nothing was written: the partition stands at another offset or belongs to another epoch.
+    Missed {
+        /// The stored epoch.
+        epoch: i64,
+        /// The stored offset.
+        next_offset: u64,
+    },
+    /// Nothing was written: the store cannot hold some of the data.
+    Refused {
+        /// What the store said.
+        detail: String,
+    },
+}
+
+/// A cell or letter that became known to the world with a flush, in the outbox's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Its place in the outbox.
+    pub id: i64,
+    /// What happened.
+    pub kind: OutboxKind,
+    /// The rollup.
+    pub rollup: String,
+    /// The start of the window.
+    pub window_start: Timestamp,
+    /// The dimensions' values in order.
+    pub dimensions: Vec<String>,
+    /// The cell's revision then.
+    pub revision: u64,
+}
+
+/// Why a row stands in the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutboxKind {
+    /// The cell's window became final.
+    Closed,
+    /// A cell of a final window changed.
+    Corrected,
+}
+
+/// The store, as the partitions' owners see it.
+#[async_trait]
+pub trait RollupWriter: Send + Sync {
+    /// Makes tables and views for the definitions. A rollup whose definition hash differs from the stored one is refused
+    /// as [`ErrorKind::Invalid`], naming `rebuild`.
+    async fn prepare(&self, streams: &[Stream], rollups: &[Rollup]) -> Result<(), PortError>;
+    /// Takes a partition over: its epoch grows, so that an earlier owner can write no more.
+    async fn claim(&self, claim: &Claim) -> Result<Checkpoint, PortError>;
+    /// Reads a partition's checkpoint again, without claiming.
+    async fn checkpoint(&self, stream: &str, partition: u32) -> Result<Checkpoint, PortError>;
+    /// Writes a partition's work if the store is still at its base and epoch, and closes windows.
+    async fn flush(&self, flush: Arc<Flush>) -> Result<FlushOutcome, PortError>;
+    /// Says every few seconds whether an owned partition is idle, and closes windows. Returns false when the epoch
+    /// is no longer ours.
+    async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError>;
+    /// Removes what is older than its definition keeps, a small step at a time; returns whether there is more.
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError>;
+    /// Returns the oldest rows of a stream's outbox.
+    async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError>;
+    /// Deletes a stream's outbox rows up to an id, durably.
+    async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError>;
+    /// Makes everything written so far durable and returns, from then, each partition's first offset that a
+    /// restart may need: (stream, partition, the lesser of next offset and duplicate window).
+    async fn sync(&self) -> Result<Vec<(String, u32, u64)>, PortError>;
+}
+
+/// What a partition's owner says while nothing else is to be said.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    /// The stream's plan.
+    pub plan: Arc<Plan>,
+    /// The partition.
+    pub partition: u32,
+    /// The epoch of the owner's claim.
+    pub epoch: i64,
+    /// Whether the partition has been without records for the stream's idle timeout and has no backlog.
+    pub is_idle: bool,
+    /// The duplicate window, which moves on in a quiet partition.
+    pub dedup_from: (u64, Timestamp),
+    /// The current time.
+    pub now: Timestamp,
+}
+
+/// A partition as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// The stream.
+    pub stream: String,
+    /// The partition.
+    pub partition: u32,
+    /// The epoch.
+    pub epoch: i64,
+    /// The owner's name.
+    pub owner: String,
+    /// Where folding began.
+    pub first_offset: u64,
+    /// The first offset not folded.
+    pub next_offset: u64,
+    /// The clocks.
+    pub clock: PartitionClock,
+    /// The duplicate window's first offset, and R there.
+    pub dedup_from: (u64, Timestamp),
+    /// What became of the records.
+    pub ledger: Ledger,
+    /// Whether the partition counts as idle.
+    pub is_idle: bool,
+}
+
+/// A rollup as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RollupStatus {
+    /// The rollup's name.
+    pub name: String,
+    /// Windows that end no later are final.
+    pub closed_to: Timestamp,
+    /// Windows that end no later have been removed by retention.
+    pub removed_before: Timestamp,
+    /// When the definition was first fed: windows before are incomplete. `None` when it was fed from the start.
+    pub complete_from: Option<Timestamp>,
+    /// Events fed to it.
+    pub folded: u64,
+    /// Events in its cells now.
+    pub in_cells: u64,
+    /// Events whose cells retention removed.
+    pub removed: u64,
+    /// Events in the late lane.
+    pub diverted: u64,
+    /// Events whose window retention had removed before they came.
+    pub expired: u64,
+    /// Events that do not fit the definition, found by a rebuild.
+    pub unfit: u64,
+    /// Events deleted by hand.
+    pub deleted: u64,
+}
+
+impl RollupStatus {
+    /// Returns whether every event fed to the rollup is accounted for.
+    pub fn adds_up(&self) -> bool {
+        self.folded == self.in_cells + self.removed + self.diverted + self.expired + self.unfit + self.deleted
+    }
+}
+
+/// What the store knows of everything.
+#[derive(Debug, Clone, Default)]
+pub struct StoreStatus {
+    /// All partitions.
+    pub partitions: Vec<PartitionStatus>,
+    /// Each stream's watermark.
+    pub watermarks: Vec<(String, Timestamp)>,
+    /// All rollups.
+    pub rollups: Vec<RollupStatus>,
+}
+
+/// The store, as questions see it.
+#[async_trait]
+pub trait RollupReader: Send + Sync {
+    /// Returns cells by pane and dimensions; fails as [`ErrorKind::Invalid`] when there are more than the query's limit.
+    async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError>;
+    /// Returns raw events, newest first.
+    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError>;
+    /// Returns dead letters, newest first.
+    async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError>;
+    /// Returns the state of every partition, stream and rollup, all of one moment.
+    async fn status(&self) -> Result<StoreStatus, PortError>;
+}

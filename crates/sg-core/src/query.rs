@@ -1,0 +1,281 @@
+//! What may be asked of the store, and how cells become rows: panes are merged into windows or coarser intervals.
+//! The cutting of time is `interval`'s.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cell::Value;
+use crate::definition::Rollup;
+use crate::interval::Cuts;
+use crate::time::{TimeError, Timestamp};
+
+/// Which cells of a rollup.
+#[derive(Debug, Clone)]
+pub struct CellQuery {
+    /// The rollup.
+    pub rollup: Rollup,
+    /// Panes that start no earlier.
+    pub from: Timestamp,
+    /// Panes that start earlier.
+    pub to: Timestamp,
+    /// Index of a dimension and the value it must have.
+    pub filters: Vec<(usize, String)>,
+    /// At most so many cells are returned, the first by pane and dimensions.
+    pub cells_max: usize,
+}
+
+/// A stored cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellRow {
+    /// The pane's start.
+    pub pane: Timestamp,
+    /// The dimensions' values in order.
+    pub dimensions: Vec<String>,
+    /// The measures' values in order.
+    pub values: Vec<Value>,
+    /// Events in the cell.
+    pub events: u64,
+    /// Those of them that were late.
+    pub late_count: u64,
+    /// How often the cell changed after its window was final.
+    pub revision: u64,
+}
+
+/// Which raw events, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct EventQuery {
+    /// The stream.
+    pub stream: String,
+    /// Only the event with this id.
+    pub event_id: Option<String>,
+    /// Only this user's.
+    pub user_id: Option<String>,
+    /// Only this session's.
+    pub session_id: Option<String>,
+    /// Only this type.
+    pub event_type: Option<String>,
+    /// No earlier than.
+    pub from: Option<Timestamp>,
+    /// Earlier than.
+    pub to: Option<Timestamp>,
+    /// Rows to return.
+    pub limit: usize,
+}
+
+/// A raw event as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its partition.
+    pub partition: u32,
+    /// Its place in the partition.
+    pub offset: u64,
+    /// Its id.
+    pub event_id: String,
+    /// Its user, if any.
+    pub user_id: Option<String>,
+    /// Its session, if any.
+    pub session_id: Option<String>,
+    /// Its type.
+    pub event_type: String,
+    /// Its properties as a JSON object.
+    pub properties: String,
+    /// When it happened.
+    pub event_time: Timestamp,
+    /// When the door received it.
+    pub received_at: Timestamp,
+}
+
+/// Which dead letters, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct DeadLetterQuery {
+    /// Only this stream's.
+    pub stream: Option<String>,
+    /// Only with this reason.
+    pub reason: Option<String>,
+    /// Only with this event id.
+    pub event_id: Option<String>,
+    /// Rows to return.
+    pub limit: usize,
+}
+
+/// A dead letter as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDeadLetter {
+    /// Its stream.
+    pub stream: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Its place in the partition.
+    pub offset: u64,
+    /// Why.
+    pub reason: String,
+    /// The member at fault, empty when it is the whole event.
+    pub field: String,
+    /// One sentence.
+    pub detail: String,
+    /// The event id.
+    pub event_id: String,
+    /// The event type, empty when unknown.
+    pub event_type: String,
+    /// When the door received it.
+    pub received_at: Timestamp,
+    /// The event as sent.
+    pub raw: Vec<u8>,
+}
+
+/// One row of an answer: a window or interval × dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Start of the window or interval.
+    pub start: Timestamp,
+    /// Its end.
+    pub end: Timestamp,
+    /// The dimensions' values in order.
+    pub dimensions: Vec<String>,
+    /// The measures' values in order.
+    pub values: Vec<Value>,
+    /// Events in the row.
+    pub events: u64,
+    /// Those of them that were late.
+    pub late_count: u64,
+    /// How often one of its cells changed after its window was final.
+    pub revision: u64,
+}
+
+/// Merges cells into rows, ordered by start and dimensions. Cells outside the cuts are left out.
+pub fn rows(cells: Vec<CellRow>, cuts: &Cuts) -> Vec<Row> {
+    let mut rows: BTreeMap<(Timestamp, Vec<String>), Row> = BTreeMap::new();
+    for cell in cells {
+        let Some((start, end)) = cuts.containing(cell.pane) else { continue };
+        match rows.entry((start, cell.dimensions.clone())) {
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(Row {
+                    start,
+                    end,
+                    dimensions: cell.dimensions,
+                    values: cell.values,
+                    events: cell.events,
+                    late_count: cell.late_count,
+                    revision: cell.revision,
+                });
+            }
+            std::collections::btree_map::Entry::Occupied(mut row) => row.get_mut().merge(&cell),
+        }
+    }
+    rows.into_values().collect()
+}
+
+impl Row {
+    fn merge(&mut self, cell: &CellRow) {
+        for (value, other) in self.values.iter_mut().zip(&cell.values) {
+            value.merge(*other);
+        }
+        self.events += cell.events;
+        self.late_count += cell.late_count;
+        self.revision += cell.revision;
+    }
+}
+
+/// Adds rows of zeros so that every combination of dimensions that occurs has a row in every interval.
+pub fn fill_with_zeros(rows: Vec<Row>, cuts: &Cuts, empty: &[Value]) -> Vec<Row> {
+    let mut filled: BTreeMap<(Timestamp, Vec<String>), Row> =
+        rows.into_iter().map(|row| ((row.start, row.dimensions.clone()), row)).collect();
+    let dimensions: std::collections::BTreeSet<Vec<String>> = filled.keys().map(|(_, dimensions)| dimensions.clone()).collect();
+    for (start, end) in cuts.iter() {
+        for values in &dimensions {
+            filled.entry((start, values.clone())).or_insert_with(|| Row {
+                start,
+                end,
+                dimensions: values.clone(),
+                values: empty.to_vec(),
+                events: 0,
+                late_count: 0,
+                revision: 0,
+            });
+        }
+    }
+    filled.into_values().collect()
+}
+
+/// Merges the rows of all times into one per combination of dimensions, the largest by one measure first;
+/// equal ones by their dimensions.
+pub fn top(cells: Vec<CellRow>, measure: usize, count: usize) -> Vec<CellRow> {
+    let mut totals: BTreeMap<Vec<String>, CellRow> = BTreeMap::new();
+    for cell in cells {
+        match totals.entry(cell.dimensions.clone()) {
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(cell);
+            }
+            std::collections::btree_map::Entry::Occupied(mut total) => {
+                let total = total.get_mut();
+                for (value, other) in total.values.iter_mut().zip(&cell.values) {
+                    value.merge(*other);
+                }
+                total.events += cell.events;
+                total.late_count += cell.late_count;
+                total.revision += cell.revision;
+            }
+        }
+    }
+    let mut ranked: Vec<CellRow> = totals.into_values().collect();
+    ranked.sort_by(|left, right| right.values[measure].rank().cmp(&left.values[measure].rank()));
+    ranked.truncate(count);
+    ranked
+}
+
+/// Reads a point in time as queries write it: `now`, `-1h30m`, `now-1d`, RFC 3339, or a number since 1970.
+///
+/// # Errors
+/// [`TimeError`] when it is none of these.
+pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp, TimeError> {
+    let text = text.trim();
+    let relative = text.strip_prefix("now").unwrap_or(text);
+    if relative.is_empty() && text == "now" {
+        return Ok(now);
+    }
+    if let Some(offset) = relative.strip_prefix('-').and_then(parse_duration) {
+        return Ok(now.minus(offset));
+    }
+    if text.starts_with("now") {
+        let offset = relative.strip_prefix('+').and_then(parse_duration).ok_or(TimeError::Unreadable)?;
+        return Ok(now.plus(offset));
+    }
+    match Timestamp::from_text(text) {
+        Err(TimeError::Unreadable) => {
+            // A plus sign in a query string arrives as a blank.
+            let mended = text.rsplit_once(' ').map(|(time, zone)| format!("{time}+{zone}"));
+            match mended.map(|text| Timestamp::from_text(&text)) {
+                Some(Ok(time)) => Ok(time),
+                _ => Timestamp::from_number(text),
+            }
+        }
+        read => read,
+    }
+}
+
+/// Reads a duration as configuration and queries write it: `250ms`, `30s`, `5m`, `1h30m`, `7d`, `2w`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let mut total: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|character: char| !character.is_ascii_digit())?;
+        let value: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit_length = rest.find(|character: char| character.is_ascii_digit()).unwrap_or(rest.len());
+        let unit_ms: u64 = match &rest[..unit_length] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 7 * 86_400_000,
+            _ => return None,
+        };
+        total = total.checked_add(value.checked_mul(unit_ms)?)?;
+        rest = &rest[unit_length..];
+    }
+    (!text.is_empty()).then(|| Duration::from_millis(total))
+}
+
+#[cfg(test)]
+mod tests;

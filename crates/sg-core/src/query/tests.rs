@@ -1,0 +1,47 @@
+//! Times and durations as queries write them, and cells merged into rows.
+
+use super::*;
+
+#[test]
+fn reads_points_in_time() {
+    let now = Timestamp(1_700_000_000_000);
+    for (text, expect) in [
+        ("now", now.0),
+        ("-1h", now.0 - 3_600_000),
+        ("-1h30m", now.0 - 5_400_000),
+        ("now-1d", now.0 - 86_400_000),
+        ("now+5m", now.0 + 300_000),
+        ("1700000000", now.0),
+        ("1700000000000", now.0),
+        ("2023-11-14T22:13:20Z", now.0),
+        ("2023-11-14T22:13:20", now.0),
+        ("2023-11-14T23:13:20 01:00", now.0),
+    ] {
+        assert_eq!(parse_time(text, now), Ok(Timestamp(expect)), "{text}");
+    }
+    for text in ["", "soon", "-1x", "now*2", "nowish"] {
+        assert_eq!(parse_time(text, now), Err(TimeError::Unreadable), "{text}");
+    }
+}
+
+#[test]
+fn reads_durations() {
+    for (text, expect) in [("250ms", Some(250)), ("30s", Some(30_000)), ("1h30m", Some(5_400_000)), ("7d", Some(604_800_000)), ("", None), ("5", None), ("s", None), ("5y", None), ("99999999999999999999s", None)] {
+        assert_eq!(parse_duration(text), expect.map(Duration::from_millis), "{text}");
+    }
+}
+
+#[test]
+fn ranks_totals_over_all_times() {
+    let cell = |pane, name: &str, count| CellRow {
+        pane: Timestamp(pane),
+        dimensions: vec![name.to_owned()],
+        values: vec![Value::Count(count)],
+        events: count,
+        late_count: 0,
+        revision: 0,
+    };
+    let cells = vec![cell(0, "a", 2), cell(0, "b", 3), cell(1, "a", 2), cell(1, "c", 3)];
+    let ranked: Vec<_> = top(cells, 0, 2).into_iter().map(|row| (row.dimensions[0].clone(), row.events)).collect();
+    assert_eq!(ranked, [("a".to_owned(), 4), ("b".to_owned(), 3)]);
+}

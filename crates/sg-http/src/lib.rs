@@ -1,0 +1,1 @@
+//! The doors: ingest, query, health, metrics.

@@ -1,0 +1,1 @@
+//! Where accepted events wait: embedded segments.

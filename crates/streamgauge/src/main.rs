@@ -1,0 +1,3 @@
+//! The binary: one enum of commands, nothing else.
+
+fn main() {}
