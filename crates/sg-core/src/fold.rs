@@ -104,10 +104,12 @@ impl Fold {
         r
     }
 
-    /// Folds a batch. Records before the fold's next offset are passed over: a reader may begin inside a batch.
-    pub fn batch(&mut self, batch: &LogBatch) {
-        let first = (0..batch.events.len()).find(|index| batch.place(*index).0 >= self.next_offset);
-        let Some(first) = first else { return };
+    /// Folds a batch's records up to the offset `until`. Records before the fold's next offset are passed over:
+    /// a reader may begin inside a batch.
+    pub fn batch(&mut self, batch: &LogBatch, until: u64) {
+        let place_of = |wanted: u64| (0..batch.events.len()).find(|index| batch.place(*index).0 >= wanted);
+        let Some(first) = place_of(self.next_offset) else { return };
+        let stop = if until < batch.next_offset() { place_of(until).unwrap_or(batch.events.len()) } else { batch.events.len() };
         let mut read_back;
         let events: &Arc<EventBatch> = if batch.events.fields.is_some() {
             &batch.events
@@ -120,8 +122,8 @@ impl Fold {
         let Some(fields) = &events.fields else { return };
         let mut raw = Vec::new();
         let mut start = first;
-        while start < events.len() {
-            let end = events.len().min(start + TOUCH_AHEAD);
+        while start < stop {
+            let end = stop.min(start + TOUCH_AHEAD);
             self.touch(events, start..end);
             for index in start..end {
                 let fingerprint = self.scratch.fingerprints[index - start];
@@ -131,7 +133,7 @@ impl Fold {
             }
             start = end;
         }
-        self.next_offset = batch.next_offset();
+        self.next_offset = batch.next_offset().min(until).max(self.next_offset);
         if self.plan.raw.is_some() && !raw.is_empty() {
             self.raw.push(RawRows { batch: events.clone(), rows: raw });
         }

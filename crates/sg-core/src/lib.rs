@@ -12,6 +12,7 @@
 //! - [`fold`]: **the heart**, every record's fate; [`flush`]: what it hands to the store.
 //! - [`ports`]: the log and the store as the core sees them.
 //! - [`query`] and [`interval`]: how cells become answers.
+//! - [`metrics`]: what this process has done since it began.
 //! - [`limits`]: every limit with its reason.
 //!
 //! The glossary: an *event* comes through the *door* into a *log* and is then a *record* of a *partition* at an
@@ -33,6 +34,7 @@ pub mod interval;
 mod json;
 pub mod judge;
 pub mod limits;
+pub mod metrics;
 pub mod plan;
 pub mod ports;
 pub mod query;

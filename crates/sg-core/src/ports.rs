@@ -87,7 +87,7 @@ pub trait EventLog: Send + Sync {
 #[async_trait]
 pub trait LogReader: Send {
     /// Returns the next batches, about `bytes_max` in all; waits up to `wait` while there are none, then returns none.
-    /// Every batch is durable.
+    /// Every batch is durable. Cancel-safe: a call that is dropped has read nothing.
     async fn next(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<LogBatch>, PortError>;
 }
 
@@ -253,6 +253,15 @@ impl RollupStatus {
     }
 }
 
+/// How much a status is to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusDetail {
+    /// Offsets, clocks, watermarks and ledgers as they stand in their rows; `in_cells` is zero.
+    Marks,
+    /// Also `in_cells`, for which every cell is read.
+    Ledger,
+}
+
 /// What the store knows of everything.
 #[derive(Debug, Clone, Default)]
 pub struct StoreStatus {
@@ -274,5 +283,46 @@ pub trait RollupReader: Send + Sync {
     /// Returns dead letters, newest first.
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError>;
     /// Returns the state of every partition, stream and rollup, all of one moment.
-    async fn status(&self) -> Result<StoreStatus, PortError>;
+    async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError>;
+}
+
+/// What a flush by hand wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlushReport {
+    /// Events written.
+    pub flushed_events: u64,
+    /// Cells written.
+    pub flushed_windows: u64,
+}
+
+/// What waits between log and store in this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The stream.
+    pub stream: String,
+    /// The partition.
+    pub partition: u32,
+    /// The first offset that the log does not hold yet.
+    pub log_end: u64,
+    /// The first offset that the log still holds.
+    pub log_start: u64,
+    /// The offset behind the last record that the fold has seen.
+    pub folded: u64,
+    /// The offset behind the last record that the store has.
+    pub flushed: u64,
+    /// Bytes of the duplicate window in memory.
+    pub judge_bytes: u64,
+    /// Why the partition stands still, if it does.
+    pub stopped: Option<String>,
+}
+
+/// The loops of this process, as the doors see them.
+#[async_trait]
+pub trait Pipeline: Send + Sync {
+    /// Writes what is in memory now and returns when the store has everything that the log had at the call.
+    async fn flush_now(&self) -> Result<FlushReport, PortError>;
+    /// Returns once the store has a partition's records before `offset`.
+    async fn wait_for(&self, stream: &str, partition: u32, offset: u64) -> Result<(), PortError>;
+    /// Returns what waits, per partition.
+    async fn pending(&self) -> Result<Vec<Pending>, PortError>;
 }

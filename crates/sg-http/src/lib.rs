@@ -1,1 +1,99 @@
-//! The doors: ingest, query, health, metrics.
+//! The doors: events in, answers out. Holds no business rule: every answer is a call of a port and a translation.
+//!
+//! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
+//! events in a body, `ingest` is the way in; `rollups`, `events`, `status` and `health` are the ways out; `error` is the
+//! one place where a failure becomes a status.
+
+mod answer;
+mod body;
+mod error;
+mod events;
+mod health;
+mod ingest;
+mod page;
+mod params;
+mod rollups;
+pub mod server;
+mod split;
+mod status;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::Router;
+use axum::routing::{get, post};
+use sg_core::metrics::Metrics;
+use sg_core::plan::Plan;
+use sg_core::ports::{EventLog, Pipeline, RollupReader};
+use sg_core::time::{Clock, Timestamp};
+use tokio::sync::Semaphore;
+
+/// What the doors work with.
+pub struct App {
+    /// The streams, each with the paths that post to it beside `/v1/events?stream=…`; the first is the default.
+    pub doors: Vec<Door>,
+    /// Where events go.
+    pub log: Arc<dyn EventLog>,
+    /// Where answers come from.
+    pub store: Arc<dyn RollupReader>,
+    /// The loops in between.
+    pub pipeline: Arc<dyn Pipeline>,
+    /// The process's clock.
+    pub clock: Arc<dyn Clock>,
+    /// The process's counters.
+    pub metrics: Arc<Metrics>,
+    /// Adds metrics of the backends to `/metrics`.
+    pub more_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
+    /// Bytes of bodies that may be in memory at once.
+    pub budget: Arc<Semaphore>,
+    /// The size of the budget.
+    pub budget_bytes: usize,
+    /// Names of the backends: log, store.
+    pub backends: (&'static str, &'static str),
+    /// The version of the binary.
+    pub version: &'static str,
+    /// When the process began.
+    pub started_at: Timestamp,
+    /// Set when the process is about to leave: not ready any more.
+    pub is_draining: AtomicBool,
+}
+
+/// A stream and the paths that post to it.
+pub struct Door {
+    /// The stream's plan.
+    pub plan: Arc<Plan>,
+    /// POST paths beside `/v1/events?stream=…`.
+    pub paths: Vec<String>,
+}
+
+/// Bytes of bodies in memory unless configured otherwise: bounds a burst of large bodies, then 429.
+pub const BUDGET_BYTES: usize = 64 << 20;
+
+/// Every route of the server.
+pub fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new()
+        .route("/v1/events", post(ingest::post_by_query).get(events::list))
+        .route("/v1/events/{event_id}", get(events::fate))
+        .route("/v1/rollups", get(rollups::list))
+        .route("/v1/rollups/{name}", get(rollups::rows))
+        .route("/v1/rollups/{name}/top", get(rollups::top))
+        .route("/v1/status", get(status::status))
+        .route("/v1/flush", post(status::flush))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/healthz", get(health::health))
+        .route("/metrics", get(health::metrics))
+        .route("/", get(page::page))
+        .route("/live.js", get(page::script))
+        .route("/live.css", get(page::style));
+    for (index, door) in app.doors.iter().enumerate() {
+        for path in door.paths.iter().filter(|path| *path != "/v1/events") {
+            let post_here = move |state, request| ingest::post_to(state, index, request);
+            router = router.route(path, post(post_here));
+        }
+    }
+    router
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .with_state(app)
+}

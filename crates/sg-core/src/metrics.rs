@@ -1,0 +1,139 @@
+//! The process's counters: plain atomics, one field each, whose help text stands beside it. What is a promise (how many
+//! events were counted) is read from the store instead and rendered elsewhere.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::reason::Code;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Returns it.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Durations in buckets from 50 µs to 10 s.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+/// Upper bounds in microseconds: three a decade, as finely as an alert needs.
+const BOUNDS_US: [u64; 17] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000,
+];
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn observe(&self, duration: Duration) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    fn render(&self, name: &str, help: &str, out: &mut String) {
+        head(out, name, "histogram", help);
+        let mut total = 0;
+        for (at, bound_us) in BOUNDS_US.iter().enumerate() {
+            total += self.buckets[at].load(Ordering::Relaxed);
+            line(out, format_args!("{name}_bucket{{le=\"{}\"}} {total}", *bound_us as f64 / 1e6));
+        }
+        total += self.buckets[BOUNDS_US.len()].load(Ordering::Relaxed);
+        line(out, format_args!("{name}_bucket{{le=\"+Inf\"}} {total}"));
+        line(out, format_args!("{name}_sum {}", self.sum_us.load(Ordering::Relaxed) as f64 / 1e6));
+        line(out, format_args!("{name}_count {total}"));
+    }
+}
+
+/// One counter per refusal code.
+#[derive(Debug, Default)]
+pub struct ByCode([Counter; Code::ALL.len()]);
+
+impl ByCode {
+    /// Adds to a code's counter.
+    pub fn add(&self, code: Code, more: u64) {
+        self.0[code as usize].add(more);
+    }
+}
+
+/// Declares [`Metrics`]: field, metric name, help text.
+macro_rules! metrics {
+    ($($kind:ident $field:ident $name:literal $help:literal;)*) => {
+        /// All counters of one process.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        impl Metrics {
+            /// Writes all of them in the Prometheus text format.
+            pub fn render(&self, out: &mut String) {
+                $(self.$field.render($name, $help, out);)*
+            }
+        }
+    };
+}
+
+metrics! {
+    Counter requests "streamgauge_ingest_requests_total" "Requests that brought events.";
+    Counter requests_refused "streamgauge_ingest_requests_refused_total" "Requests of which no event was taken.";
+    Counter ingest_bytes "streamgauge_ingest_bytes_total" "Bytes of event bodies as they came over the network.";
+    Counter accepted "streamgauge_events_accepted_total" "Events answered 202: durable in the log.";
+    ByCode rejected "streamgauge_events_rejected_total" "Events refused at the door, by reason.";
+    Histogram ingest_duration "streamgauge_ingest_request_duration_seconds" "From the first byte of a body to its answer.";
+    Histogram append_duration "streamgauge_log_append_duration_seconds" "From handing a batch to the log to its being durable.";
+    Histogram flush_duration "streamgauge_store_flush_duration_seconds" "One flush transaction.";
+    Counter flushes "streamgauge_store_flushes_total" "Flush transactions written.";
+    Counter flush_retries "streamgauge_store_flush_retries_total" "Flushes tried again after a passing fault of the store.";
+    Counter flush_missed "streamgauge_store_flush_missed_total" "Flushes refused because another owner had the partition.";
+    Counter flush_refused "streamgauge_store_flush_refused_total" "Flushes that the store refused as bad data.";
+    Counter cells_flushed "streamgauge_cells_flushed_total" "Cells written by flushes.";
+    Counter windows_closed "streamgauge_windows_closed_total" "Cells announced as final.";
+    Counter corrections "streamgauge_rollup_corrections_total" "Cells of final windows announced as changed.";
+    Counter connections "streamgauge_http_connections_total" "Connections accepted.";
+    Counter connections_dropped "streamgauge_http_connections_dropped_total" "Connections closed because their client was too slow.";
+}
+
+impl Counter {
+    fn render(&self, name: &str, help: &str, out: &mut String) {
+        head(out, name, "counter", help);
+        line(out, format_args!("{name} {}", self.get()));
+    }
+}
+
+impl ByCode {
+    fn render(&self, name: &str, help: &str, out: &mut String) {
+        head(out, name, "counter", help);
+        for code in Code::ALL {
+            line(out, format_args!("{name}{{reason=\"{code}\"}} {}", self.0[code as usize].get()));
+        }
+    }
+}
+
+/// Writes the two comment lines above a metric.
+pub fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    line(out, format_args!("# HELP {name} {help}"));
+    line(out, format_args!("# TYPE {name} {kind}"));
+}
+
+/// Writes one line.
+pub fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(out, "{text}").expect("writing to a String cannot fail");
+}
+
+#[cfg(test)]
+mod tests;

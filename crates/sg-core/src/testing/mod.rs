@@ -1,0 +1,3 @@
+//! What the tests of several crates share: conformance suites that every backend of a port must pass.
+
+pub mod store_suite;

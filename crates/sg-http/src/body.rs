@@ -1,0 +1,144 @@
+//! Reads a body within its limits: bytes on the wire, bytes unpacked, their ratio, time, and a budget over all requests
+//! at once. The limits stand inside the decompressor, so that a bomb is refused before it unfolds.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::ApiError;
+
+/// Bytes of a body as it comes over the network.
+pub(crate) const WIRE_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a body after unpacking.
+pub(crate) const UNPACKED_BYTES_MAX: usize = 16 << 20;
+/// How many times larger than on the wire a body may be: JSON rarely packs better than 30 to 1.
+const RATIO_MAX: usize = 100;
+/// Small bodies may be packed better than the ratio allows; so many bytes are always fine.
+const RATIO_FREE_BYTES: usize = 64 << 10;
+/// Time for the next piece of a body.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a whole body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes unpacked between two looks at the limits.
+const UNPACK_STEP: usize = 64 << 10;
+
+/// A body with its share of the budget, which is given back when this is dropped.
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
+    pub(crate) wire_bytes: usize,
+    _share: Vec<OwnedSemaphorePermit>,
+}
+
+/// Reads and unpacks a request's body.
+pub(crate) async fn read(request: Request, budget: &Arc<Semaphore>) -> Result<Body, ApiError> {
+    let coding = Coding::of(request.headers())?;
+    let mut share = Vec::new();
+    let read = read_wire(request.into_body(), budget, &mut share);
+    let wire = tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| ApiError::SlowBody)??;
+    let wire_bytes = wire.len();
+    let bytes = match coding {
+        Coding::Identity => wire,
+        Coding::Gzip | Coding::Zstd => {
+            let budget = budget.clone();
+            // Unpacking takes milliseconds: not on a thread that serves others.
+            let unpacked = tokio::task::spawn_blocking(move || unpack(&wire, coding, &budget)).await;
+            let (bytes, more) = unpacked.map_err(|_| ApiError::Internal("unpacking a body failed".to_owned()))??;
+            share.extend(more);
+            bytes
+        }
+    };
+    Ok(Body { bytes, wire_bytes, _share: share })
+}
+
+async fn read_wire(mut body: axum::body::Body, budget: &Arc<Semaphore>, share: &mut Vec<OwnedSemaphorePermit>) -> Result<Bytes, ApiError> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await.map_err(|_| ApiError::SlowBody)?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| ApiError::InvalidBody(format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > WIRE_BYTES_MAX {
+            return Err(ApiError::BodyTooLarge(WIRE_BYTES_MAX));
+        }
+        share.push(take_share(budget, data.len())?);
+        if first.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+fn take_share(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    let permits = u32::try_from(bytes).map_err(|_| ApiError::OverBudget)?;
+    budget.clone().try_acquire_many_owned(permits).map_err(|_| ApiError::OverBudget)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+impl Coding {
+    fn of(headers: &HeaderMap) -> Result<Coding, ApiError> {
+        let Some(coding) = headers.get(header::CONTENT_ENCODING) else { return Ok(Coding::Identity) };
+        match coding.to_str().map(|name| name.trim().to_ascii_lowercase()).as_deref() {
+            Ok("" | "identity") => Ok(Coding::Identity),
+            Ok("gzip" | "x-gzip") => Ok(Coding::Gzip),
+            Ok("zstd") => Ok(Coding::Zstd),
+            _ => Err(ApiError::UnsupportedEncoding("content-encoding is gzip, zstd or nothing".to_owned())),
+        }
+    }
+}
+
+fn unpack(wire: &[u8], coding: Coding, budget: &Arc<Semaphore>) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), ApiError> {
+    let broken = |error: std::io::Error| ApiError::BadEncoding(format!("the body cannot be unpacked: {error}"));
+    match coding {
+        Coding::Gzip => unpack_from(flate2::read::MultiGzDecoder::new(wire), wire.len(), budget),
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(wire).map_err(broken)?;
+            // A window beyond the body's own limit would only serve to fill memory: 2^24 bytes are the limit.
+            decoder.window_log_max(24).map_err(broken)?;
+            unpack_from(decoder, wire.len(), budget)
+        }
+        Coding::Identity => Ok((Bytes::copy_from_slice(wire), Vec::new())),
+    }
+}
+
+fn unpack_from(mut decoder: impl Read, wire_bytes: usize, budget: &Arc<Semaphore>) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), ApiError> {
+    let ratio_max = RATIO_FREE_BYTES.max(wire_bytes * RATIO_MAX);
+    let mut unpacked = Vec::new();
+    let mut share = Vec::new();
+    let mut step = vec![0; UNPACK_STEP];
+    loop {
+        let count = decoder.read(&mut step).map_err(|error| ApiError::BadEncoding(format!("the body cannot be unpacked: {error}")))?;
+        if count == 0 {
+            return Ok((Bytes::from(unpacked), share));
+        }
+        let total = unpacked.len() + count;
+        if total > UNPACKED_BYTES_MAX {
+            return Err(ApiError::BodyTooLarge(UNPACKED_BYTES_MAX));
+        }
+        if total > ratio_max {
+            return Err(ApiError::BadEncoding(format!("the body unpacks to more than {RATIO_MAX} times its size")));
+        }
+        share.push(take_share(budget, count)?);
+        unpacked.extend_from_slice(&step[..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! The one place where a failure becomes a status and a body: RFC 9457 problem details with a `code` that has a page in
+//! `docs/errors`. Never 5xx for a bad event, never 4xx for a passing fault: senders drop the one and retry the other.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sg_core::ports::{ErrorKind, PortError};
+use sg_core::reason::Refusal;
+
+/// Everything that can go wrong with a request.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    InvalidBody(String),
+    EmptyBody,
+    BadEncoding(String),
+    BodyTooLarge(usize),
+    TooManyEvents(usize),
+    UnsupportedMediaType(String),
+    UnsupportedEncoding(String),
+    OverBudget,
+    SlowBody,
+    /// The one event of the request was refused.
+    Refused(Refusal),
+    /// Every event of the request was refused: how many, and the errors to list.
+    AllRejected(usize, Vec<(usize, Refusal)>),
+    LogUnavailable(String),
+    DiskFull(String),
+    Draining,
+    UnknownStream(String),
+    UnknownRollup(String),
+    NotFound(String),
+    MethodNotAllowed,
+    BadQuery(String),
+    PaneTooCoarse(String),
+    RangeTooLarge(String),
+    StoreUnavailable(String),
+    Internal(String),
+}
+
+impl ApiError {
+    /// Returns the status and the code.
+    fn meaning(&self) -> (StatusCode, &'static str) {
+        match self {
+            ApiError::InvalidBody(_) => (StatusCode::BAD_REQUEST, "invalid_body"),
+            ApiError::EmptyBody => (StatusCode::BAD_REQUEST, "empty_body"),
+            ApiError::BadEncoding(_) => (StatusCode::BAD_REQUEST, "bad_encoding"),
+            ApiError::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            ApiError::TooManyEvents(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events"),
+            ApiError::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            ApiError::UnsupportedEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
+            ApiError::OverBudget => (StatusCode::TOO_MANY_REQUESTS, "over_budget"),
+            ApiError::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
+            ApiError::Refused(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, refusal.code.as_str()),
+            ApiError::AllRejected(..) => (StatusCode::UNPROCESSABLE_ENTITY, "all_rejected"),
+            ApiError::LogUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "log_unavailable"),
+            ApiError::DiskFull(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            ApiError::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            ApiError::UnknownStream(_) => (StatusCode::NOT_FOUND, "unknown_stream"),
+            ApiError::UnknownRollup(_) => (StatusCode::NOT_FOUND, "unknown_rollup"),
+            ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            ApiError::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            ApiError::BadQuery(_) => (StatusCode::BAD_REQUEST, "bad_query"),
+            ApiError::PaneTooCoarse(_) => (StatusCode::BAD_REQUEST, "pane_too_coarse"),
+            ApiError::RangeTooLarge(_) => (StatusCode::BAD_REQUEST, "range_too_large"),
+            ApiError::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+            ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            ApiError::EmptyBody => "the body is empty: send one event, an array or lines of events".to_owned(),
+            ApiError::BodyTooLarge(limit) => format!("a body has at most {limit} bytes: send it in smaller pieces"),
+            ApiError::TooManyEvents(limit) => format!("a request has at most {limit} events: send them in smaller batches"),
+            ApiError::OverBudget => "too many bytes are in flight: send again after the time in Retry-After".to_owned(),
+            ApiError::SlowBody => "the body came too slowly".to_owned(),
+            ApiError::Refused(refusal) => refusal.detail.clone(),
+            ApiError::AllRejected(count, _) => format!("none of the {count} events was accepted"),
+            ApiError::Draining => "the server is stopping: send again".to_owned(),
+            ApiError::MethodNotAllowed => "the path is there, but not for this method".to_owned(),
+            ApiError::InvalidBody(detail)
+            | ApiError::BadEncoding(detail)
+            | ApiError::UnsupportedMediaType(detail)
+            | ApiError::UnsupportedEncoding(detail)
+            | ApiError::LogUnavailable(detail)
+            | ApiError::DiskFull(detail)
+            | ApiError::UnknownStream(detail)
+            | ApiError::UnknownRollup(detail)
+            | ApiError::NotFound(detail)
+            | ApiError::BadQuery(detail)
+            | ApiError::PaneTooCoarse(detail)
+            | ApiError::RangeTooLarge(detail)
+            | ApiError::StoreUnavailable(detail)
+            | ApiError::Internal(detail) => detail.clone(),
+        }
+    }
+
+    /// Makes the error of an append that failed.
+    pub(crate) fn of_log(error: &PortError) -> ApiError {
+        match error.kind {
+            ErrorKind::Full => ApiError::DiskFull(error.to_string()),
+            ErrorKind::Closed => ApiError::Draining,
+            ErrorKind::Retry | ErrorKind::Corrupt | ErrorKind::Invalid => ApiError::LogUnavailable(error.to_string()),
+        }
+    }
+
+    /// Makes the error of a question that failed.
+    pub(crate) fn of_store(error: &PortError) -> ApiError {
+        match error.kind {
+            ErrorKind::Invalid => ApiError::RangeTooLarge(error.to_string()),
+            ErrorKind::Retry | ErrorKind::Full | ErrorKind::Closed => ApiError::StoreUnavailable(error.to_string()),
+            ErrorKind::Corrupt => ApiError::Internal(error.to_string()),
+        }
+    }
+}
+
+/// One refused event of a request, as answers list it.
+pub(crate) fn item_json(index: usize, refusal: &Refusal) -> serde_json::Value {
+    serde_json::json!({"index": index, "code": refusal.code.as_str(), "field": refusal.field, "detail": refusal.detail})
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.meaning();
+        let request_id = uuid::Uuid::now_v7().simple().to_string();
+        if status.is_server_error() {
+            tracing::warn!(%request_id, code, "answered {}: {}", status.as_u16(), self.detail());
+        }
+        let mut problem = serde_json::json!({
+            "type": format!("/docs/errors/{code}"),
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "code": code,
+            "detail": self.detail(),
+            "request_id": request_id,
+        });
+        if let ApiError::Refused(refusal) = &self {
+            problem["field"] = refusal.field.as_str().into();
+        }
+        if let ApiError::AllRejected(count, errors) = &self {
+            problem["accepted"] = 0.into();
+            problem["rejected"] = (*count).into();
+            problem["errors"] = errors.iter().map(|(index, refusal)| item_json(*index, refusal)).collect();
+        }
+        let mut response = (status, problem.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(self, ApiError::UnsupportedEncoding(_)) {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+        }
+        // What is left of a body that was not read would be taken for the next request.
+        if matches!(self, ApiError::BodyTooLarge(_) | ApiError::OverBudget | ApiError::SlowBody) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Answers a path that is not there.
+pub(crate) async fn not_found(uri: axum::http::Uri) -> ApiError {
+    ApiError::NotFound(format!("there is nothing at {}", uri.path()))
+}
+
+/// Answers a method that a path does not have.
+pub(crate) async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}

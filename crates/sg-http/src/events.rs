@@ -1,0 +1,213 @@
+//! Questions about single events: the raw ones, newest first, and the fate of one id.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sg_core::batch::EventBatch;
+use sg_core::plan::{Arrival, Plan};
+use sg_core::query::{DeadLetterQuery, EventQuery, StoredEvent};
+use sg_core::time::Timestamp;
+use sg_core::window;
+
+use crate::answer::{self, Format};
+use crate::error::ApiError;
+use crate::params::Params;
+use crate::{App, Door};
+
+/// Rows of a page unless asked otherwise.
+const PAGE_ROWS: usize = 100;
+/// Rows of a page at most.
+const PAGE_ROWS_MAX: usize = 10_000;
+/// Records at the log's end in which an id is looked for.
+const LOG_SEARCH_RECORDS: u64 = 200_000;
+/// Bytes read from the log at once during that search.
+const LOG_SEARCH_BYTES: usize = 1 << 20;
+
+/// `GET /v1/events?stream=&event_id=&user_id=&session_id=&event_type=&from=&to=&limit=&format=`.
+pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let params = Params::parse(query.as_deref().unwrap_or_default());
+    params.only(&["stream", "event_id", "user_id", "session_id", "event_type", "from", "to", "limit", "format"])?;
+    let door = raw_door(&app, params.get("stream"))?;
+    let now = app.clock.now();
+    let text = |name: &str| params.get(name).map(str::to_owned);
+    let query = EventQuery {
+        stream: door.plan.stream.name.clone(),
+        event_id: text("event_id"),
+        user_id: text("user_id"),
+        session_id: text("session_id"),
+        event_type: text("event_type"),
+        from: params.time("from", now)?,
+        to: params.time("to", now)?,
+        limit: params.count("limit", PAGE_ROWS, PAGE_ROWS_MAX)?,
+    };
+    let format = Format::parse(params.get("format"))?;
+    if format == Format::Csv {
+        return Err(ApiError::BadQuery("events have nested properties: format is json or ndjson".to_owned()));
+    }
+    let events = app.store.events(&query).await.map_err(|error| ApiError::of_store(&error))?;
+    let written: Vec<String> = events.iter().map(event_json).collect();
+    Ok(match format {
+        Format::Ndjson => answer::ndjson(&written),
+        Format::Json | Format::Csv => answer::json(format!("{{\"stream\":{},\"data\":[{}]}}", answer::quoted(&query.stream), written.join(","))),
+    })
+}
+
+fn raw_door<'a>(app: &'a App, stream: Option<&str>) -> Result<&'a Door, ApiError> {
+    let door = match stream {
+        None => app.doors.iter().find(|door| door.plan.stream.raw_table.is_some()),
+        Some(name) => app.doors.iter().find(|door| door.plan.stream.name == name),
+    };
+    match door {
+        None => Err(ApiError::UnknownStream(stream.map_or_else(
+            || "no stream keeps raw events".to_owned(),
+            |name| format!("there is no stream {name}"),
+        ))),
+        Some(door) if door.plan.stream.raw_table.is_none() => {
+            Err(ApiError::NotFound(format!("stream {} keeps no raw events: give it a raw_table", door.plan.stream.name)))
+        }
+        Some(door) => Ok(door),
+    }
+}
+
+fn event_json(event: &StoredEvent) -> String {
+    let text = |value: &Option<String>| value.as_deref().map_or_else(|| "null".to_owned(), answer::quoted);
+    format!(
+        "{{\"event_id\":{},\"event_type\":{},\"timestamp\":\"{}\",\"user_id\":{},\"session_id\":{},\"properties\":{},\"received_at\":\"{}\",\"partition\":{},\"offset\":{}}}",
+        answer::quoted(&event.event_id),
+        answer::quoted(&event.event_type),
+        event.event_time,
+        text(&event.user_id),
+        text(&event.session_id),
+        event.properties,
+        event.received_at,
+        event.partition,
+        event.offset,
+    )
+}
+
+/// `GET /v1/events/{event_id}`: what became of it.
+pub(crate) async fn fate(State(app): State<Arc<App>>, Path(event_id): Path<String>) -> Result<Response, ApiError> {
+    let mut fates = Vec::new();
+    for door in &app.doors {
+        fates.extend(stored_fates(&app, door, &event_id).await?);
+    }
+    fates.extend(dead_letters(&app, &event_id).await?);
+    for door in &app.doors {
+        fates.extend(log_fates(&app, door, &event_id, &fates).await?);
+    }
+    let fate = fates.first().map_or("unknown", |first| first["fate"].as_str().unwrap_or("unknown")).to_owned();
+    let mut body = json!({"event_id": event_id, "fate": fate, "found": fates});
+    if fate == "unknown" {
+        let why = format!(
+            "no raw table and no dead letter has this id, nor have the last {LOG_SEARCH_RECORDS} records of any log partition here; it was never accepted, or it is older than what is kept"
+        );
+        body["why"] = why.into();
+    }
+    Ok(answer::json(body.to_string()))
+}
+
+/// The event as counted, from the raw table.
+async fn stored_fates(app: &App, door: &Door, event_id: &str) -> Result<Vec<Value>, ApiError> {
+    if door.plan.stream.raw_table.is_none() {
+        return Ok(Vec::new());
+    }
+    let query = EventQuery {
+        stream: door.plan.stream.name.clone(),
+        event_id: Some(event_id.to_owned()),
+        limit: PAGE_ROWS,
+        ..EventQuery::default()
+    };
+    let events = app.store.events(&query).await.map_err(|error| ApiError::of_store(&error))?;
+    let fate_of = |event: &StoredEvent| {
+        json!({
+            "fate": "counted", "stream": door.plan.stream.name, "partition": event.partition, "offset": event.offset,
+            "timestamp": event.event_time.to_string(), "received_at": event.received_at.to_string(),
+            "cells": cells_of(&door.plan, event),
+        })
+    };
+    Ok(events.iter().map(fate_of).collect())
+}
+
+/// The cells that a counted event went to: its fields are read again as the door read them.
+fn cells_of(plan: &Plan, event: &StoredEvent) -> Vec<Value> {
+    let mut text = json!({
+        "event_id": event.event_id, "event_type": event.event_type, "timestamp": event.event_time.to_string(),
+    });
+    if let Some(user) = &event.user_id {
+        text["user_id"] = user.as_str().into();
+    }
+    if let Some(session) = &event.session_id {
+        text["session_id"] = session.as_str().into();
+    }
+    text["properties"] = serde_json::from_str(&event.properties).unwrap_or(Value::Null);
+    let mut batch = EventBatch::new(plan.name.clone(), Bytes::new());
+    let mut arrival = Arrival { received_at: event.received_at, new_id: &mut String::new };
+    if plan.accept(&text.to_string(), &mut arrival, &mut batch).is_err() {
+        return Vec::new();
+    }
+    let Some(fields) = &batch.fields else { return Vec::new() };
+    let cell_of = |planned: &sg_core::plan::RollupPlan| {
+        let rollup = &planned.rollup;
+        let start = window::start_of(event.event_time, rollup.window_ms);
+        let dimensions = rollup.by.iter().zip(&planned.dimensions);
+        let dimensions: serde_json::Map<String, Value> =
+            dimensions.map(|(name, slot)| (name.clone(), batch.text(fields.texts[*slot]).into())).collect();
+        json!({"rollup": rollup.name, "window_start": start.to_string(), "window_end": Timestamp(start.0 + rollup.window_ms).to_string(), "dimensions": dimensions})
+    };
+    plan.rollups.iter().map(cell_of).collect()
+}
+
+async fn dead_letters(app: &App, event_id: &str) -> Result<Vec<Value>, ApiError> {
+    let query = DeadLetterQuery { event_id: Some(event_id.to_owned()), limit: PAGE_ROWS, ..DeadLetterQuery::default() };
+    let letters = app.store.dead_letters(&query).await.map_err(|error| ApiError::of_store(&error))?;
+    let fate_of = |letter: &sg_core::query::StoredDeadLetter| {
+        json!({
+            "fate": "dead_letter", "stream": letter.stream, "partition": letter.partition, "offset": letter.offset,
+            "reason": letter.reason, "field": letter.field, "detail": letter.detail,
+            "received_at": letter.received_at.to_string(),
+        })
+    };
+    Ok(letters.iter().map(fate_of).collect())
+}
+
+/// Records with this id near the log's end that the tables do not explain: in flight, duplicates, or counted in a
+/// stream without a raw table.
+async fn log_fates(app: &App, door: &Door, event_id: &str, known: &[Value]) -> Result<Vec<Value>, ApiError> {
+    let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_store(&error))?;
+    let mut fates = Vec::new();
+    for here in pending.iter().filter(|pending| pending.stream == door.plan.stream.name) {
+        let mut seen_keys: Vec<u64> = Vec::new();
+        let mut at = here.log_start.max(here.log_end.saturating_sub(LOG_SEARCH_RECORDS));
+        let mut reader = app.log.open(&here.stream, here.partition, at).await.map_err(|error| ApiError::of_store(&error))?;
+        while at < here.log_end {
+            let batches = reader.next(LOG_SEARCH_BYTES, Duration::from_secs(1)).await.map_err(|error| ApiError::of_store(&error))?;
+            let Some(last) = batches.last() else { break };
+            at = last.next_offset();
+            for batch in &batches {
+                let matches = (0..batch.events.len()).filter(|index| batch.events.bytes(batch.events.entries[*index].id) == event_id.as_bytes());
+                for index in matches {
+                    let offset = batch.place(index).0;
+                    let key = batch.events.entries[index].key_hash;
+                    let is_repeated = seen_keys.contains(&key);
+                    seen_keys.push(key);
+                    let is_known = known.iter().any(|fate| fate["stream"] == here.stream.as_str() && fate["partition"] == here.partition && fate["offset"] == offset);
+                    if is_known {
+                        continue;
+                    }
+                    let has_counted = known.iter().any(|fate| fate["fate"] == "counted" && fate["stream"] == here.stream.as_str());
+                    let fate = match () {
+                        () if offset >= here.flushed => "in_flight",
+                        () if is_repeated || has_counted => "duplicate",
+                        () => "counted",
+                    };
+                    fates.push(json!({"fate": fate, "stream": here.stream, "partition": here.partition, "offset": offset}));
+                }
+            }
+        }
+    }
+    Ok(fates)
+}

@@ -1,0 +1,59 @@
+//! Query strings: read once, unknown names refused, so that a typing error does not silently widen an answer.
+
+use sg_core::time::Timestamp;
+
+use crate::error::ApiError;
+
+/// The parameters of a query string, in order.
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Reads a query string.
+    pub(crate) fn parse(query: &str) -> Params {
+        Params(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// Returns a parameter that is there and not empty.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns a parameter also when it is empty: a dimension may be the empty text.
+    pub(crate) fn get_even_empty(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Refuses names other than these.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => Err(ApiError::BadQuery(format!("there is no parameter {name}; there are {}", known.join(", ")))),
+        }
+    }
+
+    /// Reads a switch.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get_even_empty(name) {
+            None | Some("false" | "0") => Ok(false),
+            Some("" | "true" | "1") => Ok(true),
+            Some(value) => Err(ApiError::BadQuery(format!("{name} is true or false, not {value}"))),
+        }
+    }
+
+    /// Reads a whole number between one and a limit.
+    pub(crate) fn count(&self, name: &str, default: usize, max: usize) -> Result<usize, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(default) };
+        let number: Option<usize> = text.parse().ok().filter(|number| (1..=max).contains(number));
+        number.ok_or_else(|| ApiError::BadQuery(format!("{name} is a number from 1 to {max}, not {text}")))
+    }
+
+    /// Reads a point in time.
+    pub(crate) fn time(&self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let time = sg_core::query::parse_time(text, now);
+        time.map(Some).map_err(|_| ApiError::BadQuery(format!("{name} is a time such as -1h, 2025-01-01T00:00:00Z or 1735689600, not {text}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! Questions about rollups: which there are, their rows over time, and the largest of them.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use sg_core::cell::Value;
+use sg_core::definition::{Condition, LatePolicy, Measure, Rollup};
+use sg_core::interval::{CutError, Cuts, Interval};
+use sg_core::limits::{QUERY_CELLS_MAX, QUERY_ROWS_MAX, TIME_MAX_MS, TIME_MIN_MS};
+use sg_core::ports::{StatusDetail, StoreStatus};
+use sg_core::query::{self, CellQuery, CellRow, Row};
+use sg_core::time::Timestamp;
+
+use crate::App;
+use crate::answer::{self, Format};
+use crate::error::ApiError;
+use crate::params::Params;
+
+/// Rows of a page unless asked otherwise.
+const PAGE_ROWS: usize = 1_000;
+/// Cells read for one page; what does not fit follows with the cursor.
+const PAGE_CELLS: usize = 200_000;
+/// Rows of `/top` unless asked otherwise.
+const TOP_ROWS: usize = 10;
+
+/// `GET /v1/rollups`.
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let status = app.store.status(StatusDetail::Marks).await.map_err(|error| ApiError::of_store(&error))?;
+    let described: Vec<String> = rollups(&app).map(|rollup| describe(rollup, closed_to(&status, rollup))).collect();
+    Ok(answer::json(format!("{{\"rollups\":[{}]}}", described.join(","))))
+}
+
+fn rollups(app: &App) -> impl Iterator<Item = &Rollup> {
+    app.doors.iter().flat_map(|door| door.plan.rollups.iter().map(|planned| &planned.rollup))
+}
+
+fn find<'a>(app: &'a App, name: &str) -> Result<&'a Rollup, ApiError> {
+    rollups(app).find(|rollup| rollup.name == name).ok_or_else(|| {
+        let known: Vec<&str> = rollups(app).map(|rollup| rollup.name.as_str()).collect();
+        ApiError::UnknownRollup(format!("there is no rollup {name}; there are {}", known.join(", ")))
+    })
+}
+
+fn describe(rollup: &Rollup, closed_to: Timestamp) -> String {
+    let late = match rollup.late {
+        LatePolicy::Correct => "correct",
+        LatePolicy::Divert => "divert",
+    };
+    let measures: Vec<serde_json::Value> = rollup.measures.iter().map(describe_measure).collect();
+    let mut description = serde_json::json!({
+        "name": rollup.name, "stream": rollup.stream, "window_ms": rollup.window_ms, "pane_ms": rollup.pane_ms,
+        "grace_ms": rollup.grace_ms, "late": late, "keep_ms": rollup.keep_ms, "by": rollup.by, "measures": measures,
+    });
+    if closed_to != Timestamp::NEVER {
+        description["closed_to"] = closed_to.to_string().into();
+    }
+    description.to_string()
+}
+
+fn describe_measure(measure: &Measure) -> serde_json::Value {
+    let mut described = serde_json::json!({"name": measure.name, "fn": measure.function.name()});
+    if let Some(field) = measure.function.number() {
+        described["field"] = field.name.as_str().into();
+        described["scale"] = field.scale.into();
+    }
+    let Condition(filter) = &measure.filter;
+    if !filter.is_empty() {
+        described["where"] = filter.iter().map(|(name, values)| (name.clone(), serde_json::json!(values))).collect();
+    }
+    described
+}
+
+fn closed_to(status: &StoreStatus, rollup: &Rollup) -> Timestamp {
+    status.rollups.iter().find(|known| known.name == rollup.name).map_or(Timestamp::NEVER, |known| known.closed_to)
+}
+
+/// What a question about rows asks for.
+struct Question<'a> {
+    rollup: &'a Rollup,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    interval: Option<(Interval, String)>,
+    interval_text: String,
+    fill: bool,
+    limit: usize,
+    /// The last row of the page before.
+    after: Option<(Timestamp, Vec<String>)>,
+    format: Format,
+    filters: Vec<(usize, String)>,
+}
+
+impl<'a> Question<'a> {
+    fn read(app: &'a App, name: &str, query: Option<&str>) -> Result<Question<'a>, ApiError> {
+        let rollup = find(app, name)?;
+        let params = Params::parse(query.unwrap_or_default());
+        let mut known = vec!["from", "to", "interval", "tz", "fill", "limit", "cursor", "format"];
+        known.extend(rollup.by.iter().map(String::as_str));
+        params.only(&known)?;
+        let now = app.clock.now();
+        let tz = params.get("tz");
+        let interval_text = params.get("interval").map_or_else(|| format!("{}s", rollup.window_ms / 1_000), str::to_owned);
+        let interval = match (params.get("interval"), tz) {
+            (None, None) => None,
+            _ => Some((Interval::parse(&interval_text).map_err(cut_error)?, tz.unwrap_or("UTC").to_owned())),
+        };
+        let fill = match params.get("fill") {
+            None | Some("none") => false,
+            Some("zero") => true,
+            Some(other) => return Err(ApiError::BadQuery(format!("fill is zero or none, not {other}"))),
+        };
+        let filter = |(at, name): (usize, &String)| params.get_even_empty(name).map(|value| (at, value.to_owned()));
+        Ok(Question {
+            from: params.time("from", now)?,
+            to: params.time("to", now)?,
+            interval,
+            interval_text,
+            fill,
+            limit: params.count("limit", PAGE_ROWS, QUERY_ROWS_MAX)?,
+            after: params.get("cursor").map(read_cursor).transpose()?,
+            format: Format::parse(params.get("format"))?,
+            filters: rollup.by.iter().enumerate().filter_map(filter).collect(),
+            rollup,
+        })
+    }
+
+    /// The range to read from the store: the page begins where the last one ended, and ends within the pane's reach.
+    fn range(&self) -> Result<(Timestamp, Timestamp), ApiError> {
+        let from = self.from.unwrap_or(Timestamp(TIME_MIN_MS));
+        let to = self.to.unwrap_or(Timestamp(TIME_MAX_MS));
+        if from > to {
+            return Err(ApiError::BadQuery("from lies behind to".to_owned()));
+        }
+        Ok((from, to))
+    }
+
+    fn cuts(&self, (from, to): (Timestamp, Timestamp)) -> Result<Cuts, ApiError> {
+        match &self.interval {
+            None => Ok(Cuts::windows(self.rollup.window_ms, from, to)),
+            Some((interval, zone)) => Cuts::calendar(*interval, zone, self.rollup.pane_ms, (from, to)).map_err(cut_error),
+        }
+    }
+}
+
+fn cut_error(error: CutError) -> ApiError {
+    match error {
+        CutError::UnknownInterval | CutError::UnknownZone => ApiError::BadQuery(error.to_string()),
+        CutError::PaneTooCoarse { .. } => ApiError::PaneTooCoarse(error.to_string()),
+        CutError::TooMany => ApiError::RangeTooLarge(error.to_string()),
+    }
+}
+
+/// One page of rows.
+struct Page {
+    rows: Vec<Row>,
+    range: (Timestamp, Timestamp),
+    has_more: bool,
+}
+
+/// `GET /v1/rollups/{name}`.
+pub(crate) async fn rows(State(app): State<Arc<App>>, Path(name): Path<String>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let question = Question::read(&app, &name, query.as_deref())?;
+    let status = app.store.status(StatusDetail::Marks).await.map_err(|error| ApiError::of_store(&error))?;
+    let page = page(&app, &question).await?;
+    let closed_to = closed_to(&status, question.rollup);
+    let written: Vec<String> = match question.format {
+        Format::Csv => return answer::csv(question.rollup, &page.rows, closed_to),
+        Format::Json | Format::Ndjson => page.rows.iter().map(|row| answer::row_json(question.rollup, row, closed_to)).collect(),
+    };
+    if question.format == Format::Ndjson {
+        return Ok(answer::ndjson(&written));
+    }
+    let next = page.rows.last().filter(|_| page.has_more).map_or_else(|| "null".to_owned(), |row| answer::quoted(&cursor_of(row)));
+    Ok(answer::json(format!(
+        "{{\"rollup\":{},\"range\":{{\"from\":\"{}\",\"to\":\"{}\",\"interval\":{}}},\"as_of\":{},\"data\":[{}],\"next_cursor\":{next}}}",
+        answer::quoted(&question.rollup.name),
+        page.range.0,
+        page.range.1,
+        answer::quoted(&question.interval_text),
+        as_of(&status, &question.rollup.stream),
+        written.join(",")
+    )))
+}
+
+fn as_of(status: &StoreStatus, stream: &str) -> String {
+    let watermark = status.watermarks.iter().find(|(name, _)| name == stream).map_or(Timestamp::NEVER, |(_, at)| *at);
+    let mine = status.partitions.iter().filter(|partition| partition.stream == stream);
+    let offsets: Vec<String> = mine.map(|partition| format!("\"{}\":{}", partition.partition, partition.next_offset)).collect();
+    format!("{{\"watermark\":{},\"offsets\":{{{}}}}}", answer::time(watermark), offsets.join(","))
+}
+
+async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
+    let (from, to) = question.range()?;
+    let bounded = question.from.is_some() && question.to.is_some();
+    // A calendar widens the range to whole intervals, so it is cut before the cells are read where it can be.
+    let early = if bounded || question.interval.is_none() { Some(question.cuts((from, to))?) } else { None };
+    let (read_from, read_to) = early.as_ref().map_or((from, to), Cuts::range);
+    let read_from = question.after.as_ref().map_or(read_from, |(start, _)| read_from.max(*start));
+    let mut cells = read_cells(app, question, (read_from, read_to), PAGE_CELLS).await?;
+    let is_cut_short = cells.len() == PAGE_CELLS;
+    let seen = seen_range(&cells, question.rollup.pane_ms);
+    let cuts = match early {
+        Some(cuts) => cuts,
+        None => {
+            let first = question.from.unwrap_or(seen.0);
+            question.cuts((first, question.to.unwrap_or(seen.1).max(first)))?
+        }
+    };
+    if is_cut_short {
+        drop_last_interval(&mut cells, &cuts)?;
+    }
+    let mut rows = query::rows(cells, &cuts);
+    if question.fill {
+        let filled = if bounded { cuts.clone() } else { question.cuts((question.from.unwrap_or(seen.0), question.to.unwrap_or(seen.1).max(seen.0)))? };
+        let empty: Vec<Value> = question.rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
+        rows = query::fill_with_zeros(rows, &filled, &empty);
+    }
+    if let Some((start, dimensions)) = &question.after {
+        rows.retain(|row| (row.start, &row.dimensions) > (*start, dimensions));
+    }
+    let has_more = is_cut_short || rows.len() > question.limit;
+    rows.truncate(question.limit);
+    let range = match (bounded, rows.first(), rows.last()) {
+        (false, Some(first), Some(last)) => (question.from.map_or(first.start, |_| cuts.range().0), question.to.map_or(last.end, |_| cuts.range().1)),
+        _ => cuts.range(),
+    };
+    Ok(Page { rows, range, has_more })
+}
+
+async fn read_cells(app: &App, question: &Question<'_>, (from, to): (Timestamp, Timestamp), cells_max: usize) -> Result<Vec<CellRow>, ApiError> {
+    let query = CellQuery { rollup: question.rollup.clone(), from, to, filters: question.filters.clone(), cells_max };
+    app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))
+}
+
+fn seen_range(cells: &[CellRow], pane_ms: i64) -> (Timestamp, Timestamp) {
+    let first = cells.first().map_or(Timestamp(0), |cell| cell.pane);
+    (first, cells.last().map_or(first, |cell| Timestamp(cell.pane.0 + pane_ms)))
+}
+
+/// The last interval of a chunk may lack cells: it is left for the next page.
+fn drop_last_interval(cells: &mut Vec<CellRow>, cuts: &Cuts) -> Result<(), ApiError> {
+    let last_start = cells.last().and_then(|cell| cuts.containing(cell.pane)).map(|(start, _)| start);
+    let Some(last_start) = last_start else { return Ok(()) };
+    cells.retain(|cell| cell.pane < last_start);
+    if cells.is_empty() {
+        return Err(ApiError::RangeTooLarge(format!("one interval has more than {PAGE_CELLS} cells: filter by a dimension or ask for a finer interval")));
+    }
+    Ok(())
+}
+
+/// A cursor is the last row's start and dimensions, in hex.
+fn cursor_of(row: &Row) -> String {
+    let text = serde_json::json!([row.start.0, row.dimensions]).to_string();
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read_cursor(cursor: &str) -> Result<(Timestamp, Vec<String>), ApiError> {
+    let bytes: Option<Vec<u8>> = (0..cursor.len()).step_by(2).map(|at| u8::from_str_radix(cursor.get(at..at + 2)?, 16).ok()).collect();
+    let read = bytes.and_then(|bytes| serde_json::from_slice::<(i64, Vec<String>)>(&bytes).ok());
+    let (start, dimensions) = read.ok_or_else(|| ApiError::BadQuery("cursor is the next_cursor of an earlier answer".to_owned()))?;
+    Ok((Timestamp(start), dimensions))
+}
+
+/// `GET /v1/rollups/{name}/top?by=&n=&from=&to=`.
+pub(crate) async fn top(State(app): State<Arc<App>>, Path(name): Path<String>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let rollup = find(&app, &name)?;
+    let params = Params::parse(query.as_deref().unwrap_or_default());
+    let mut known = vec!["by", "n", "limit", "from", "to"];
+    known.extend(rollup.by.iter().map(String::as_str));
+    params.only(&known)?;
+    let measure = match params.get("by") {
+        None => 0,
+        Some(by) => rollup.measures.iter().position(|measure| measure.name == by).ok_or_else(|| {
+            let names: Vec<&str> = rollup.measures.iter().map(|measure| measure.name.as_str()).collect();
+            ApiError::BadQuery(format!("by is a measure of {name}: {}", names.join(", ")))
+        })?,
+    };
+    let count = params.count(if params.get("n").is_some() { "n" } else { "limit" }, TOP_ROWS, QUERY_ROWS_MAX)?;
+    let now = app.clock.now();
+    let filter = |(at, name): (usize, &String)| params.get_even_empty(name).map(|value| (at, value.to_owned()));
+    let query = CellQuery {
+        rollup: rollup.clone(),
+        from: params.time("from", now)?.unwrap_or(Timestamp(TIME_MIN_MS)),
+        to: params.time("to", now)?.unwrap_or(Timestamp(TIME_MAX_MS)),
+        filters: rollup.by.iter().enumerate().filter_map(filter).collect(),
+        cells_max: QUERY_CELLS_MAX,
+    };
+    let (from, to) = (query.from, query.to);
+    let cells = app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))?;
+    if cells.len() == QUERY_CELLS_MAX {
+        return Err(ApiError::RangeTooLarge(format!("the range has more than {QUERY_CELLS_MAX} cells: ask for a shorter one")));
+    }
+    let ranked = query::top(cells, measure, count);
+    let written: Vec<String> = ranked.iter().map(|total| top_json(rollup, total, (from, to))).collect();
+    Ok(answer::json(format!(
+        "{{\"rollup\":{},\"by\":{},\"data\":[{}]}}",
+        answer::quoted(&name),
+        answer::quoted(&rollup.measures[measure].name),
+        written.join(",")
+    )))
+}
+
+fn top_json(rollup: &Rollup, total: &CellRow, (start, end): (Timestamp, Timestamp)) -> String {
+    let row = Row {
+        start,
+        end,
+        dimensions: total.dimensions.clone(),
+        values: total.values.clone(),
+        events: total.events,
+        late_count: total.late_count,
+        revision: total.revision,
+    };
+    let mut text = String::new();
+    answer::push_cell(&mut text, rollup, &row);
+    format!("{{{}}}", text.trim_start_matches(','))
+}

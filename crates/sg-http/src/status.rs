@@ -1,0 +1,140 @@
+//! What an operator asks first: how far everything is, and whether the ledger adds up.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::response::Response;
+use sg_core::flush::Ledger;
+use sg_core::ports::{PartitionStatus, Pending, RollupStatus, StatusDetail, StoreStatus};
+use sg_core::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::App;
+use crate::answer;
+use crate::error::ApiError;
+
+/// `GET /v1/status`.
+pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let status = app.store.status(StatusDetail::Ledger).await.map_err(|error| ApiError::of_store(&error))?;
+    let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_store(&error))?;
+    let streams: Vec<Value> = app.doors.iter().map(|door| stream_json(&app, &door.plan.stream.name, &status, &pending)).collect();
+    let rollups: Vec<Value> = status.rollups.iter().map(|rollup| rollup_json(&app, rollup)).collect();
+    let judge_bytes: u64 = pending.iter().map(|pending| pending.judge_bytes).sum();
+    let body = json!({
+        "version": app.version,
+        "log": app.backends.0,
+        "store": app.backends.1,
+        "started_at": app.started_at.to_string(),
+        "uptime_ms": app.clock.now().0 - app.started_at.0,
+        "streams": streams,
+        "rollups": rollups,
+        "memory": {
+            "resident_bytes": resident_bytes(),
+            "body_bytes_in_flight": app.budget_bytes - app.budget.available_permits(),
+            "duplicate_window_bytes": judge_bytes,
+        },
+    });
+    Ok(answer::json(body.to_string()))
+}
+
+fn stream_json(app: &App, name: &str, status: &StoreStatus, pending: &[Pending]) -> Value {
+    let watermark = status.watermarks.iter().find(|(stream, _)| stream == name).map_or(Timestamp::NEVER, |(_, at)| *at);
+    let mine = status.partitions.iter().filter(|partition| partition.stream == name);
+    let partitions: Vec<Value> = mine.map(|partition| partition_json(app, partition, pending)).collect();
+    json!({"name": name, "watermark": time(watermark), "partitions": partitions})
+}
+
+fn partition_json(app: &App, partition: &PartitionStatus, pending: &[Pending]) -> Value {
+    let here = pending.iter().find(|pending| pending.stream == partition.stream && pending.partition == partition.partition);
+    let (from, r_from) = partition.dedup_from;
+    let mut body = json!({
+        "partition": partition.partition,
+        "epoch": partition.epoch,
+        "owner": partition.owner,
+        "first_offset": partition.first_offset,
+        "next_offset": partition.next_offset,
+        "m": time(partition.clock.m),
+        "r": time(partition.clock.r),
+        "dedup_from": from,
+        "duplicate_reach_seconds": reach_seconds(app, partition, (from, r_from)),
+        "is_idle": partition.is_idle,
+        "ledger": ledger_json(&partition.ledger),
+    });
+    if let Some(here) = here {
+        body["log_start"] = here.log_start.into();
+        body["log_end"] = here.log_end.into();
+        body["lag"] = here.log_end.saturating_sub(partition.next_offset).into();
+        body["folded"] = here.folded.into();
+        body["stopped"] = here.stopped.clone().into();
+    }
+    body
+}
+
+/// How far back in log time a duplicate is recognised now: the horizon, unless the number of records ends it earlier.
+fn reach_seconds(app: &App, partition: &PartitionStatus, (from, r_from): (u64, Timestamp)) -> u64 {
+    let door = app.doors.iter().find(|door| door.plan.stream.name == partition.stream);
+    let Some(dedup) = door.map(|door| door.plan.stream.dedup) else { return 0 };
+    let is_full = partition.next_offset.saturating_sub(from) >= dedup.records;
+    if is_full && r_from != Timestamp::NEVER {
+        return (partition.clock.r.0.saturating_sub(r_from.0).max(0) / 1_000) as u64;
+    }
+    dedup.horizon.as_secs()
+}
+
+fn ledger_json(ledger: &Ledger) -> Value {
+    json!({
+        "processed": ledger.processed,
+        "counted": ledger.counted,
+        "duplicate": ledger.duplicate,
+        "id_conflict": ledger.id_conflict,
+        "dead_lettered": ledger.dead_lettered,
+        "deleted": ledger.deleted,
+        "adds_up": ledger.adds_up(),
+    })
+}
+
+fn rollup_json(app: &App, rollup: &RollupStatus) -> Value {
+    let planned = app.doors.iter().flat_map(|door| &door.plan.rollups).find(|planned| planned.rollup.name == rollup.name);
+    json!({
+        "name": rollup.name,
+        "stream": planned.map(|planned| planned.rollup.stream.clone()),
+        "closed_to": time(rollup.closed_to),
+        "removed_before": time(rollup.removed_before),
+        "complete_from": rollup.complete_from.map(|at| at.to_string()),
+        "ledger": {
+            "folded": rollup.folded,
+            "in_cells": rollup.in_cells,
+            "removed": rollup.removed,
+            "diverted": rollup.diverted,
+            "expired": rollup.expired,
+            "unfit": rollup.unfit,
+            "deleted": rollup.deleted,
+            "adds_up": rollup.adds_up(),
+        },
+    })
+}
+
+fn time(at: Timestamp) -> Value {
+    if at == Timestamp::NEVER { Value::Null } else { Value::from(at.to_string()) }
+}
+
+/// Returns the process's resident memory; zero where the system does not tell.
+pub(crate) fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: Option<u64> = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    kib.unwrap_or(0) * 1_024
+}
+
+/// `POST /v1/flush`.
+pub(crate) async fn flush(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let began = Instant::now();
+    let report = app.pipeline.flush_now().await.map_err(|error| ApiError::of_store(&error))?;
+    let body = json!({
+        "flushed_events": report.flushed_events,
+        "flushed_windows": report.flushed_windows,
+        "took_ms": began.elapsed().as_millis() as u64,
+    });
+    Ok(answer::json(body.to_string()))
+}

@@ -1,0 +1,480 @@
+//! Owns one partition: claims it, reads its duplicate window again, then folds and flushes until told to stop.
+//! Holds no state that is not a function of the checkpoint and the records since: after any doubt it drops everything
+//! and begins again at the checkpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sg_core::batch::LogBatch;
+use sg_core::flush::{Checkpoint, Flush};
+use sg_core::fold::Fold;
+use sg_core::metrics::Metrics;
+use sg_core::plan::Plan;
+use sg_core::ports::{Claim, ErrorKind, EventLog, FlushOutcome, LogReader, PortError, Refresh, RollupWriter};
+use sg_core::reason::{Code, Refusal};
+use sg_core::time::Clock;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What an owner works with and how.
+#[derive(Clone)]
+pub struct Settings {
+    /// The stream's plan.
+    pub plan: Arc<Plan>,
+    /// The partition.
+    pub partition: u32,
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The store.
+    pub store: Arc<dyn RollupWriter>,
+    /// The clock for idleness; it decides no answer.
+    pub clock: Arc<dyn Clock>,
+    /// The process's counters.
+    pub metrics: Arc<Metrics>,
+    /// The process's name on the status page.
+    pub name: String,
+    /// The secret of the duplicates' hash.
+    pub seed: u64,
+    /// The longest time that a folded event waits for its flush.
+    pub flush_interval: Duration,
+    /// Records after which a flush begins earlier.
+    pub flush_events_max: u64,
+}
+
+/// Why an owner stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// It was told to; everything is flushed.
+    #[error("stopped")]
+    Asked,
+    /// Another process has claimed the partition.
+    #[error("another process has claimed partition {partition} of {stream}: two servers work on one store")]
+    Fenced {
+        /// The stream.
+        stream: String,
+        /// The partition.
+        partition: u32,
+    },
+    /// The log or the store failed for good.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// What the rest of the process knows of an owner and can ask of it.
+#[derive(Debug)]
+pub struct Progress {
+    /// The stream.
+    pub stream: String,
+    /// The partition.
+    pub partition: u32,
+    /// The offset behind the last record folded.
+    pub folded: AtomicU64,
+    /// Bytes of the duplicate window.
+    pub judge_bytes: AtomicU64,
+    /// The offset behind the last record in the store; zero until the partition is claimed.
+    pub flushed: watch::Sender<u64>,
+    /// Events and cells written since the process began.
+    pub written: (AtomicU64, AtomicU64),
+    /// Asks for a flush before its time.
+    pub flush_now: Notify,
+    /// Why the owner stopped for good, if it did.
+    pub stopped: watch::Sender<Option<String>>,
+}
+
+impl Progress {
+    /// Makes the progress of an owner that has not begun.
+    pub fn new(stream: &str, partition: u32) -> Progress {
+        Progress {
+            stream: stream.to_owned(),
+            partition,
+            folded: AtomicU64::new(0),
+            judge_bytes: AtomicU64::new(0),
+            flushed: watch::Sender::new(0),
+            written: (AtomicU64::new(0), AtomicU64::new(0)),
+            flush_now: Notify::new(),
+            stopped: watch::Sender::new(None),
+        }
+    }
+}
+
+/// Bytes taken from the log at once: some thousand events, a few milliseconds of folding.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// How often an owner says that it is there, and closes windows without new records.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// Waits between tries of a store that fails for the moment.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// The loop over one partition.
+pub struct Owner {
+    settings: Settings,
+    progress: Arc<Progress>,
+    /// Records a flush may hold; one while a refused record is being isolated.
+    flush_records_max: u64,
+    /// Records that the store refused, to be dead-lettered.
+    refused: Vec<(u64, Refusal)>,
+}
+
+/// What one stretch of folding ended with.
+enum End {
+    Asked,
+    /// Begin again at the stored checkpoint.
+    Again,
+}
+
+/// Everything of one stretch between two looks at the checkpoint.
+struct Stretch {
+    fold: Fold,
+    epoch: i64,
+    reader: Box<dyn LogReader>,
+    in_flight: Option<JoinHandle<(Arc<Flush>, Result<FlushOutcome, PortError>)>>,
+    flush_due: Option<Instant>,
+    refresh_due: Instant,
+    last_record: Instant,
+}
+
+impl Owner {
+    /// Makes the owner of a partition; nothing happens until [`Owner::run`].
+    pub fn new(settings: Settings, progress: Arc<Progress>) -> Owner {
+        Owner { flush_records_max: u64::MAX, settings, progress, refused: Vec::new() }
+    }
+
+    /// Claims the partition and works on it until told to stop, then flushes what is left.
+    pub async fn run(mut self, stop: CancellationToken) -> Stopped {
+        let stopped = match self.work(&stop).await {
+            Ok(()) => Stopped::Asked,
+            Err(stopped) => {
+                let (stream, partition) = (&self.progress.stream, self.progress.partition);
+                tracing::error!(%stream, partition, "partition stopped: {stopped}");
+                stopped
+            }
+        };
+        self.progress.stopped.send_replace(Some(stopped.to_string()));
+        stopped
+    }
+
+    async fn work(&mut self, stop: &CancellationToken) -> Result<(), Stopped> {
+        let mut checkpoint = self.claim(stop).await?;
+        loop {
+            match self.stretch(&checkpoint, stop).await? {
+                End::Asked => return Ok(()),
+                End::Again => checkpoint = self.read_checkpoint(&checkpoint, stop).await?,
+            }
+        }
+    }
+
+    async fn claim(&self, stop: &CancellationToken) -> Result<Checkpoint, Stopped> {
+        let Settings { plan, partition, log, store, name, .. } = &self.settings;
+        let (log_identity, extent) = (log.identity(&plan.name).await?, log.extent(&plan.name, *partition).await?);
+        let claim = Claim { plan: plan.clone(), partition: *partition, owner: name.clone(), log_identity, start: extent.start };
+        let checkpoint = retrying(stop, "claiming a partition", || store.claim(&claim)).await?;
+        self.check_inside_log(&checkpoint).await?;
+        Ok(checkpoint)
+    }
+
+    async fn read_checkpoint(&self, old: &Checkpoint, stop: &CancellationToken) -> Result<Checkpoint, Stopped> {
+        let Settings { plan, partition, store, .. } = &self.settings;
+        let checkpoint = retrying(stop, "reading a checkpoint", || store.checkpoint(&plan.name, *partition)).await?;
+        if checkpoint.epoch != old.epoch {
+            return Err(self.fenced());
+        }
+        self.check_inside_log(&checkpoint).await?;
+        Ok(checkpoint)
+    }
+
+    /// A checkpoint outside the log means that one of the two is not what it was: going on would lose events silently.
+    async fn check_inside_log(&self, checkpoint: &Checkpoint) -> Result<(), Stopped> {
+        let Settings { plan, partition, log, .. } = &self.settings;
+        let extent = log.extent(&plan.name, *partition).await?;
+        let at = checkpoint.next_offset;
+        if (extent.start..=extent.end).contains(&at) {
+            return Ok(());
+        }
+        let doing = format!(
+            "resuming partition {partition} of {} at offset {at}: the log holds {} to {} only; restore the log that belongs to this store",
+            plan.name, extent.start, extent.end
+        );
+        Err(Stopped::Port(PortError::new(ErrorKind::Corrupt, doing)))
+    }
+
+    fn fenced(&self) -> Stopped {
+        self.settings.metrics.flush_missed.add(1);
+        Stopped::Fenced { stream: self.progress.stream.clone(), partition: self.progress.partition }
+    }
+
+    /// Folds and flushes from a checkpoint on until asked to stop or in doubt.
+    async fn stretch(&mut self, checkpoint: &Checkpoint, stop: &CancellationToken) -> Result<End, Stopped> {
+        let Settings { plan, partition, seed, .. } = &self.settings;
+        let mut fold = Fold::resume(plan.clone(), *partition, checkpoint, *seed);
+        for (offset, refusal) in &self.refused {
+            fold.refuse(*offset, refusal.clone());
+        }
+        let reader = self.remember(checkpoint, &mut fold).await?;
+        self.progress.folded.store(fold.next_offset(), Ordering::Relaxed);
+        self.progress.flushed.send_replace(checkpoint.next_offset);
+        let now = Instant::now();
+        let mut stretch = Stretch {
+            fold,
+            epoch: checkpoint.epoch,
+            reader,
+            in_flight: None,
+            flush_due: None,
+            refresh_due: now,
+            last_record: now,
+        };
+        loop {
+            if let Some(end) = self.step(&mut stretch, stop).await? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Shows the fold's judge the duplicate window again; returns a reader at the checkpoint.
+    async fn remember(&self, checkpoint: &Checkpoint, fold: &mut Fold) -> Result<Box<dyn LogReader>, Stopped> {
+        let Settings { plan, partition, log, .. } = &self.settings;
+        let extent = log.extent(&plan.name, *partition).await?;
+        let (dedup_from, mut r) = checkpoint.dedup_from;
+        let from = dedup_from.max(extent.start);
+        let began = Instant::now();
+        let mut at = from;
+        if at < checkpoint.next_offset {
+            let mut reader = log.open(&plan.name, *partition, at).await?;
+            while at < checkpoint.next_offset {
+                for batch in reader.next(READ_BYTES_MAX, REFRESH_INTERVAL).await? {
+                    r = fold.remember(&batch, &checkpoint.dead_offsets, r);
+                    at = batch.next_offset();
+                }
+            }
+            let (stream, records) = (&plan.name, checkpoint.next_offset - from);
+            tracing::info!(%stream, records, took_ms = began.elapsed().as_millis() as u64, "duplicate window read again");
+        }
+        Ok(log.open(&plan.name, *partition, checkpoint.next_offset).await?)
+    }
+
+    /// Waits for whatever comes first: records, a finished flush, a due time, a request.
+    async fn step(&mut self, stretch: &mut Stretch, stop: &CancellationToken) -> Result<Option<End>, Stopped> {
+        let until = stretch.flush_due.unwrap_or(stretch.refresh_due).min(stretch.refresh_due);
+        let wait = until.saturating_duration_since(Instant::now());
+        let may_read = stretch.fold.pending() < self.flush_at();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return self.finish(stretch).await.map(Some),
+            done = finished(&mut stretch.in_flight) => {
+                if let Some(end) = self.flushed(stretch, done).await? {
+                    return Ok(Some(end));
+                }
+            }
+            () = self.progress.flush_now.notified() => stretch.flush_due = Some(Instant::now()),
+            batches = stretch.reader.next(READ_BYTES_MAX, wait), if may_read => self.fold(stretch, &batches?).await?,
+            () = tokio::time::sleep_until(until) => {}
+        }
+        let now = Instant::now();
+        let is_due = stretch.flush_due.is_some_and(|due| due <= now) || stretch.fold.pending() >= self.flush_at();
+        if is_due && stretch.in_flight.is_none() {
+            self.begin_flush(stretch);
+        }
+        if stretch.refresh_due <= now {
+            stretch.refresh_due = now + REFRESH_INTERVAL;
+            self.refresh(stretch).await?;
+        }
+        Ok(None)
+    }
+
+    /// Records that make a flush due before its time. While one flush is written so many are gathered for the next.
+    fn flush_at(&self) -> u64 {
+        self.settings.flush_events_max.min(self.flush_records_max)
+    }
+
+    async fn fold(&self, stretch: &mut Stretch, batches: &[LogBatch]) -> Result<(), Stopped> {
+        let Some(last) = batches.last() else { return Ok(()) };
+        // While a refused record is looked for, a flush holds exactly so many records.
+        let until = (stretch.fold.next_offset() - stretch.fold.pending()).saturating_add(self.flush_records_max);
+        for batch in batches {
+            stretch.fold.batch(batch, until);
+        }
+        let at = stretch.fold.next_offset();
+        if at < last.next_offset() {
+            let Settings { plan, partition, log, .. } = &self.settings;
+            stretch.reader = log.open(&plan.name, *partition, at).await?;
+        }
+        let now = Instant::now();
+        stretch.last_record = now;
+        stretch.flush_due.get_or_insert(now + self.settings.flush_interval);
+        self.progress.folded.store(at, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn begin_flush(&self, stretch: &mut Stretch) {
+        stretch.flush_due = None;
+        let Some(flush) = stretch.fold.take() else { return };
+        let flush = Arc::new(flush);
+        let (store, metrics) = (self.settings.store.clone(), self.settings.metrics.clone());
+        stretch.in_flight = Some(tokio::spawn(async move {
+            let outcome = write(store, &metrics, &flush).await;
+            (flush, outcome)
+        }));
+    }
+
+    /// Takes note of a finished flush; returns how the stretch ends when it does.
+    async fn flushed(&mut self, stretch: &mut Stretch, (flush, outcome): (Arc<Flush>, Result<FlushOutcome, PortError>)) -> Result<Option<End>, Stopped> {
+        stretch.in_flight = None;
+        match outcome? {
+            FlushOutcome::Done => {
+                self.note_written(&flush);
+                self.progress.judge_bytes.store(stretch.fold.judge_memory() as u64, Ordering::Relaxed);
+                // The search for a refused record goes on in larger steps, until they are no search any more.
+                self.flush_records_max = self.flush_records_max.saturating_mul(2);
+                if self.flush_records_max >= self.settings.flush_events_max {
+                    self.flush_records_max = u64::MAX;
+                    self.refused.clear();
+                }
+                Ok(None)
+            }
+            FlushOutcome::Missed { epoch, .. } if epoch != stretch.epoch => Err(self.fenced()),
+            FlushOutcome::Missed { .. } => {
+                self.settings.metrics.flush_missed.add(1);
+                Ok(Some(End::Again))
+            }
+            FlushOutcome::Refused { detail } => {
+                self.settings.metrics.flush_refused.add(1);
+                self.narrow(&flush, &detail);
+                Ok(Some(End::Again))
+            }
+        }
+    }
+
+    fn note_written(&self, flush: &Flush) {
+        let cells: usize = flush.rollups.iter().map(|delta| delta.cells.len()).sum();
+        self.settings.metrics.flushes.add(1);
+        self.settings.metrics.cells_flushed.add(cells as u64);
+        self.progress.written.0.fetch_add(flush.end - flush.base, Ordering::Relaxed);
+        self.progress.written.1.fetch_add(cells as u64, Ordering::Relaxed);
+        self.progress.flushed.send_replace(flush.end);
+    }
+
+    /// Halves the range that a flush covers; a range of one record makes that record a dead letter.
+    fn narrow(&mut self, flush: &Flush, detail: &str) {
+        let records = flush.ledger.processed;
+        tracing::warn!(stream = %flush.plan.name, base = flush.base, end = flush.end, "the store refused a flush: {detail}");
+        if records > 1 {
+            self.flush_records_max = records / 2;
+        } else {
+            self.flush_records_max = 1;
+            self.refused.push((flush.base, Refusal::new(Code::StoreRefused, "", detail)));
+        }
+    }
+
+    async fn refresh(&self, stretch: &mut Stretch) -> Result<(), Stopped> {
+        let Settings { plan, partition, log, store, clock, .. } = &self.settings;
+        let extent = log.extent(&plan.name, *partition).await?;
+        let is_behind = stretch.fold.next_offset() < extent.end || stretch.fold.pending() > 0 || stretch.in_flight.is_some();
+        if !is_behind && extent.newest > sg_core::time::Timestamp::NEVER {
+            stretch.fold.pass_time(extent.newest);
+        }
+        let refresh = Refresh {
+            plan: plan.clone(),
+            partition: *partition,
+            epoch: stretch.epoch,
+            is_idle: !is_behind && stretch.last_record.elapsed() >= plan.stream.idle_timeout,
+            dedup_from: stretch.fold.dedup_from(),
+            now: clock.now(),
+        };
+        match store.refresh(&refresh).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.fenced()),
+            // The next refresh is seconds away, and a flush retries on its own.
+            Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
+                tracing::warn!("refreshing a partition: {error}");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Folds what the log has already handed over and flushes it.
+    async fn finish(&mut self, stretch: &mut Stretch) -> Result<End, Stopped> {
+        loop {
+            if stretch.in_flight.is_some() {
+                let done = finished(&mut stretch.in_flight).await;
+                if let Some(end) = self.flushed(stretch, done).await? {
+                    return Ok(end);
+                }
+            }
+            if stretch.fold.pending() < self.flush_at() {
+                let batches = stretch.reader.next(READ_BYTES_MAX, Duration::ZERO).await?;
+                if batches.is_empty() && stretch.fold.pending() == 0 {
+                    return Ok(End::Asked);
+                }
+                self.fold(stretch, &batches).await?;
+                if !batches.is_empty() && stretch.fold.pending() < self.flush_at() {
+                    continue;
+                }
+            }
+            self.begin_flush(stretch);
+            if stretch.in_flight.is_none() {
+                return Ok(End::Asked);
+            }
+        }
+    }
+}
+
+/// Writes a flush, trying again for ever where the fault may pass. A lost answer is harmless: the repeated flush then
+/// misses with the store already at its end.
+async fn write(store: Arc<dyn RollupWriter>, metrics: &Metrics, flush: &Arc<Flush>) -> Result<FlushOutcome, PortError> {
+    let mut pause = BACKOFF.0;
+    let mut is_repeated = false;
+    loop {
+        let began = Instant::now();
+        let outcome = store.flush(flush.clone()).await;
+        metrics.flush_duration.observe(began.elapsed());
+        match outcome {
+            Ok(FlushOutcome::Missed { epoch, next_offset }) if is_repeated && epoch == flush.epoch && next_offset == flush.end => {
+                return Ok(FlushOutcome::Done);
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
+                tracing::warn!(stream = %flush.plan.name, "flushing: {error}; trying again in {pause:?}");
+                metrics.flush_retries.add(1);
+                is_repeated = true;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BACKOFF.1);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Tries a port again while its failure may pass.
+async fn retrying<T, F, R>(stop: &CancellationToken, doing: &str, call: F) -> Result<T, Stopped>
+where
+    F: Fn() -> R,
+    R: Future<Output = Result<T, PortError>>,
+{
+    let mut pause = BACKOFF.0;
+    loop {
+        match call().await {
+            Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
+                tracing::warn!("{doing}: {error}; trying again in {pause:?}");
+                tokio::select! {
+                    () = stop.cancelled() => return Err(Stopped::Asked),
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(BACKOFF.1),
+                }
+            }
+            other => return other.map_err(Stopped::Port),
+        }
+    }
+}
+
+/// Waits for the flush in flight; for ever when there is none.
+async fn finished(
+    in_flight: &mut Option<JoinHandle<(Arc<Flush>, Result<FlushOutcome, PortError>)>>,
+) -> (Arc<Flush>, Result<FlushOutcome, PortError>) {
+    match in_flight {
+        None => std::future::pending().await,
+        Some(task) => match task.await {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
+    }
+}

@@ -1,0 +1,72 @@
+//! Removes what need not be kept: rows that definitions no longer want, then log segments that nothing needs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sg_core::plan::Plan;
+use sg_core::ports::{EventLog, PortError, RollupWriter};
+use sg_core::time::Clock;
+use tokio_util::sync::CancellationToken;
+
+/// How often the log is trimmed.
+const TRIM_INTERVAL: Duration = Duration::from_secs(15);
+/// Rounds of trimming between two of retention.
+const ROUNDS_PER_RETENTION: u32 = 4;
+/// A breath between two steps of retention, in which flushes go first.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// The loop that keeps the store and the log small.
+pub struct Upkeep {
+    /// The streams' plans.
+    pub plans: Vec<Arc<Plan>>,
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The store.
+    pub store: Arc<dyn RollupWriter>,
+    /// The clock that retention goes by.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Upkeep {
+    /// Works until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut round = 0;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(TRIM_INTERVAL) => {}
+            }
+            if let Err(error) = self.trim().await {
+                tracing::warn!("trimming the log: {error}");
+            }
+            round += 1;
+            if round % ROUNDS_PER_RETENTION == 0 {
+                self.retain(&stop).await;
+            }
+        }
+    }
+
+    /// Trims the log up to what a restart may need, as of the store's last durable moment.
+    ///
+    /// # Errors
+    /// Those of the store and the log; nothing is lost then.
+    pub async fn trim(&self) -> Result<(), PortError> {
+        let needed = self.store.sync().await?;
+        self.log.trim(&needed).await
+    }
+
+    async fn retain(&self, stop: &CancellationToken) {
+        for plan in &self.plans {
+            loop {
+                match self.store.retain(plan, self.clock.now()).await {
+                    Ok(true) if !stop.is_cancelled() => tokio::time::sleep(BREATH).await,
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::warn!(stream = %plan.name, "removing old rows: {error}");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
