@@ -48,13 +48,37 @@ impl Canonical {
 
     /// Returns the canonical field of a spelling, with the spelling's rank.
     pub fn of_spelling(spelling: &str) -> Option<(Canonical, u8)> {
-        // Most names of an event are told apart by length and first byte alone; the table stays the one truth.
-        SPELLINGS.iter().find_map(|(canonical, spellings)| {
-            let rank = spellings.iter().position(|known| *known == spelling)?;
-            Some((*canonical, rank as u8))
-        })
+        let same_length = BY_LENGTH.get(spelling.len())?;
+        let places = same_length.iter().map_while(|place| *place);
+        let found = places.into_iter().find(|(field, rank)| SPELLINGS[*field].1[*rank] == spelling);
+        found.map(|(field, rank)| (SPELLINGS[field].0, rank as u8))
     }
 }
+
+/// Longest spelling, plus one.
+const LENGTHS: usize = 18;
+/// Most spellings of one length.
+const OF_ONE_LENGTH: usize = 8;
+
+/// The places of all spellings in [`SPELLINGS`], by length: every name of every event is looked up here.
+const BY_LENGTH: [[Option<(usize, usize)>; OF_ONE_LENGTH]; LENGTHS] = {
+    let mut by_length = [[None; OF_ONE_LENGTH]; LENGTHS];
+    let mut field = 0;
+    while field < SPELLINGS.len() {
+        let mut rank = 0;
+        while rank < SPELLINGS[field].1.len() {
+            let same_length = &mut by_length[SPELLINGS[field].1[rank].len()];
+            let mut at = 0;
+            while same_length[at].is_some() {
+                at += 1;
+            }
+            same_length[at] = Some((field, rank));
+            rank += 1;
+        }
+        field += 1;
+    }
+    by_length
+};
 
 /// A member that is used under its canonical name.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +108,7 @@ impl<'a> Members<'a> {
         if let Some(refusal) = gathered.refusal {
             return Err(refusal);
         }
-        if needs_check(text) {
+        if gathered.is_nested || memchr::memchr(b'\\', text.as_bytes()).is_some() {
             json::check_storable(text)?;
         }
         Ok(Members { text, chosen: gathered.chosen, others: gathered.others })
@@ -170,20 +194,6 @@ pub fn scalar_text(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The costly checks are needed only where nesting, an escape or a long number could hide something.
-fn needs_check(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    memchr::memchr(b'\\', bytes).is_some()
-        || memchr::memchr3(b'{', b'[', b'E', &bytes[1..]).is_some()
-        || memchr::memchr(b'e', bytes).is_some_and(|_| has_exponent(bytes))
-        || bytes.len() > crate::limits::NUMBER_EXPONENT_MAX as usize
-}
-
-/// Returns whether some `e` stands behind a digit or point, as in `1e400`; texts such as `page_4e` merely cost a check.
-fn has_exponent(bytes: &[u8]) -> bool {
-    memchr::memchr_iter(b'e', bytes).any(|at| at > 0 && (bytes[at - 1].is_ascii_digit() || bytes[at - 1] == b'.'))
-}
-
 fn not_json(text: &str, error: &serde_json::Error) -> Refusal {
     let is_object = text.starts_with('{');
     if !is_object && serde_json::from_str::<&RawValue>(text).is_ok() {
@@ -196,13 +206,29 @@ struct Gathered<'a> {
     chosen: [Option<Chosen<'a>>; CANONICAL_COUNT],
     others: Vec<(Cow<'a, str>, &'a RawValue)>,
     refusal: Option<Refusal>,
+    /// Whether a value is an object, an array or a number with an exponent or hundreds of digits: only these, and
+    /// escapes, can hide what a store could not hold.
+    is_nested: bool,
 }
+
+/// Returns whether a value needs a closer look than its being JSON.
+fn is_nested(raw: &str) -> bool {
+    match raw.as_bytes()[0] {
+        b'{' | b'[' => true,
+        b'"' => false,
+        _ => raw.len() > PLAIN_NUMBER_BYTES_MAX || raw.contains(['e', 'E']),
+    }
+}
+
+/// Bytes of a number that no exponent makes larger than the stores can hold.
+const PLAIN_NUMBER_BYTES_MAX: usize = 100;
 
 impl<'a> Gathered<'a> {
     fn take(&mut self, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), Refusal> {
         if value.get() == "null" {
             return Ok(());
         }
+        self.is_nested |= is_nested(value.get());
         let Some((canonical, rank)) = Canonical::of_spelling(&name) else {
             return self.keep(name, value);
         };
@@ -254,7 +280,7 @@ impl<'de> Visitor<'de> for GatherMembers {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Gathered<'de>, A::Error> {
-        let mut gathered = Gathered { chosen: [None; CANONICAL_COUNT], others: Vec::new(), refusal: None };
+        let mut gathered = Gathered { chosen: [None; CANONICAL_COUNT], others: Vec::new(), refusal: None, is_nested: false };
         while let Some(Name(name)) = map.next_key()? {
             let value: &'de RawValue = map.next_value()?;
             // The rest is still read after a refusal: text that is not JSON at all is the graver fault.

@@ -47,6 +47,9 @@ impl Timestamp {
     /// # Errors
     /// [`TimeError`] when the text is no number or the time is outside the years 0001 to 9999.
     pub fn from_number(text: &str) -> Result<Timestamp, TimeError> {
+        if let Some(ms) = from_plain_number(text) {
+            return Timestamp::checked(i128::from(ms));
+        }
         // Six digits after the point keep every unit's milliseconds exact.
         let micro_units = crate::decimal::parse_wide(text, 6).ok_or(TimeError::Unreadable)?;
         let magnitude = micro_units.unsigned_abs() / 1_000_000;
@@ -105,6 +108,20 @@ impl fmt::Display for Timestamp {
 /// Returns a duration in whole milliseconds, saturating.
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The common case of [`Timestamp::from_number`]: digits alone.
+fn from_plain_number(text: &str) -> Option<i64> {
+    if text.len() > 18 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: i64 = text.parse().ok()?;
+    Some(match number {
+        0..100_000_000_000 => number * 1_000,
+        100_000_000_000..100_000_000_000_000 => number,
+        100_000_000_000_000..100_000_000_000_000_000 => number / 1_000,
+        _ => number / 1_000_000,
+    })
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -1,3 +1,77 @@
 //! The binary: one enum of commands, nothing else.
 
-fn main() {}
+mod client;
+mod clock;
+mod cmd;
+mod config;
+mod generate;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Events in over HTTP, durable, counted exactly once, asked back.
+///
+/// Start with `streamgauge serve --demo` and open http://127.0.0.1:8080.
+#[derive(Debug, Parser)]
+#[command(name = "streamgauge", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(cmd::serve::Args),
+    Simulate(cmd::simulate::Args),
+    Load(cmd::load::Args),
+    Audit(cmd::audit::Args),
+    Flush(cmd::flush::Args),
+    Config(cmd::config::Args),
+    Healthcheck(cmd::healthcheck::Args),
+    /// Prints the version.
+    Version,
+}
+
+/// Exit codes beyond 0 and 2, as `sysexits.h` numbers them.
+mod exit {
+    /// A check failed.
+    pub(crate) const FAILED: u8 = 1;
+    /// A server or service cannot be reached.
+    pub(crate) const UNAVAILABLE: u8 = 69;
+    /// The disk failed, or the software did.
+    pub(crate) const INTERNAL: u8 = 70;
+    /// Another process works on the same data.
+    pub(crate) const ALREADY_RUNNING: u8 = 75;
+    /// The configuration or a schema is wrong.
+    pub(crate) const CONFIGURATION: u8 = 78;
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cmd::fail(exit::INTERNAL, &anyhow::Error::new(error).context("starting the runtime")),
+    };
+    let code = runtime.block_on(run(cli.command));
+    // Whatever still runs in the background holds nothing that would be lost.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Serve(args) => cmd::serve::run(args).await,
+        Command::Simulate(args) => cmd::simulate::run(args).await,
+        Command::Load(args) => cmd::load::run(args).await,
+        Command::Audit(args) => cmd::audit::run(args).await,
+        Command::Flush(args) => cmd::flush::run(args).await,
+        Command::Config(args) => cmd::config::run(args),
+        Command::Healthcheck(args) => cmd::healthcheck::run(args).await,
+        Command::Version => cmd::print_line(&format!("streamgauge {}", env!("CARGO_PKG_VERSION"))),
+    }
+}

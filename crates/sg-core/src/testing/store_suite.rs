@@ -18,11 +18,13 @@ pub use closing::{
     keeps_closed_windows_closed, waits_for_busy_partitions,
 };
 pub use feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
-pub use retention::{expires_what_comes_too_late, keeps_letters_a_rebuild_needs, removes_old_cells, removes_old_rows};
+pub use retention::{
+    expires_what_comes_too_late, keeps_letters_a_rebuild_needs, removes_old_cells, removes_old_rows,
+};
 pub use writing::{
-    claims, deletes_from_the_outbox, diverts_late_events, finds_events, flushes_all_or_nothing, keeps_dead_letters,
-    keeps_every_digit, merges_any_split, misses, refuses_another_definition, reopens, says_what_a_restart_needs,
-    stores_panes, takes_up_a_new_rollup,
+    claims, deletes_from_the_outbox, diverts_late_events, finds_events, flushes_all_or_nothing,
+    keeps_dead_letters, keeps_every_digit, merges_any_split, misses, refuses_another_definition, reopens,
+    says_what_a_restart_needs, stores_panes, takes_up_a_new_rollup,
 };
 
 /// A store with everything a case needs to disturb it.

@@ -41,7 +41,8 @@ pub fn stream() -> Stream {
 /// of four panes without dimensions, and `diverted`, which takes no late events. Grace is 30 s, kept is a week.
 pub fn rollups() -> Vec<Rollup> {
     let amount = || NumberField { name: "amount".to_owned(), scale: 2 };
-    let measure = |name: &str, function| Measure { name: name.to_owned(), function, filter: Condition::default() };
+    let measure =
+        |name: &str, function| Measure { name: name.to_owned(), function, filter: Condition::default() };
     let by_type = Rollup {
         name: "by_type".to_owned(),
         stream: "orders".to_owned(),
@@ -96,7 +97,8 @@ impl Feed {
     pub async fn claim(store: &dyn StoreUnderTest, rollups: &[Rollup], partition: u32) -> Feed {
         store.writer().prepare(&[stream()], rollups).await.expect("the definitions are sound");
         let plan = Arc::new(Plan::new(stream(), rollups));
-        let checkpoint = store.writer().claim(&claim_of(&plan, partition)).await.expect("the log is the same");
+        let checkpoint =
+            store.writer().claim(&claim_of(&plan, partition)).await.expect("the log is the same");
         let fold = Fold::resume(plan.clone(), partition, &checkpoint, 7);
         Feed { plan, partition, next: checkpoint.next_offset, fold, checkpoint }
     }
@@ -258,7 +260,11 @@ pub async fn snapshot(store: &dyn StoreUnderTest, rollups: &[Rollup]) -> Snapsho
     let status = store.reader().status(StatusDetail::Ledger).await.expect("nothing fails");
     for partition in &status.partitions {
         assert!(partition.ledger.adds_up(), "{partition:?}");
-        assert_eq!(partition.ledger.processed, partition.next_offset - partition.first_offset, "{partition:?}");
+        assert_eq!(
+            partition.ledger.processed,
+            partition.next_offset - partition.first_offset,
+            "{partition:?}"
+        );
     }
     for rollup in &status.rollups {
         assert!(rollup.adds_up(), "{rollup:?}");

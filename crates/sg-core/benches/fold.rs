@@ -1,0 +1,132 @@
+//! What one core does: reading events at the door, and folding them with duplicates judged over five million ids.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use sg_core::batch::{EventBatch, LogBatch};
+use sg_core::definition::{Condition, Dedup, Function, LatePolicy, Measure, Rollup, Stream};
+use sg_core::flush::{Checkpoint, PartitionClock};
+use sg_core::fold::Fold;
+use sg_core::plan::{Arrival, Plan};
+use sg_core::time::Timestamp;
+
+const BATCH: usize = 1_000;
+const WINDOW: u64 = 5_000_000;
+const NOW: i64 = 1_700_000_000_000;
+
+fn plan() -> Arc<Plan> {
+    let stream = Stream {
+        name: "events".into(),
+        default_type: String::new(),
+        derive_id: false,
+        partition_by: vec!["session_id".into(), "user_id".into()],
+        require: Vec::new(),
+        raw_table: None,
+        dedup: Dedup { records: WINDOW, horizon: Duration::from_secs(86_400) },
+        max_future: Duration::from_secs(300),
+        idle_timeout: Duration::from_secs(30),
+    };
+    let rollup = |name: &str, by: &str| Rollup {
+        name: name.into(),
+        stream: "events".into(),
+        window_ms: 60_000,
+        pane_ms: 60_000,
+        grace_ms: 30_000,
+        late: LatePolicy::Correct,
+        keep_ms: i64::MAX / 2,
+        by: vec![by.into()],
+        measures: vec![Measure { name: "n".into(), function: Function::Count, filter: Condition::default() }],
+    };
+    Arc::new(Plan::new(stream, &[rollup("by_type", "event_type"), rollup("by_postcode", "postcode")]))
+}
+
+/// A fixed sequence of well-mixed numbers.
+struct Mixed(u64);
+
+impl Mixed {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB)
+    }
+}
+
+fn body(mixed: &mut Mixed) -> Bytes {
+    const TYPES: [&str; 8] = ["page_view", "add_cart_", "purchase_", "search___", "sign_up__", "log_in___", "log_out__", "share____"];
+    let line = |_| {
+        let (high, low, rest) = (mixed.next(), mixed.next(), mixed.next());
+        format!(
+            "{{\"event_id\":\"{high:016x}{low:016x}\",\"user_id\":{},\"event_type\":\"{}\",\"postcode\":\"SW{:02}\",\"timestamp\":{}}}",
+            1_000 + rest % 9_000,
+            TYPES[(rest >> 16) as usize % 8],
+            (rest >> 24) % 2_900,
+            NOW - (rest >> 40) as i64 % 5_000
+        )
+    };
+    Bytes::from((0..BATCH).map(line).collect::<Vec<_>>().join("\n"))
+}
+
+fn accept(plan: &Plan, body: &Bytes) -> EventBatch {
+    let mut batch = EventBatch::new(plan.name.clone(), body.clone());
+    batch.entries.reserve(BATCH);
+    let mut arrival = Arrival { received_at: Timestamp(NOW), new_id: &mut String::new };
+    let text = std::str::from_utf8(body).expect("text");
+    for line in text.lines() {
+        plan.accept(line, &mut arrival, &mut batch).expect("a good event");
+    }
+    batch
+}
+
+fn fresh_fold(plan: &Arc<Plan>) -> Fold {
+    let checkpoint = Checkpoint {
+        epoch: 1,
+        next_offset: 0,
+        first_offset: 0,
+        clock: PartitionClock::NEVER,
+        dedup_from: (0, Timestamp::NEVER),
+        dead_offsets: Vec::new(),
+    };
+    Fold::resume(plan.clone(), 0, &checkpoint, 7)
+}
+
+fn door(criterion: &mut Criterion) {
+    let plan = plan();
+    let body = body(&mut Mixed(1));
+    let mut group = criterion.benchmark_group("door");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("accept 1000 events", |bencher| bencher.iter(|| accept(&plan, &body)));
+    group.finish();
+}
+
+fn fold(criterion: &mut Criterion) {
+    let plan = plan();
+    let mut mixed = Mixed(2);
+    let mut fold = fresh_fold(&plan);
+    let mut offset = 0;
+    let mut next = || {
+        let events = Arc::new(accept(&plan, &body(&mut mixed)));
+        let batch = LogBatch { events, first_offset: offset, appended_at: Timestamp(NOW), places: None };
+        offset += BATCH as u64;
+        batch
+    };
+    for _ in 0..WINDOW / BATCH as u64 + 500 {
+        fold.batch(&next(), u64::MAX);
+    }
+    drop(fold.take());
+    let mut group = criterion.benchmark_group("fold");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("two rollups, duplicates over 5 M ids", |bencher| {
+        bencher.iter_batched(&mut next, |batch| fold.batch(&batch, u64::MAX), BatchSize::PerIteration);
+    });
+    group.finish();
+    println!("duplicate window: {} MiB", fold.judge_memory() >> 20);
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(30).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    targets = door, fold
+}
+criterion_main!(benches);

@@ -1,0 +1,112 @@
+//! Cases of what is removed, and of what comes when it is gone.
+
+use crate::query::DeadLetterQuery;
+use crate::time::Timestamp;
+
+use super::StoreUnderTest;
+use super::feed::{Feed, T0, cells, events_of, rollups, snapshot};
+
+const DAY: i64 = 86_400_000;
+
+/// Removes everything that is to be removed at a time; returns in how many steps.
+async fn retain(store: &dyn StoreUnderTest, feed: &Feed, now_ms: i64) -> usize {
+    let mut steps = 0;
+    while store.writer().retain(&feed.plan, Timestamp(T0 + now_ms)).await.expect("nothing fails") {
+        steps += 1;
+        assert!(steps < 1_000, "retention ends");
+    }
+    steps
+}
+
+/// Old windows go as a whole, the ledger goes on adding up, and a step that fails removes nothing.
+pub async fn removes_old_cells(store: &dyn StoreUnderTest) {
+    let mut feed = Feed::claim(store, &rollups(), 0).await;
+    let kinds: Vec<String> = (0..1_500).map(|at| format!("k{at:04}")).collect();
+    let mut events: Vec<(i64, &str, &str)> = kinds.iter().map(|kind| (0, kind.as_str(), "1")).collect();
+    events.push((2 * DAY, "young", "1"));
+    feed.write(store, 2 * DAY, &events).await;
+    // By the watermark nothing is old, whatever the clock says.
+    store.writer().outbox_sent("orders", i64::MAX).await.expect("nothing fails");
+    assert_eq!(
+        store.reader().status(crate::ports::StatusDetail::Ledger).await.expect("nothing fails").rollups[1]
+            .removed,
+        0
+    );
+    feed.write(store, 8 * DAY, &[(8 * DAY, "new", "1")]).await;
+    feed.write(store, 8 * DAY, &[(8 * DAY + 1, "new", "1")]).await;
+    let mut failures = 0;
+    for step in 0.. {
+        let before = snapshot(store, &rollups()).await;
+        store.fail_after(Some(step));
+        let outcome = store.writer().retain(&feed.plan, Timestamp(T0 + 8 * DAY)).await;
+        store.fail_after(None);
+        match outcome {
+            Ok(_) => break,
+            Err(_) => assert_eq!(snapshot(store, &rollups()).await, before, "after failing at step {step}"),
+        }
+        failures += 1;
+    }
+    assert!(failures > 0, "there are steps to fail at");
+    assert!(retain(store, &feed, 8 * DAY).await > 1, "steps are small");
+    assert_eq!(retain(store, &feed, 8 * DAY).await, 0);
+    let panes: Vec<i64> = cells(store, &rollups()[0]).await.iter().map(|cell| cell.pane.0 - T0).collect();
+    assert_eq!(panes, [2 * DAY, 8 * DAY]);
+    let after = snapshot(store, &rollups()).await;
+    let removed: Vec<u64> = after.rollups.iter().map(|rollup| rollup.removed).collect();
+    // In `diverted` nothing was late: the clock had not moved when the old ones came.
+    assert_eq!(removed, [1_500, 1_500, 1_500]);
+    assert!(
+        after.rollups.iter().all(|rollup| rollup.removed_before == Timestamp(T0 + DAY)),
+        "{:?}",
+        after.rollups
+    );
+}
+
+/// An event of a window that was removed makes no cell again, and is accounted for.
+pub async fn expires_what_comes_too_late(store: &dyn StoreUnderTest) {
+    let mut feed = Feed::claim(store, &rollups(), 0).await;
+    feed.write(store, 8 * DAY, &[(0, "a", "1"), (8 * DAY, "a", "1")]).await;
+    retain(store, &feed, 8 * DAY).await;
+    let before = snapshot(store, &rollups()).await;
+    // One before, one at the border.
+    feed.write(store, 8 * DAY, &[(0, "a", "1"), (DAY - 1, "a", "1"), (DAY, "a", "1")]).await;
+    let after = snapshot(store, &rollups()).await;
+    let expired: Vec<(&str, u64, u64)> =
+        after.rollups.iter().map(|rollup| (rollup.name.as_str(), rollup.expired, rollup.diverted)).collect();
+    assert_eq!(expired, [("by_hour", 2, 0), ("by_type", 2, 0), ("diverted", 0, 3)]);
+    assert_eq!(after.cells["by_type"].len(), before.cells["by_type"].len() + 1);
+    // No correction goes out for what is gone.
+    assert_eq!(after.outbox.len(), before.outbox.len() + 2);
+}
+
+/// Raw rows go by the time they came, from the beginning on; the cells they were counted in stay.
+pub async fn removes_old_rows(store: &dyn StoreUnderTest) {
+    let mut feed = Feed::claim(store, &rollups(), 0).await;
+    feed.write(store, 0, &[(0, "a", "1"), (-3 * DAY, "b", "1")]).await;
+    feed.write(store, DAY, &[(-3 * DAY, "c", "1"), (DAY, "d", "1")]).await;
+    assert_eq!(retain(store, &feed, DAY).await, 0);
+    assert!(retain(store, &feed, DAY + 1).await > 0);
+    let left: Vec<u64> = events_of(store).await.iter().map(|event| event.offset).collect();
+    assert_eq!(left, [3, 2]);
+    assert_eq!(cells(store, &rollups()[0]).await.len(), 4);
+    snapshot(store, &rollups()).await;
+}
+
+/// Dead letters go after 30 days, but not while a rebuild of the duplicate window must pass over them.
+pub async fn keeps_letters_a_rebuild_needs(store: &dyn StoreUnderTest) {
+    let mut feed = Feed::claim(store, &rollups(), 0).await;
+    feed.take_in_at(DAY, 0, &[(DAY, "a", "1"), (0, "b", "1")]);
+    feed.flush(store).await;
+    let letters = || async {
+        let query = DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() };
+        store.reader().dead_letters(&query).await.expect("nothing fails").len()
+    };
+    retain(store, &feed, 31 * DAY).await;
+    assert_eq!(letters().await, 1);
+    feed.write(store, 31 * DAY, &[(31 * DAY, "a", "1")]).await;
+    retain(store, &feed, 29 * DAY).await;
+    assert_eq!(letters().await, 1);
+    retain(store, &feed, 31 * DAY).await;
+    assert_eq!(letters().await, 0);
+    snapshot(store, &rollups()).await;
+}

@@ -1,0 +1,109 @@
+//! The files of a log's directory at the start: identity, segments, pool, and what an earlier process left unfinished.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+
+use sg_core::ports::{ErrorKind, PortError};
+
+use crate::disk::Disk;
+use crate::fault::disk_error;
+use crate::log::Options;
+use crate::names;
+use crate::recovery::{Recovered, recover};
+use crate::salvage;
+
+/// Bytes of the identity: 32 hexadecimal digits.
+const IDENTITY_BYTES: usize = 32;
+
+/// What opening a directory finds.
+pub(crate) struct Opened {
+    pub(crate) identity: String,
+    /// Numbers of the files that wait to become segments.
+    pub(crate) pool: Vec<u64>,
+    pub(crate) recovered: Recovered,
+}
+
+/// Opens a log's directory, or makes it.
+pub(crate) fn open(options: &Options) -> Result<Opened, PortError> {
+    let (disk, dir) = (&*options.disk, options.dir.as_path());
+    if options.segment_bytes == 0 {
+        return Err(PortError::new(ErrorKind::Invalid, "open the embedded log with segments of no bytes"));
+    }
+    disk.create_dir(dir).map_err(|error| disk_error("make directory", dir, error))?;
+    let mut segments = Vec::new();
+    let mut pool = Vec::new();
+    let mut has_identity = false;
+    for entry in disk.list(dir).map_err(|error| disk_error("list directory", dir, error))? {
+        has_identity |= entry.name == names::IDENTITY;
+        if entry.name.ends_with(names::UNFINISHED_SUFFIX) {
+            remove(disk, &dir.join(&entry.name))?;
+        } else if let Some(number) = names::segment_number(&entry.name) {
+            segments.push(number);
+        } else if let Some(number) = names::pool_number(&entry.name) {
+            let is_usable = entry.len <= options.segment_bytes
+                && entry.len >= options.segment_bytes / 2
+                && (pool.len() as u64) < options.pool_bytes_max / options.segment_bytes;
+            match is_usable {
+                true => pool.push(number),
+                false => remove(disk, &dir.join(&entry.name))?,
+            }
+        }
+    }
+    segments.sort_unstable();
+    let identity = match has_identity {
+        true => read_identity(disk, dir)?,
+        false if segments.is_empty() => make_identity(options)?,
+        false => {
+            let doing = format!("the log in {} has segments but no file `identity`; put it back", dir.display());
+            return Err(PortError::new(ErrorKind::Corrupt, doing));
+        }
+    };
+    if options.salvage {
+        segments = salvage::repair(disk, dir, &segments)?;
+    }
+    let recovered = recover(disk, dir, &segments)?;
+    Ok(Opened { identity, pool, recovered })
+}
+
+fn remove(disk: &dyn Disk, path: &Path) -> Result<(), PortError> {
+    disk.remove(path).map_err(|error| disk_error("remove file", path, error))
+}
+
+fn read_identity(disk: &dyn Disk, dir: &Path) -> Result<String, PortError> {
+    let path = dir.join(names::IDENTITY);
+    let mut bytes = [0; IDENTITY_BYTES];
+    let read = disk.open(&path).and_then(|file| file.read_at(&mut bytes, 0));
+    let read = read.map_err(|error| disk_error("read file", &path, error))?;
+    match std::str::from_utf8(&bytes) {
+        Ok(identity) if read == IDENTITY_BYTES && identity.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Ok(identity.to_owned())
+        }
+        _ => {
+            let doing = format!("file {} does not hold {IDENTITY_BYTES} hexadecimal digits; put it back", path.display());
+            Err(PortError::new(ErrorKind::Corrupt, doing))
+        }
+    }
+}
+
+fn make_identity(options: &Options) -> Result<String, PortError> {
+    let (disk, dir) = (&options.disk, options.dir.as_path());
+    let identity = format!("{:016x}{:016x}", random(options), random(options));
+    let path = dir.join(names::IDENTITY);
+    let unfinished = names::unfinished(&path);
+    let written = disk.create(&unfinished).and_then(|file| {
+        file.write_at(identity.as_bytes(), 0)?;
+        file.sync_data()?;
+        disk.rename(&unfinished, &path)?;
+        disk.sync_dir(dir)
+    });
+    written.map_err(|error| disk_error("make file", &path, error))?;
+    Ok(identity)
+}
+
+/// The standard library's hash keys come from the system's source of randomness.
+fn random(options: &Options) -> u64 {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_i64(options.clock.now().0);
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}

@@ -1,0 +1,323 @@
+//! Going on without damaged records, when the operator says so. Every damaged range is copied to `salvaged/`, then
+//! filled with one frame that says that something is missing, so that the log is whole again and opens as usual.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sg_core::ports::PortError;
+
+use crate::chain::{Chain, frames_from, look_behind, read_head};
+use crate::disk::{Disk, DiskFile};
+use crate::fault::{disk_error, flawed};
+use crate::frame::{Flaw, HEADER_BYTES, Header, Kind};
+use crate::head::{SegmentHead, Streams, encode_head, encode_name};
+use crate::names;
+use crate::payload::ROW_BYTES_MIN;
+use crate::recovery::{is_wrong, read_file};
+
+/// Repairs all segments in place, lowest first; returns their numbers, which then have no holes.
+pub(crate) fn repair(disk: &dyn Disk, dir: &Path, numbers: &[u64]) -> Result<Vec<u64>, PortError> {
+    let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return Ok(Vec::new()) };
+    let mut chain = None;
+    let mut end_before = 0;
+    let mut lost_last = (0, 0);
+    for number in *first..=*last {
+        let (file, bytes) = read_or_make(disk, dir, number)?;
+        let later = later_head(disk, dir, number + 1..=*last)?;
+        let end = later.as_ref().filter(|(found, _)| *found == number + 1).map(|(_, head)| head.end_before);
+        let names = later.map(|(_, head)| head.streams).unwrap_or_default();
+        let is_last = number == *last;
+        let lost_bytes = 0;
+        let mut segment = Damaged { disk, dir, number, file, bytes, end, end_before, names, is_last, lost_bytes };
+        let (repaired, repaired_end) = segment.repair(chain.as_ref())?;
+        if repaired_end == 0 && is_last {
+            // A segment that was only begun: opening removes it.
+            break;
+        }
+        (chain, end_before) = (Some(repaired), repaired_end);
+        lost_last = (number, segment.lost_bytes);
+    }
+    let (number, lost_bytes) = lost_last;
+    match chain {
+        Some(chain) if lost_bytes > 0 => begin_behind(disk, dir, number + 1, chain, end_before, lost_bytes)?,
+        _ => return Ok((*first..=*last).collect()),
+    }
+    Ok((*first..=number + 1).collect())
+}
+
+/// Begins a segment behind a last one that lost records: their offsets, of which nothing tells any more, are skipped.
+fn begin_behind(
+    disk: &dyn Disk,
+    dir: &Path,
+    number: u64,
+    mut chain: Chain,
+    end_before: u64,
+    lost_bytes: u64,
+) -> Result<(), PortError> {
+    for stream in 0..chain.streams.count() {
+        let next = chain.streams.list()[stream as usize].next;
+        chain.streams.advance(stream, next + lost_bytes / ROW_BYTES_MIN as u64);
+    }
+    let header = lossy(Kind::Head, number, &Chain { group: chain.group + 1, group_start: 0, ..chain.clone() });
+    let head = header.frame(0, &encode_head(end_before, &chain.streams));
+    let path = names::segment(dir, number);
+    let begun = create_or_open(disk, &path).and_then(|file| {
+        file.set_len(0)?;
+        file.write_at(&head, 0)?;
+        file.sync_data()?;
+        disk.sync_dir(dir)
+    });
+    begun.map_err(|error| disk_error("begin segment file", &path, error))
+}
+
+/// Returns the head of a frame that says that records are missing.
+fn lossy(kind: Kind, segment: u64, chain: &Chain) -> Header {
+    Header {
+        kind,
+        is_lossy: true,
+        segment,
+        group: chain.group,
+        group_start: chain.group_start,
+        stream: 0,
+        count: 0,
+        base_offset: 0,
+        appended_at: chain.newest,
+        payload_bytes: 0,
+        payload_checksum: 0,
+    }
+}
+
+/// Makes a file, or opens what an interrupted salvage left under its name.
+fn create_or_open(disk: &dyn Disk, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
+    match disk.create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => disk.open(path),
+        made => made,
+    }
+}
+
+/// A segment whose bytes are not known to be right.
+struct Damaged<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    bytes: Vec<u8>,
+    /// Where its frames end, if the next segment's first frame tells.
+    end: Option<u64>,
+    /// Where the frames of the segment before end.
+    end_before: u64,
+    /// Streams of a later segment: their names serve where this one's are lost.
+    names: Streams,
+    is_last: bool,
+    lost_bytes: u64,
+}
+
+impl Damaged<'_> {
+    /// Fills every damaged range; returns what the segment's frames lead to and where they end.
+    fn repair(&mut self, before: Option<&Chain>) -> Result<(Chain, u64), PortError> {
+        let mut position = 0;
+        let mut chain: Option<Chain> = None;
+        loop {
+            if self.end.is_some_and(|end| position >= end) {
+                break;
+            }
+            match self.take(&mut chain, position) {
+                Ok(frame_bytes) => position += frame_bytes,
+                // Nothing of a newer program's log is damaged.
+                Err(flaw @ Flaw::Version(_)) => return Err(flawed(&self.path(), position, flaw)),
+                Err(flaw) => {
+                    let Some(end) = self.damage_end(chain.as_ref().or(before), position, flaw) else { break };
+                    self.keep_aside(position, end, flaw)?;
+                    self.lost_bytes += end - position;
+                    let filler = self.filler(chain.as_ref(), before, position, end);
+                    self.write(&filler, position)?;
+                }
+            }
+        }
+        self.file.sync_data().map_err(|error| disk_error("sync segment file", &self.path(), error))?;
+        Ok((chain.or_else(|| before.cloned()).unwrap_or_else(Chain::empty), position))
+    }
+
+    /// Takes the frame at a position; returns its length.
+    fn take(&self, chain: &mut Option<Chain>, position: u64) -> Result<u64, Flaw> {
+        let rest = self.bytes.get(position as usize..).ok_or(Flaw::Short)?;
+        let header = Header::read_frame(rest, self.number, position)?;
+        match chain {
+            None => {
+                let (header, head) = read_head(rest, self.number)?;
+                *chain = Some(Chain::of_head(&header, head));
+            }
+            Some(chain) => {
+                let next_before: Vec<u64> = chain.streams.list().iter().map(|stream| stream.next).collect();
+                chain.accept(&header, position, &rest[HEADER_BYTES..header.frame_bytes() as usize])?;
+                self.report_lost(&header, &next_before);
+            }
+        }
+        Ok(header.frame_bytes())
+    }
+
+    /// Returns where the first usable frame behind a damaged place stands, or where the segment's frames end; `None`
+    /// when nothing behind it was ever acknowledged.
+    fn damage_end(&self, chain: Option<&Chain>, position: u64, flaw: Flaw) -> Option<u64> {
+        let behind = look_behind(&self.bytes, self.number, position);
+        let is_wrong = chain.is_some_and(|chain| is_wrong(flaw, &self.bytes, self.number, position, chain));
+        if self.is_last && behind.later_group_end.is_none() && !is_wrong {
+            return None;
+        }
+        let jumping = match (position, chain) {
+            (0, before) => self.chain_without_head(before),
+            (_, Some(chain)) => self.chain_with_gap(chain),
+            (_, None) => return None,
+        };
+        let usable = frames_from(&self.bytes, self.number, position).find(|(found, header)| {
+            let rest = &self.bytes[*found as usize..];
+            *found >= position + HEADER_BYTES as u64
+                && Header::read_frame(rest, self.number, *found).is_ok()
+                && jumping.clone().accept(header, *found, &rest[HEADER_BYTES..header.frame_bytes() as usize]).is_ok()
+        });
+        let head_bytes = (HEADER_BYTES + encode_head(0, &self.names).len().next_multiple_of(8)) as u64;
+        let last_end = if is_wrong { behind.end } else { behind.later_group_end };
+        usable.map(|(found, _)| found).or(self.end).or(last_end).or((position == 0).then_some(head_bytes))
+    }
+
+    /// Returns what the frames so far lead to when some are lost. A lost stream's name may be known from later on.
+    fn chain_with_gap(&self, chain: &Chain) -> Chain {
+        let mut chain = chain.clone();
+        chain.may_jump = true;
+        let number = chain.streams.count();
+        let is_declared = frames_from(&self.bytes, self.number, 0)
+            .any(|(_, header)| header.kind == Kind::Stream && header.stream == number);
+        if let (Some(stream), false) = (self.names.get(number), is_declared) {
+            chain.streams.declare(number, &stream.name, 0);
+        }
+        chain
+    }
+
+    /// Returns what a segment without its first frame begins with.
+    fn chain_without_head(&self, before: Option<&Chain>) -> Chain {
+        let mut chain = before.cloned().unwrap_or_else(Chain::empty);
+        let mut declared = Vec::new();
+        let mut firsts = Vec::new();
+        for (found, header) in frames_from(&self.bytes, self.number, 0) {
+            match header.kind {
+                Kind::Stream => declared.push(header.stream),
+                Kind::Events if Header::read_frame(&self.bytes[found as usize..], self.number, found).is_ok() => {
+                    firsts.push((header.stream, header.base_offset));
+                }
+                _ => {}
+            }
+        }
+        for (number, stream) in self.names.list().iter().enumerate() {
+            let number = number as u32;
+            let is_known = chain.streams.get(number).is_some();
+            if stream.name.is_empty() || is_known || declared.contains(&number) {
+                continue;
+            }
+            let first = firsts.iter().find(|(found, _)| *found == number).map_or(stream.next, |(_, first)| *first);
+            chain.streams.declare(number, &stream.name, first);
+        }
+        chain.group_start = 0;
+        chain.last = Kind::Head;
+        chain.may_jump = true;
+        chain
+    }
+
+    /// Returns the frame that takes the place of damaged bytes.
+    fn filler(&self, chain: Option<&Chain>, before: Option<&Chain>, position: u64, end: u64) -> Vec<u8> {
+        let (mut header, mut payload);
+        match chain {
+            None => {
+                let begun = self.chain_without_head(before);
+                header = lossy(Kind::Head, self.number, &begun);
+                payload = encode_head(self.end_before, &begun.streams);
+            }
+            Some(chain) => {
+                header = lossy(Kind::Gap, self.number, chain);
+                payload = Vec::new();
+                let number = chain.streams.count();
+                if let Some(stream) = self.chain_with_gap(chain).streams.get(number) {
+                    payload = encode_name(&stream.name);
+                    header.kind = Kind::Stream;
+                    header.stream = number;
+                }
+            }
+        }
+        payload.resize(payload.len().max((end - position) as usize - HEADER_BYTES), 0);
+        header.frame(position, &payload)
+    }
+
+    fn write(&mut self, filler: &[u8], position: u64) -> Result<(), PortError> {
+        let end = position as usize + filler.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[position as usize..end].copy_from_slice(filler);
+        let written = self.file.write_at(filler, position);
+        written.map_err(|error| disk_error("fill a gap of segment file", &self.path(), error))
+    }
+
+    /// Copies damaged bytes to a file of their own before anything is written over them.
+    fn keep_aside(&self, position: u64, end: u64, flaw: Flaw) -> Result<(), PortError> {
+        let folder = self.dir.join(names::SALVAGED);
+        let path = folder.join(format!("{:020}-{position:012}.bytes", self.number));
+        let range = (position as usize).min(self.bytes.len())..(end as usize).min(self.bytes.len());
+        let damaged = &self.bytes[range];
+        tracing::warn!(
+            file = %self.path().display(), position, bytes = end - position, reason = %flaw, kept = %path.display(),
+            "salvage: records in this range are lost"
+        );
+        let kept = self.disk.create_dir(&folder).and_then(|()| {
+            let file = create_or_open(self.disk, &path)?;
+            file.write_at(damaged, 0)?;
+            file.sync_data()?;
+            self.disk.sync_dir(&folder)?;
+            self.disk.sync_dir(self.dir)
+        });
+        kept.map_err(|error| disk_error("keep damaged bytes in file", &path, error))
+    }
+
+    fn report_lost(&self, header: &Header, next_before: &[u64]) {
+        let Some(next) = next_before.get(header.stream as usize) else { return };
+        if header.kind == Kind::Events && header.base_offset > *next {
+            tracing::warn!(
+                file = %self.path().display(), stream = header.stream, from = next, to = header.base_offset,
+                "salvage: a stream's records between these offsets are lost"
+            );
+        }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        names::segment(self.dir, self.number)
+    }
+}
+
+/// Reads a segment; makes an empty file where one is missing.
+fn read_or_make(disk: &dyn Disk, dir: &Path, number: u64) -> Result<(Arc<dyn DiskFile>, Vec<u8>), PortError> {
+    let path = names::segment(dir, number);
+    let file = match disk.open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            tracing::warn!(file = %path.display(), "salvage: a segment file is missing, its records are lost");
+            disk.create(&path).and_then(|file| disk.sync_dir(dir).map(|()| file))
+        }
+        opened => opened,
+    };
+    let file = file.map_err(|error| disk_error("open segment file", &path, error))?;
+    let bytes = read_file(&*file, &path)?;
+    Ok((file, bytes))
+}
+
+/// Returns the first whole head among the given segments.
+fn later_head(
+    disk: &dyn Disk,
+    dir: &Path,
+    numbers: std::ops::RangeInclusive<u64>,
+) -> Result<Option<(u64, SegmentHead)>, PortError> {
+    for number in numbers {
+        let path = names::segment(dir, number);
+        let Ok(file) = disk.open(&path) else { continue };
+        if let Ok((_, head)) = read_head(&read_file(&*file, &path)?, number) {
+            return Ok(Some((number, head)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,10 @@
+//! The embedded log from outside: conformance, crashes at every operation, damaged bytes, full and failing disks.
+
+mod bench;
+mod conformance;
+mod crashes;
+mod damage;
+mod disks;
+mod faults;
+mod salvage;
+mod segments;

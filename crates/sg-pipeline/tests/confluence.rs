@@ -1,0 +1,323 @@
+//! The law, over the real fold and the real store: the measures are a function of the set of events and of the
+//! definitions. Order, batching, partitions, duplicates and crashes do not show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use sg_core::batch::{EventBatch, LogBatch};
+use sg_core::cell::Value;
+use sg_core::definition::{Condition, Dedup, Function, LatePolicy, Measure, NumberField, Rollup, Stream};
+use sg_core::fold::Fold;
+use sg_core::plan::{Arrival, Plan};
+use sg_core::ports::{Claim, FlushOutcome, RollupReader, RollupWriter, StatusDetail};
+use sg_core::query::CellQuery;
+use sg_core::time::{Clock, Timestamp};
+use sg_store::sqlite::SqliteStore;
+
+const BASE: i64 = 1_700_000_000_000;
+
+struct Fixed;
+
+impl Clock for Fixed {
+    fn now(&self) -> Timestamp {
+        Timestamp(BASE + 3_600_000)
+    }
+}
+
+/// One event; equal ids of one key have equal content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Event {
+    key: u8,
+    id: u16,
+    time_ms: i64,
+    kind: u8,
+    amount: Option<i32>,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    (0u8..5, 0u16..400, -300_000i64..300_000, 0u8..3, prop::option::of(-5_000i32..5_000))
+        .prop_map(|(key, id, time_ms, kind, amount)| Event { key, id, time_ms, kind, amount })
+}
+
+impl Event {
+    fn text(&self) -> String {
+        let amount = self.amount.map(|amount| format!(",\"amount\":{}.{:02}", amount / 100, (amount % 100).abs())).unwrap_or_default();
+        format!("{{\"id\":\"{}\",\"user_id\":\"k{}\",\"type\":\"t{}\",\"ts\":{}{amount}}}", self.id, self.key, self.kind, BASE + self.time_ms)
+    }
+
+    /// What the text says, in hundredths: -0.50 is written as 0.50 by the line above, so it is read back from there.
+    fn hundredths(&self) -> Option<i128> {
+        self.amount.map(|amount| i128::from(if amount / 100 == 0 { amount.abs() } else { amount }))
+    }
+}
+
+fn plan(dedup: Dedup) -> Arc<Plan> {
+    let stream = Stream {
+        name: "s".into(),
+        default_type: String::new(),
+        derive_id: false,
+        partition_by: vec!["user_id".into()],
+        require: Vec::new(),
+        raw_table: None,
+        dedup,
+        max_future: Duration::from_secs(86_400),
+        idle_timeout: Duration::from_secs(30),
+    };
+    let amount = || NumberField { name: "amount".into(), scale: 2 };
+    let all = |name: &str, function| Measure { name: name.into(), function, filter: Condition::default() };
+    let t1 = Condition(vec![("event_type".into(), vec!["t1".into()])]);
+    let measures = vec![
+        all("n", Function::Count),
+        all("total", Function::Sum(amount())),
+        all("least", Function::Min(amount())),
+        all("most", Function::Max(amount())),
+        all("mean", Function::Avg(amount())),
+        Measure { name: "t1_total".into(), function: Function::Sum(amount()), filter: t1 },
+    ];
+    let rollup = |name: &str, window_ms: i64, by: Vec<String>| Rollup {
+        name: name.into(),
+        stream: "s".into(),
+        window_ms,
+        pane_ms: window_ms,
+        grace_ms: 10_000,
+        late: LatePolicy::Correct,
+        keep_ms: i64::MAX / 2,
+        by,
+        measures: measures.clone(),
+    };
+    Arc::new(Plan::new(stream, &[rollup("minutes", 60_000, vec!["event_type".into()]), rollup("all", 3_600_000, Vec::new())]))
+}
+
+/// What happens to the owner of a partition.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// Folds so many records in one batch; the batch comes from memory or, without its fields, from disk.
+    Fold { records: usize, is_from_disk: bool },
+    Flush,
+    /// Flushes, and sends the same flush again because the answer was lost.
+    FlushTwice,
+    /// Dies with what it has in memory.
+    Crash,
+    /// Dies after the commit, before it learns of it.
+    FlushAndCrash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (1usize..40, any::<bool>()).prop_map(|(records, is_from_disk)| Step::Fold { records, is_from_disk }),
+        2 => Just(Step::Flush),
+        1 => Just(Step::FlushTwice),
+        1 => Just(Step::Crash),
+        1 => Just(Step::FlushAndCrash),
+    ]
+}
+
+/// Cells as (rollup, pane, dimensions) → values.
+type Answer = BTreeMap<(String, i64, Vec<String>), Vec<Value>>;
+
+struct Owner {
+    plan: Arc<Plan>,
+    partition: u32,
+    records: Vec<Event>,
+    fold: Option<Fold>,
+}
+
+impl Owner {
+    fn batch(&self, from: usize, to: usize) -> LogBatch {
+        let lines: Vec<String> = self.records[from..to].iter().map(Event::text).collect();
+        let main = Bytes::from(lines.join("\n"));
+        let mut batch = EventBatch::new(self.plan.name.clone(), main.clone());
+        let mut arrival = Arrival { received_at: Timestamp(BASE), new_id: &mut String::new };
+        for line in std::str::from_utf8(&main).expect("text").lines() {
+            self.plan.accept(line, &mut arrival, &mut batch).expect("a good event");
+        }
+        // One record a millisecond, so that the horizon can be met.
+        let places = (from..to).map(|at| (at as u64, Timestamp(BASE + at as i64))).collect();
+        LogBatch { events: Arc::new(batch), first_offset: from as u64, appended_at: Timestamp(BASE), places: Some(places) }
+    }
+
+    async fn fold(&mut self, store: &SqliteStore) -> &mut Fold {
+        if self.fold.is_none() {
+            let claim = Claim { plan: self.plan.clone(), partition: self.partition, owner: "test".into(), log_identity: "log".into(), start: 0 };
+            let checkpoint = store.claim(&claim).await.expect("claimed");
+            let mut fold = Fold::resume(self.plan.clone(), self.partition, &checkpoint, u64::from(checkpoint.epoch.unsigned_abs()));
+            let (from, r) = checkpoint.dedup_from;
+            if from < checkpoint.next_offset {
+                fold.remember(&self.batch(from as usize, checkpoint.next_offset as usize), &checkpoint.dead_offsets, r);
+            }
+            self.fold = Some(fold);
+        }
+        self.fold.as_mut().expect("just made")
+    }
+
+    async fn take(&mut self, step: Step, store: &SqliteStore) {
+        let at = self.fold(store).await.next_offset() as usize;
+        match step {
+            Step::Fold { records, is_from_disk } => {
+                let to = (at + records).min(self.records.len());
+                if at < to {
+                    let mut batch = self.batch(at, to);
+                    if is_from_disk {
+                        batch.events = Arc::new(EventBatch { fields: None, ..EventBatch::clone(&batch.events) });
+                    }
+                    self.fold(store).await.batch(&batch, u64::MAX);
+                }
+            }
+            Step::Flush | Step::FlushTwice | Step::FlushAndCrash => {
+                if let Some(flush) = self.fold(store).await.take() {
+                    let flush = Arc::new(flush);
+                    assert_eq!(store.flush(flush.clone()).await.expect("written"), FlushOutcome::Done);
+                    if matches!(step, Step::FlushTwice) {
+                        let again = store.flush(flush.clone()).await.expect("answered");
+                        assert_eq!(again, FlushOutcome::Missed { epoch: flush.epoch, next_offset: flush.end });
+                    }
+                }
+                if matches!(step, Step::FlushAndCrash) {
+                    self.fold = None;
+                }
+            }
+            Step::Crash => self.fold = None,
+        }
+    }
+}
+
+/// Runs logs through fold and store along a schedule of steps, then to the end, and reads every cell.
+fn run(logs: &[Vec<Event>], dedup: Dedup, steps: &[(usize, Step)]) -> Answer {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan = plan(dedup);
+        let store = SqliteStore::open(&folder.path().join("test.db"), Arc::new(Fixed)).expect("a store");
+        let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
+        store.prepare(std::slice::from_ref(&plan.stream), &rollups).await.expect("prepared");
+        let mut owners: Vec<Owner> = logs
+            .iter()
+            .enumerate()
+            .map(|(partition, records)| Owner { plan: plan.clone(), partition: partition as u32, records: records.clone(), fold: None })
+            .collect();
+        for (owner, step) in steps {
+            let count = owners.len();
+            owners[owner % count].take(*step, &store).await;
+        }
+        for owner in &mut owners {
+            owner.take(Step::Fold { records: usize::MAX / 2, is_from_disk: false }, &store).await;
+            owner.take(Step::Flush, &store).await;
+        }
+        let status = store.status(StatusDetail::Ledger).await.expect("a status");
+        for partition in &status.partitions {
+            assert!(partition.ledger.adds_up(), "{partition:?}");
+            assert_eq!(partition.ledger.processed, partition.next_offset - partition.first_offset);
+            assert_eq!(partition.next_offset as usize, logs[partition.partition as usize].len());
+        }
+        assert!(status.rollups.iter().all(|rollup| rollup.adds_up()), "{:?}", status.rollups);
+        answer(&store, &rollups).await
+    })
+}
+
+async fn answer(store: &SqliteStore, rollups: &[Rollup]) -> Answer {
+    let mut answer = Answer::new();
+    for rollup in rollups {
+        let query = CellQuery {
+            rollup: rollup.clone(),
+            from: Timestamp(i64::MIN / 2),
+            to: Timestamp(i64::MAX / 2),
+            filters: Vec::new(),
+            cells_max: 1_000_000,
+        };
+        for cell in store.cells(&query).await.expect("cells") {
+            answer.insert((rollup.name.clone(), cell.pane.0, cell.dimensions), cell.values);
+        }
+    }
+    answer
+}
+
+/// Counts the records that no earlier one in the duplicate window makes a duplicate, the slow way.
+fn brute_force(logs: &[Vec<Event>], dedup: Dedup) -> Answer {
+    let plan = plan(dedup);
+    let mut answer = Answer::new();
+    for log in logs {
+        for (at, event) in log.iter().enumerate() {
+            // One record a millisecond: positions are also log times.
+            let reach = dedup.records.min(dedup.horizon.as_millis() as u64) as usize;
+            let is_duplicate = log[at.saturating_sub(reach)..at].iter().any(|earlier| (earlier.key, earlier.id) == (event.key, event.id));
+            if is_duplicate {
+                continue;
+            }
+            for planned in &plan.rollups {
+                let rollup = &planned.rollup;
+                let time = BASE + event.time_ms;
+                let dimensions = if rollup.by.is_empty() { Vec::new() } else { vec![format!("t{}", event.kind)] };
+                let key = (rollup.name.clone(), time - time.rem_euclid(rollup.pane_ms), dimensions);
+                let empty = || rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
+                let values = answer.entry(key).or_insert_with(empty);
+                for (value, measure) in values.iter_mut().zip(&rollup.measures) {
+                    if measure.filter.0.is_empty() || event.kind == 1 {
+                        value.add(event.hundredths());
+                    }
+                }
+            }
+        }
+    }
+    answer
+}
+
+/// Makes the content a function of key and id, so that resends are the same event.
+fn same_content(events: Vec<Event>) -> Vec<Event> {
+    let mut first: BTreeMap<(u8, u16), Event> = BTreeMap::new();
+    events.into_iter().map(|event| first.entry((event.key, event.id)).or_insert(event).clone()).collect()
+}
+
+fn partitioned(events: &[Event], partitions: usize) -> Vec<Vec<Event>> {
+    let mut logs = vec![Vec::new(); partitions];
+    for event in events {
+        logs[usize::from(event.key) % partitions].push(event.clone());
+    }
+    logs
+}
+
+fn cases() -> u32 {
+    std::env::var("SG_CONFLUENCE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(256)
+}
+
+fn check<S: Strategy>(strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = Config { cases: cases(), failure_persistence: None, ..Config::default() };
+    if let Err(error) = TestRunner::new(config).run(strategy, test) {
+        panic!("{error}");
+    }
+}
+
+const AMPLE: Dedup = Dedup { records: 1_000_000, horizon: Duration::from_secs(86_400) };
+
+#[test]
+fn order_batching_partitions_and_crashes_do_not_show() {
+    let events = prop::collection::vec(event(), 1..120).prop_map(same_content);
+    let shuffled = events.prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle()));
+    let schedule = || prop::collection::vec((0usize..4, step()), 0..25);
+    check(&(shuffled, 1usize..4, 1usize..4, schedule(), schedule()), |((events, other_order), partitions, other_partitions, steps, other_steps)| {
+        let one = run(&partitioned(&events, partitions), AMPLE, &steps);
+        let other = run(&partitioned(&other_order, other_partitions), AMPLE, &other_steps);
+        prop_assert_eq!(&one, &other);
+        let distinct: BTreeSet<(u8, u16)> = events.iter().map(|event| (event.key, event.id)).collect();
+        let counted = one.iter().filter(|((rollup, ..), _)| rollup == "all").map(|(_, values)| values[0]);
+        let total: u64 = counted.map(|value| if let Value::Count(count) = value { count } else { 0 }).sum();
+        prop_assert_eq!(total as usize, distinct.len());
+        Ok(())
+    });
+}
+
+#[test]
+fn the_duplicate_window_is_what_brute_force_says() {
+    let events = prop::collection::vec((0u8..2, 0u16..25, 0i64..200_000, 0u8..3, prop::option::of(-5_000i32..5_000)), 1..120);
+    let events = events.prop_map(|all| all.into_iter().map(|(key, id, time_ms, kind, amount)| Event { key, id, time_ms, kind, amount }).collect::<Vec<_>>());
+    let dedup = (1u64..40, 0u64..40).prop_map(|(records, ms)| Dedup { records, horizon: Duration::from_millis(ms) });
+    let schedule = prop::collection::vec((0usize..4, step()), 0..25);
+    check(&(events, dedup, 1usize..3, schedule), |(events, dedup, partitions, steps)| {
+        let logs = partitioned(&same_content(events), partitions);
+        prop_assert_eq!(run(&logs, dedup, &steps), brute_force(&logs, dedup));
+        Ok(())
+    });
+}

@@ -1,0 +1,190 @@
+//! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
+//! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
+//! lie in them; `claim`, `flush`, `cells`, `raw`, `closing` and `retention` are the transactions, `status` and
+//! `events` the questions.
+//!
+//! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
+//! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
+
+mod cells;
+mod claim;
+mod closing;
+mod error;
+mod events;
+mod faults;
+mod flush;
+mod measures;
+mod names;
+mod pool;
+mod raw;
+mod retention;
+mod schema;
+mod status;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::params;
+use sg_core::definition::{Rollup, Stream};
+use sg_core::flush::{Checkpoint, Flush};
+use sg_core::plan::Plan;
+use sg_core::ports::{
+    Claim, FlushOutcome, OutboxRow, PortError, Refresh, RollupReader, RollupWriter, StatusDetail, StoreStatus,
+};
+use sg_core::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, StoredDeadLetter, StoredEvent};
+use sg_core::time::{Clock, Timestamp};
+
+use faults::Faults;
+use pool::Pool;
+use writer::Writer;
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    writer: Writer,
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+    #[cfg_attr(not(any(test, feature = "testing")), allow(dead_code, reason = "only tests reach it"))]
+    faults: Faults,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`, which is made when missing, and brings its schema up to date. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`sg_core::ports::ErrorKind::Invalid`] when a newer streamgauge has written it, `Corrupt` when it is no store.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteStore, PortError> {
+        let connection =
+            writer::open(path).map_err(|error| error.into_port(&format!("opening {}", path.display())))?;
+        let faults = Faults::default();
+        let writer = Writer::start(connection, clock.clone(), faults.clone())?;
+        Ok(SqliteStore { writer, pool: Pool::new(path), clock, faults })
+    }
+
+    /// Makes the next transactions fail, once, after so many of their steps; `None` lets them be.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn fail_after(&self, steps: Option<u32>) {
+        self.faults.fail_after(steps);
+    }
+}
+
+#[async_trait]
+impl RollupWriter for SqliteStore {
+    async fn prepare(&self, streams: &[Stream], rollups: &[Rollup]) -> Result<(), PortError> {
+        let (streams, rollups) = (streams.to_vec(), rollups.to_vec());
+        let job = move |side: &mut writer::WriteSide| {
+            side.durably(|side| schema::prepare(&mut side.connection, &streams, &rollups))
+        };
+        self.writer.run("preparing tables and views", job).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Checkpoint, PortError> {
+        let claim = claim.clone();
+        let doing = format!("claiming {}/{}", claim.plan.stream.name, claim.partition);
+        let job = move |side: &mut writer::WriteSide| {
+            let now = side.now();
+            claim::claim(&mut side.connection, &claim, now)
+        };
+        self.writer.run(doing, job).await
+    }
+
+    async fn checkpoint(&self, stream: &str, partition: u32) -> Result<Checkpoint, PortError> {
+        // Asked of the writing thread: a flush whose caller gave up may still be in its queue.
+        let doing = format!("reading the checkpoint of {stream}/{partition}");
+        let stream = stream.to_owned();
+        self.writer.run(doing, move |side| claim::checkpoint(&side.connection, &stream, partition)).await
+    }
+
+    async fn flush(&self, flush: Arc<Flush>) -> Result<FlushOutcome, PortError> {
+        let doing = format!("flushing {}/{}", flush.plan.stream.name, flush.partition);
+        let job = move |side: &mut writer::WriteSide| {
+            let now = side.now();
+            flush::flush(&mut side.connection, &flush, now, &side.faults)
+        };
+        self.writer.run(doing, job).await
+    }
+
+    async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError> {
+        let refresh = refresh.clone();
+        let doing = format!("refreshing {}/{}", refresh.plan.stream.name, refresh.partition);
+        let job = move |side: &mut writer::WriteSide| {
+            let now = side.now();
+            flush::refresh(&mut side.connection, &refresh, now, &side.faults)
+        };
+        self.writer.run(doing, job).await
+    }
+
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
+        let stream = plan.stream.clone();
+        let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
+        let doing = format!("removing what {} no longer keeps", stream.name);
+        let job = move |side: &mut writer::WriteSide| {
+            side.durably(|side| {
+                retention::retain(&mut side.connection, (&stream, &rollups), now, &side.faults)
+            })
+        };
+        self.writer.run(doing, job).await
+    }
+
+    async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
+        let stream = stream.to_owned();
+        let doing = format!("reading the outbox of {stream}");
+        self.pool.read(doing, move |connection| status::outbox(connection, &stream, rows_max)).await
+    }
+
+    async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError> {
+        let stream = stream.to_owned();
+        let doing = format!("deleting what was sent from the outbox of {stream}");
+        let job = move |side: &mut writer::WriteSide| {
+            side.durably(|side| {
+                side.connection
+                    .prepare_cached("DELETE FROM sg_outbox WHERE stream = ? AND id <= ?")?
+                    .execute(params![stream, through])?;
+                Ok(())
+            })
+        };
+        self.writer.run(doing, job).await
+    }
+
+    async fn sync(&self) -> Result<Vec<(String, u32, u64)>, PortError> {
+        let job = |side: &mut writer::WriteSide| {
+            let needed = status::needed(&side.connection)?;
+            // A commit that waits for the disk takes along every commit before it: they lie in one file in order.
+            side.durably(|side| Ok(side.connection.execute("UPDATE sg_syncs SET syncs = syncs + 1", [])?))?;
+            Ok(needed)
+        };
+        self.writer.run("making the store durable", job).await
+    }
+}
+
+#[async_trait]
+impl RollupReader for SqliteStore {
+    async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError> {
+        let query = query.clone();
+        let doing = format!("reading cells of {}", query.rollup.name);
+        self.pool.read(doing, move |connection| cells::read(connection, &query)).await
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError> {
+        let query = query.clone();
+        let doing = format!("reading events of {}", query.stream);
+        self.pool.read(doing, move |connection| events::read(connection, &query)).await
+    }
+
+    async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError> {
+        let query = query.clone();
+        self.pool
+            .read("reading dead letters", move |connection| status::dead_letters(connection, &query))
+            .await
+    }
+
+    async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError> {
+        let now = self.clock.now();
+        let question = move |connection: &rusqlite::Connection| status::status(connection, detail, now);
+        self.pool.read("reading the store's status", question).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

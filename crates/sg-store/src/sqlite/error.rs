@@ -1,0 +1,82 @@
+//! What can go wrong in SQLite and what a caller of the ports can do about it. Nothing is retried here.
+
+use rusqlite::ffi::ErrorCode;
+use sg_core::ports::{ErrorKind, PortError};
+
+/// A failure inside the store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// SQLite said no.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// The tables cannot hold a value.
+    #[error("{0}")]
+    Unfit(String),
+    /// The answer is already in the port's words.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+impl Error {
+    /// Makes an error that is the caller's fault.
+    pub(crate) fn invalid(what: impl Into<String>) -> Error {
+        Error::Port(PortError::new(ErrorKind::Invalid, what))
+    }
+
+    /// Makes an error about data that is not what was written.
+    pub(crate) fn corrupt(what: impl Into<String>) -> Error {
+        Error::Port(PortError::new(ErrorKind::Corrupt, what))
+    }
+
+    /// Returns whether the data itself is at fault, so that the same data would fail again.
+    pub(crate) fn is_bad_data(&self) -> bool {
+        match self {
+            Error::Unfit(_) => true,
+            Error::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
+            ),
+            Error::Port(_) => false,
+        }
+    }
+
+    /// Turns the failure into the port's words.
+    pub(crate) fn into_port(self, doing: &str) -> PortError {
+        match self {
+            Error::Port(error) => error,
+            Error::Unfit(_) => PortError::from_source(ErrorKind::Invalid, doing, self),
+            Error::Sqlite(error) => PortError::from_source(kind_of(&error), doing, error),
+        }
+    }
+}
+
+fn kind_of(error: &rusqlite::Error) -> ErrorKind {
+    let Some(code) = error.sqlite_error_code() else {
+        // A column of another type or a value out of range: the table is not as it was written.
+        return ErrorKind::Corrupt;
+    };
+    match code {
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::OperationInterrupted
+        | ErrorCode::OutOfMemory
+        | ErrorCode::CannotOpen
+        | ErrorCode::FileLockingProtocolFailed
+        | ErrorCode::SchemaChanged => ErrorKind::Retry,
+        ErrorCode::DiskFull => ErrorKind::Full,
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => ErrorKind::Corrupt,
+        ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch => ErrorKind::Invalid,
+        // After a failed write or sync nobody knows what the disk holds: leave, and let recovery look.
+        _ => ErrorKind::Closed,
+    }
+}
+
+/// Returns an offset or count as SQLite keeps it.
+pub(crate) fn to_integer(value: u64) -> Result<i64, Error> {
+    i64::try_from(value).map_err(|_| Error::Unfit(format!("{value} does not fit a column")))
+}
+
+/// Returns an offset or count from SQLite; a negative one was not written by us.
+pub(crate) fn from_integer(value: i64) -> Result<u64, rusqlite::Error> {
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, value))
+}

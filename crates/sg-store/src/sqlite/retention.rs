@@ -1,0 +1,156 @@
+//! Removing what is older than its definition keeps, in steps so small that a flush waits no more than a few
+//! milliseconds. Each step keeps the ledger's sums: what leaves the cells is counted as removed in its transaction.
+
+use std::time::Duration;
+
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use sg_core::definition::{Rollup, Stream};
+use sg_core::limits::TIME_MIN_MS;
+use sg_core::time::{Timestamp, millis};
+use sg_core::window;
+
+use super::error::Error;
+use super::faults::Faults;
+use super::names::{cells_table, raw_table};
+use super::raw;
+use super::schema::key_columns;
+
+/// Rows of one step: about a millisecond or two of work beside the sync.
+const ROWS_PER_STEP: i64 = 1_000;
+/// How long dead letters and late events are kept.
+const LETTERS_KEEP: Duration = Duration::from_secs(30 * 86_400);
+
+/// Takes one step; returns whether there may be more.
+pub(crate) fn retain(
+    connection: &mut Connection,
+    (stream, rollups): (&Stream, &[Rollup]),
+    now: Timestamp,
+    faults: &Faults,
+) -> Result<bool, Error> {
+    // One writer: beginning the transaction locks the partitions' rows with everything else.
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let mut removed = remove_raw(&transaction, stream, now)?;
+    faults.step()?;
+    for rollup in rollups {
+        if removed == 0 {
+            removed = remove_cells(&transaction, rollup, now, faults)?;
+        }
+    }
+    if removed == 0 {
+        removed = remove_letters(&transaction, stream, now)?;
+    }
+    faults.step()?;
+    if removed > 0 {
+        transaction.commit()?;
+    }
+    Ok(removed > 0)
+}
+
+/// Removes the raw rows that came before the time kept, from each partition's beginning on.
+fn remove_raw(connection: &Connection, stream: &Stream, now: Timestamp) -> Result<usize, Error> {
+    let Some(table) = &stream.raw_table else { return Ok(0) };
+    let oldest = now.minus(table.keep);
+    let mut statement = connection.prepare_cached("SELECT partition FROM sg_partitions WHERE stream = ?")?;
+    let partitions: Vec<u32> =
+        statement.query_map([&stream.name], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let table = raw_table(&stream.name);
+    let mut delete = connection.prepare_cached(&format!(
+        "DELETE FROM {table} WHERE position IN (SELECT position FROM (SELECT position, received_at FROM {table} \
+         WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT ?3) WHERE received_at < ?4)"
+    ))?;
+    for partition in partitions {
+        let (first, last) = (raw::position(partition, 0)?, raw::position(partition, raw::OFFSET_MAX)?);
+        let removed = delete.execute(params![first, last, ROWS_PER_STEP, oldest.0])?;
+        if removed > 0 {
+            return Ok(removed);
+        }
+    }
+    Ok(0)
+}
+
+/// Removes cells of windows that lie further back than is kept, counted from the watermark where the clock is ahead
+/// of it: what is read again from long ago is not removed while it comes. Only announced windows go.
+fn remove_cells(
+    connection: &Connection,
+    rollup: &Rollup,
+    now: Timestamp,
+    faults: &Faults,
+) -> Result<usize, Error> {
+    let standing = connection
+        .prepare_cached(
+            "SELECT watermark, announced_from, removed_before FROM sg_rollups JOIN sg_streams USING (stream) \
+             WHERE rollup = ?",
+        )?
+        .query_row([&rollup.name], |row| {
+            Ok((Timestamp(row.get(0)?), Timestamp(row.get(1)?), Timestamp(row.get(2)?)))
+        })
+        .optional()?;
+    let Some((watermark, announced_from, stored)) = standing else { return Ok(0) };
+    let oldest = Timestamp(now.min(watermark).0.saturating_sub(rollup.keep_ms)).min(announced_from);
+    if oldest <= Timestamp(TIME_MIN_MS) {
+        return Ok(0);
+    }
+    let removed_before = window::start_of(oldest, rollup.window_ms).max(stored);
+    let (events, cells) = remove_cells_before(connection, rollup, removed_before)?;
+    faults.step()?;
+    if cells > 0 {
+        connection
+            .prepare_cached(
+                "UPDATE sg_rollups SET removed_before = ?, removed = removed + ? WHERE rollup = ?",
+            )?
+            .execute(params![removed_before.0, events, rollup.name])?;
+    }
+    Ok(cells)
+}
+
+/// Removes a step's cells of panes before a time; returns how many events and cells.
+fn remove_cells_before(
+    connection: &Connection,
+    rollup: &Rollup,
+    before: Timestamp,
+) -> Result<(i64, usize), Error> {
+    let table = cells_table(&rollup.name);
+    let key = key_columns(rollup);
+    let names = key.join(", ");
+    let last: Option<Vec<Sql>> = connection
+        .prepare_cached(&format!(
+            "SELECT {names} FROM {table} WHERE pane < ? ORDER BY {names} LIMIT 1 OFFSET ?"
+        ))?
+        .query_row([before.0, ROWS_PER_STEP - 1], |row| (0..key.len()).map(|at| row.get(at)).collect())
+        .optional()?;
+    let mut condition = "pane < ?".to_owned();
+    let mut parameters: Vec<Sql> = vec![before.0.into()];
+    if let Some(last) = last {
+        condition += &format!(" AND ({names}) <= ({})", vec!["?"; key.len()].join(", "));
+        parameters.extend(last);
+    }
+    let events: i64 = connection
+        .prepare_cached(&format!("SELECT coalesce(sum(events), 0) FROM {table} WHERE {condition}"))?
+        .query_row(params_from_iter(&parameters), |row| row.get(0))?;
+    let cells = connection
+        .prepare_cached(&format!("DELETE FROM {table} WHERE {condition}"))?
+        .execute(params_from_iter(&parameters))?;
+    Ok((events, cells))
+}
+
+/// Removes old late events, and old dead letters that no rebuild of a duplicate window needs.
+fn remove_letters(connection: &Connection, stream: &Stream, now: Timestamp) -> Result<usize, Error> {
+    let oldest = Timestamp(now.0.saturating_sub(millis(LETTERS_KEEP)));
+    let letters = connection
+        .prepare_cached(
+            "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
+             USING (stream, partition) WHERE stream = ?1 AND stored_at < ?2 AND position < dedup_from LIMIT ?3)",
+        )?
+        .execute(params![stream.name, oldest.0, ROWS_PER_STEP])?;
+    if letters > 0 {
+        return Ok(letters);
+    }
+    let late = connection
+        .prepare_cached(
+            "DELETE FROM sg_late WHERE id IN (SELECT id FROM (SELECT id, stored_at FROM sg_late ORDER BY id LIMIT ?2) \
+             WHERE stored_at < ?1)",
+        )?
+        .execute(params![oldest.0, ROWS_PER_STEP])?;
+    Ok(late)
+}

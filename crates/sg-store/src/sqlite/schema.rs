@@ -1,0 +1,221 @@
+//! Tables and views: the numbered migrations of what every store has, and what the definitions add to it.
+//! Removes nothing: the cells of a rollup that is no longer defined stay.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use sg_core::definition::{RawTable, Rollup, Stream};
+use sg_core::time::Timestamp;
+
+use super::error::Error;
+use super::measures;
+use super::names::{
+    cells_table, check_columns, check_distinct, check_view, dimension_columns, literal, quoted, raw_table,
+};
+
+/// The migrations in order; the schema's version is their number.
+const MIGRATIONS: [&str; 1] = [include_str!("../../sql/sqlite/0001_store.sql")];
+
+/// Brings the schema to this binary's version.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let stored: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = MIGRATIONS.len();
+    let applied = usize::try_from(stored).unwrap_or(usize::MAX);
+    if applied > known {
+        return Err(Error::invalid(format!(
+            "opening the store: its schema has version {stored}, this binary knows {known}: run a newer streamgauge"
+        )));
+    }
+    for migration in &MIGRATIONS[applied..] {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", known as i64)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Makes what the definitions need, all or nothing.
+pub(crate) fn prepare(
+    connection: &mut Connection,
+    streams: &[Stream],
+    rollups: &[Rollup],
+) -> Result<(), Error> {
+    check_distinct("streams", streams.iter().map(|stream| stream.name.as_str()))?;
+    let raw_views = streams.iter().filter_map(|stream| stream.raw_table.as_ref()).flat_map(raw_views);
+    check_distinct("views", rollups.iter().map(|rollup| rollup.name.as_str()).chain(raw_views))?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for stream in streams {
+        transaction
+            .prepare_cached("INSERT INTO sg_streams VALUES (?, ?, 0) ON CONFLICT DO NOTHING")?
+            .execute(params![stream.name, Timestamp::NEVER.0])?;
+        if let Some(raw) = &stream.raw_table {
+            prepare_raw(&transaction, stream, raw)?;
+        }
+    }
+    for rollup in rollups {
+        prepare_rollup(&transaction, rollup)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn prepare_rollup(transaction: &Transaction<'_>, rollup: &Rollup) -> Result<(), Error> {
+    check_view(&rollup.name)?;
+    let definition = rollup.hash();
+    let stored: Option<(String, String)> = transaction
+        .query_row(
+            "SELECT rollup, definition FROM sg_rollups WHERE rollup = ? COLLATE NOCASE",
+            [&rollup.name],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    if let Some((known, _)) = stored.as_ref().filter(|(known, _)| *known != rollup.name) {
+        return Err(Error::invalid(format!(
+            "preparing the rollup {:?}: its name differs from {known:?}, which is stored, in case only: rename it",
+            rollup.name
+        )));
+    }
+    match stored.map(|(_, definition)| definition) {
+        Some(stored) if stored != definition => {
+            return Err(Error::invalid(format!(
+                "preparing the rollup {0}: its cells were counted under another definition: give the new one another \
+                 name, or count again with `streamgauge rebuild {0}`",
+                rollup.name
+            )));
+        }
+        Some(_) => {}
+        None => {
+            transaction.execute(
+                "INSERT INTO sg_rollups VALUES (?1, ?2, ?3, ?4, ?4, NULL, ?4, 0, NULL)",
+                params![rollup.name, rollup.stream, definition, Timestamp::NEVER.0],
+            )?;
+        }
+    }
+    transaction.execute_batch(&create_cells(rollup))?;
+    replace_view(transaction, &rollup.name, &rollup_view(rollup)?)
+}
+
+fn create_cells(rollup: &Rollup) -> String {
+    let mut columns = String::from("pane INTEGER NOT NULL");
+    for dimension in dimension_columns(rollup) {
+        columns += &format!(", {dimension} TEXT NOT NULL");
+    }
+    columns += ", events INTEGER NOT NULL, late_count INTEGER NOT NULL, revision INTEGER NOT NULL";
+    for (at, measure) in rollup.measures.iter().enumerate() {
+        let presence = if measures::is_nullable(&measure.function) { "" } else { " NOT NULL" };
+        for column in measures::columns(&measure.function, at) {
+            columns += &format!(", {column} INTEGER{presence}");
+        }
+    }
+    let key = key_columns(rollup).join(", ");
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} ({columns}, PRIMARY KEY ({key})) STRICT, WITHOUT ROWID",
+        cells_table(&rollup.name)
+    )
+}
+
+/// Returns the primary key of a table of cells.
+pub(crate) fn key_columns(rollup: &Rollup) -> Vec<String> {
+    std::iter::once("pane".to_owned()).chain(dimension_columns(rollup)).collect()
+}
+
+/// Returns the select behind a rollup's view: its windows with readable columns.
+fn rollup_view(rollup: &Rollup) -> Result<String, Error> {
+    let fixed = ["window_start", "window_end", "late_count", "revision", "is_final"];
+    let measure_names = rollup.measures.iter().map(|measure| measure.name.as_str());
+    let dimension_names = rollup.by.iter().map(String::as_str);
+    check_columns(&rollup.name, fixed.into_iter().chain(dimension_names).chain(measure_names))?;
+    let mut columns = String::new();
+    for (at, name) in rollup.by.iter().enumerate() {
+        columns += &format!("d{at} AS {}, ", quoted(name));
+    }
+    let window_ms = rollup.window_ms;
+    columns += &format!("{} AS window_start, ", time_text("pane"));
+    columns += &format!("{} AS window_end", time_text(&format!("(pane + {window_ms})")));
+    for (at, measure) in rollup.measures.iter().enumerate() {
+        columns += &format!(", {} AS {}", measures::show(&measure.function, at), quoted(&measure.name));
+    }
+    columns += &format!(", late_count, revision, pane + {window_ms} <= closed_to AS is_final");
+    let standing = format!(
+        "(SELECT closed_to, removed_before FROM sg_rollups WHERE rollup = {})",
+        literal(&rollup.name)
+    );
+    Ok(format!("SELECT {columns} FROM {} JOIN {standing} ON pane >= removed_before", windows(rollup)))
+}
+
+/// Returns what a rollup's windows are read from: the table of cells itself, or its panes summed up.
+fn windows(rollup: &Rollup) -> String {
+    let table = cells_table(&rollup.name);
+    if rollup.pane_ms == rollup.window_ms {
+        return table;
+    }
+    let mut columns = format!("pane - {} AS pane", modulo("pane", rollup.window_ms));
+    for dimension in dimension_columns(rollup) {
+        columns += &format!(", {dimension}");
+    }
+    columns += ", sum(late_count) AS late_count, sum(revision) AS revision";
+    for (at, measure) in rollup.measures.iter().enumerate() {
+        columns += &format!(", {}", measures::over_panes(&measure.function, at));
+    }
+    let places: Vec<String> = (1..=rollup.by.len() + 1).map(|place| place.to_string()).collect();
+    format!("(SELECT {columns} FROM {table} GROUP BY {})", places.join(", "))
+}
+
+/// Returns the names under which a table of raw events is read.
+fn raw_views(raw: &RawTable) -> impl Iterator<Item = &str> {
+    std::iter::once(raw.name.as_str()).chain((raw.name == "events").then_some("web_events"))
+}
+
+fn prepare_raw(transaction: &Transaction<'_>, stream: &Stream, raw: &RawTable) -> Result<(), Error> {
+    check_view(&raw.name)?;
+    let table = raw_table(&stream.name);
+    transaction.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS {table} (position INTEGER PRIMARY KEY, event_id TEXT NOT NULL, user_id TEXT, \
+         session_id TEXT, event_name TEXT NOT NULL, properties TEXT NOT NULL, event_time INTEGER NOT NULL, \
+         received_at INTEGER NOT NULL, processed_at INTEGER NOT NULL) STRICT"
+    ))?;
+    let (timestamp, processed_at) = (time_text("event_time"), time_text("processed_at"));
+    let select = format!(
+        "SELECT event_id, user_id, session_id, event_name, properties AS metadata, {timestamp} AS timestamp, \
+         {processed_at} AS processed_at FROM {table}"
+    );
+    replace_view(transaction, &raw.name, &select)?;
+    if raw.name != "events" {
+        return Ok(());
+    }
+    let select = format!(
+        "SELECT position AS id, event_id, session_id, event_name AS event_type, {timestamp} AS ts, \
+         properties AS payload FROM {table}"
+    );
+    replace_view(transaction, "web_events", &select)
+}
+
+fn replace_view(transaction: &Transaction<'_>, name: &str, select: &str) -> Result<(), Error> {
+    let found: Option<String> = transaction
+        .query_row("SELECT type FROM sqlite_schema WHERE name = ? COLLATE NOCASE", [name], |row| row.get(0))
+        .optional()?;
+    if let Some(found) = found.filter(|found| found != "view") {
+        return Err(Error::invalid(format!(
+            "making the view {name:?}: the database has a {found} of that name that is not ours, rename one of them"
+        )));
+    }
+    let view = quoted(name);
+    transaction.execute_batch(&format!("DROP VIEW IF EXISTS {view}; CREATE VIEW {view} AS {select}"))?;
+    Ok(())
+}
+
+/// Returns the expression of a time in milliseconds as RFC 3339 text with `Z`: milliseconds only where there are any.
+fn time_text(ms: &str) -> String {
+    let fraction = modulo(ms, 1_000);
+    format!(
+        "strftime('%Y-%m-%dT%H:%M:%S', ({ms} - {fraction}) / 1000, 'unixepoch') \
+         || iif({fraction} = 0, 'Z', printf('.%03dZ', {fraction}))"
+    )
+}
+
+/// Returns the remainder that is never negative, also before 1970.
+fn modulo(value: &str, divisor: i64) -> String {
+    format!("(({value} % {divisor} + {divisor}) % {divisor})")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! What the store knows of itself, of one moment: partitions, watermarks, rollups, dead letters, the outbox.
+
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, params, params_from_iter};
+use sg_core::flush::{Ledger, PartitionClock};
+use sg_core::ports::{OutboxRow, PartitionStatus, RollupStatus, StatusDetail, StoreStatus};
+use sg_core::query::{DeadLetterQuery, StoredDeadLetter};
+use sg_core::time::Timestamp;
+
+use crate::watermark::PartitionState;
+
+use super::closing::{kind_from, texts_from_json};
+use super::error::{Error, from_integer};
+use super::names::cells_table;
+
+/// Returns the state of everything; the caller holds a read transaction.
+pub(crate) fn status(
+    connection: &Connection,
+    detail: StatusDetail,
+    now: Timestamp,
+) -> Result<StoreStatus, Error> {
+    Ok(StoreStatus {
+        partitions: partitions(connection, now)?,
+        watermarks: watermarks(connection)?,
+        rollups: rollups(connection, detail)?,
+    })
+}
+
+fn partitions(connection: &Connection, now: Timestamp) -> Result<Vec<PartitionStatus>, Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT stream, partition, epoch, owner, first_offset, next_offset, m, r, dedup_from, dedup_from_r, is_idle, \
+         said_at, processed, counted, duplicate, id_conflict, dead_lettered, deleted FROM sg_partitions",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let count = |at: usize| from_integer(row.get(at)?);
+        let state = PartitionState {
+            m: Timestamp(row.get(6)?),
+            is_idle: row.get(10)?,
+            said_at: Timestamp(row.get(11)?),
+        };
+        Ok(PartitionStatus {
+            stream: row.get(0)?,
+            partition: row.get(1)?,
+            epoch: row.get(2)?,
+            owner: row.get(3)?,
+            first_offset: count(4)?,
+            next_offset: count(5)?,
+            clock: PartitionClock { m: state.m, r: Timestamp(row.get(7)?) },
+            dedup_from: (count(8)?, Timestamp(row.get(9)?)),
+            ledger: Ledger {
+                processed: count(12)?,
+                counted: count(13)?,
+                duplicate: count(14)?,
+                id_conflict: count(15)?,
+                dead_lettered: count(16)?,
+                deleted: count(17)?,
+            },
+            is_idle: state.is_idle_at(now),
+        })
+    })?;
+    rows.collect::<Result<_, _>>().map_err(Error::from)
+}
+
+fn watermarks(connection: &Connection) -> Result<Vec<(String, Timestamp)>, Error> {
+    let mut statement = connection.prepare_cached("SELECT stream, watermark FROM sg_streams")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, Timestamp(row.get(1)?))))?;
+    rows.collect::<Result<_, _>>().map_err(Error::from)
+}
+
+fn rollups(connection: &Connection, detail: StatusDetail) -> Result<Vec<RollupStatus>, Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT r.rollup, closed_to, removed_before, complete_from, removed, coalesce(sum(folded), 0), \
+         coalesce(sum(diverted), 0), coalesce(sum(expired), 0), coalesce(sum(unfit), 0), coalesce(sum(deleted), 0) \
+         FROM sg_rollups r LEFT JOIN sg_rollup_partitions p ON p.rollup = r.rollup GROUP BY r.rollup",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let count = |at: usize| from_integer(row.get(at)?);
+        Ok(RollupStatus {
+            name: row.get(0)?,
+            closed_to: Timestamp(row.get(1)?),
+            removed_before: Timestamp(row.get(2)?),
+            complete_from: row.get::<_, Option<i64>>(3)?.map(Timestamp),
+            folded: count(5)?,
+            in_cells: 0,
+            removed: count(4)?,
+            diverted: count(6)?,
+            expired: count(7)?,
+            unfit: count(8)?,
+            deleted: count(9)?,
+        })
+    })?;
+    let mut statuses = rows.collect::<Result<Vec<RollupStatus>, _>>()?;
+    if detail == StatusDetail::Marks {
+        return Ok(statuses);
+    }
+    for status in &mut statuses {
+        // Counted, not remembered: the ledger is there to find a difference.
+        let sql = format!("SELECT coalesce(sum(events), 0) FROM {}", cells_table(&status.name));
+        let events: i64 = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+        status.in_cells = from_integer(events)?;
+    }
+    Ok(statuses)
+}
+
+/// Returns, per partition, the first offset that a restart may need.
+pub(crate) fn needed(connection: &Connection) -> Result<Vec<(String, u32, u64)>, Error> {
+    let mut statement = connection
+        .prepare_cached("SELECT stream, partition, min(next_offset, dedup_from) FROM sg_partitions")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, from_integer(row.get(2)?)?)))?;
+    rows.collect::<Result<_, _>>().map_err(Error::from)
+}
+
+/// Returns the oldest rows of a stream's outbox.
+pub(crate) fn outbox(
+    connection: &Connection,
+    stream: &str,
+    rows_max: usize,
+) -> Result<Vec<OutboxRow>, Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, kind, rollup, window_start, dimensions, revision FROM sg_outbox WHERE stream = ? ORDER BY id LIMIT ?",
+    )?;
+    let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![stream, limit])?;
+    let mut outbox = Vec::new();
+    while let Some(row) = rows.next()? {
+        outbox.push(OutboxRow {
+            id: row.get(0)?,
+            kind: kind_from(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?),
+            rollup: row.get(2)?,
+            window_start: Timestamp(row.get(3)?),
+            dimensions: texts_from_json(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?,
+            revision: from_integer(row.get(5)?)?,
+        });
+    }
+    Ok(outbox)
+}
+
+/// Returns dead letters, newest first.
+pub(crate) fn dead_letters(
+    connection: &Connection,
+    query: &DeadLetterQuery,
+) -> Result<Vec<StoredDeadLetter>, Error> {
+    let mut sql =
+        "SELECT stream, partition, position, reason, field, detail, event_id, event_type, received_at, raw \
+         FROM sg_dead_letters WHERE 1"
+            .to_owned();
+    let mut parameters: Vec<Sql> = Vec::new();
+    let filters = [("stream", &query.stream), ("reason", &query.reason), ("event_id", &query.event_id)];
+    for (column, value) in filters {
+        if let Some(value) = value {
+            sql += &format!(" AND {column} = ?");
+            parameters.push(value.clone().into());
+        }
+    }
+    sql += " ORDER BY id DESC LIMIT ?";
+    parameters.push(i64::try_from(query.limit).unwrap_or(i64::MAX).into());
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(parameters), |row| {
+        Ok(StoredDeadLetter {
+            stream: row.get(0)?,
+            partition: row.get(1)?,
+            offset: from_integer(row.get(2)?)?,
+            reason: row.get(3)?,
+            field: row.get(4)?,
+            detail: row.get(5)?,
+            event_id: row.get(6)?,
+            event_type: row.get(7)?,
+            received_at: Timestamp(row.get(8)?),
+            raw: row.get(9)?,
+        })
+    })?;
+    rows.collect::<Result<_, _>>().map_err(Error::from)
+}

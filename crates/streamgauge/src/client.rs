@@ -1,0 +1,312 @@
+//! The commands' side of a conversation with a running server: plain HTTP/1.1 over connections that are kept and
+//! renewed. Retries nothing that may have reached the server: whether to send again is the command's decision.
+
+pub(crate) mod rollup;
+pub(crate) mod status;
+
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::{cmd, exit};
+
+/// A server on the same machine or network accepts within milliseconds; a host that drops packets never does.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than any answer should take, `POST /v1/flush` after a large backlog included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Content type of one event a line.
+pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// Content type of one event.
+pub(crate) const JSON: &str = "application/json";
+
+/// Which server a command talks to.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Target {
+    /// The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = checked_url)]
+    pub(crate) url: String,
+}
+
+fn checked_url(url: &str) -> Result<String, String> {
+    Server::new(url, None).map(|_| url.to_owned()).map_err(|error| format!("{error:#}"))
+}
+
+impl Target {
+    /// Returns the server, with the key from the environment.
+    ///
+    /// # Errors
+    /// When the URL is not a plain http one, or the key cannot stand in a header.
+    pub(crate) fn server(&self) -> anyhow::Result<Server> {
+        let key = std::env::var("STREAMGAUGE_KEY").ok().filter(|key| !key.is_empty());
+        Server::new(&self.url, key.as_deref())
+    }
+}
+
+/// A server's address, and the key to show it.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    url: String,
+    /// Host and port to connect to.
+    pub(crate) address: String,
+    /// What stands before every path, usually nothing.
+    pub(crate) prefix: String,
+    authorization: Option<HeaderValue>,
+}
+
+impl Server {
+    /// Reads an address such as `http://127.0.0.1:8080`.
+    ///
+    /// # Errors
+    /// When the URL is not a plain http one, or the key cannot stand in a header.
+    pub(crate) fn new(url: &str, key: Option<&str>) -> anyhow::Result<Server> {
+        let uri: Uri = url.parse().with_context(|| format!("reading the URL {url}"))?;
+        if uri.scheme_str() != Some("http") {
+            bail!("the URL {url} does not begin with http://: for https put a proxy in between");
+        }
+        let host = uri.host().with_context(|| format!("the URL {url} names no host"))?;
+        let bearer = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}")));
+        let authorization = bearer.transpose().context("STREAMGAUGE_KEY holds characters that no key has")?;
+        Ok(Server {
+            url: url.trim_end_matches('/').to_owned(),
+            address: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+            authorization,
+        })
+    }
+
+    /// Returns the header lines, beside host and content, that every request carries.
+    pub(crate) fn authorization(&self) -> Option<&str> {
+        self.authorization.as_ref().and_then(|value| value.to_str().ok())
+    }
+
+    /// Returns the error of a request that got no answer.
+    pub(crate) fn unanswered(&self, was_reached: bool, reason: impl fmt::Display) -> Unanswered {
+        Unanswered { url: self.url.clone(), was_reached, reason: reason.to_string() }
+    }
+}
+
+/// A request that got no answer; the server may have taken it nevertheless if it was reached.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    url: String,
+    /// Whether there was a connection.
+    pub(crate) was_reached: bool,
+    reason: String,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unanswered { url, reason, .. } = self;
+        if self.was_reached {
+            write!(f, "the server at {url} did not take the request: {reason}")
+        } else {
+            write!(
+                f,
+                "cannot reach the server at {url}: {reason}; is it running? start it with `streamgauge serve`"
+            )
+        }
+    }
+}
+
+impl std::error::Error for Unanswered {}
+
+/// Ends a command: what went wrong is printed, and a server that is away has an exit code of its own.
+pub(crate) fn settle(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    match outcome {
+        Ok(code) => code,
+        Err(error) if error.downcast_ref::<Unanswered>().is_some() => cmd::fail(exit::UNAVAILABLE, &error),
+        Err(error) => cmd::fail(exit::FAILED, &error),
+    }
+}
+
+/// What the server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// How long the server asks to wait.
+    pub(crate) retry_after: Option<Duration>,
+    /// The body.
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// Returns the body of a success.
+    ///
+    /// # Errors
+    /// Any other status, with what the server says about it.
+    pub(crate) fn success(self, doing: &str) -> anyhow::Result<Bytes> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        bail!("{doing}: {}", self.complaint())
+    }
+
+    /// Returns the status with the detail of a problem answer, and the remedy where there is one.
+    pub(crate) fn complaint(&self) -> String {
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let detail = problem.get("detail").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let remedy = match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                " (set STREAMGAUGE_KEY to a key with that scope)"
+            }
+            _ => "",
+        };
+        let colon = if detail.is_empty() { "" } else { ": " };
+        format!("the server answered {}{colon}{detail}{remedy}", self.status)
+    }
+}
+
+/// One connection, made when first needed and made again when it was lost.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    server: Server,
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Connection {
+    /// Returns a connection not made yet.
+    pub(crate) fn new(server: &Server) -> Connection {
+        Connection { server: server.clone(), sender: None }
+    }
+
+    /// Returns the error of a request whose answer was none.
+    pub(crate) fn unanswered(&self, reason: impl fmt::Display) -> Unanswered {
+        self.server.unanswered(true, reason)
+    }
+
+    /// Asks for a path.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, Unanswered> {
+        self.request(Method::GET, path, None, Bytes::new()).await
+    }
+
+    /// Posts a body to a path.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        kind: &'static str,
+        body: Bytes,
+    ) -> Result<Answer, Unanswered> {
+        self.request(Method::POST, path, Some(kind), body).await
+    }
+
+    async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        kind: Option<&'static str>,
+        body: Bytes,
+    ) -> Result<Answer, Unanswered> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        let uri = format!("{}{path}", self.server.prefix).parse::<Uri>();
+        *request.uri_mut() = uri.map_err(|error| self.server.unanswered(true, format!("{path}: {error}")))?;
+        let headers = request.headers_mut();
+        let host = HeaderValue::from_str(&self.server.address);
+        headers.insert(HOST, host.map_err(|error| self.server.unanswered(false, error))?);
+        if let Some(kind) = kind {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if let Some(authorization) = &self.server.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let answered = timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
+        let answer = answered.unwrap_or_else(|_| {
+            Err(self.server.unanswered(true, format!("nothing came for {} s", ANSWER_TIMEOUT.as_secs())))
+        });
+        if answer.is_err() {
+            self.sender = None;
+        }
+        answer
+    }
+
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Unanswered> {
+        let mut kept = self.sender.take();
+        if let Some(sender) = &mut kept
+            && sender.ready().await.is_err()
+        {
+            kept = None;
+        }
+        let was_kept = kept.is_some();
+        let mut sender = match kept {
+            Some(sender) => sender,
+            None => self.connect().await?,
+        };
+        let sent = sender.try_send_request(request).await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(mut failed) => match failed.take_message() {
+                // Never sent: the server had closed a connection that lay idle.
+                Some(unsent) if was_kept => {
+                    sender = self.connect().await?;
+                    let response = sender.send_request(unsent).await;
+                    response.map_err(|error| self.server.unanswered(true, error))?
+                }
+                _ => return Err(self.server.unanswered(true, failed.into_error())),
+            },
+        };
+        let answer = self.read(response).await?;
+        self.sender = Some(sender);
+        Ok(answer)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Unanswered> {
+        let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.server.address)).await;
+        let stream = match connected {
+            Err(_) => return Err(self.server.unanswered(false, "it does not accept the connection")),
+            Ok(Err(error)) => return Err(self.server.unanswered(false, error)),
+            Ok(Ok(stream)) => stream,
+        };
+        stream.set_nodelay(true).map_err(|error| self.server.unanswered(false, error))?;
+        let handshaken = handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = handshaken.map_err(|error| self.server.unanswered(true, error))?;
+        tokio::spawn(async move {
+            // The request that was under way reports the same failure to its caller.
+            connection.await.unwrap_or_else(|error| tracing::debug!("a connection ended: {error}"));
+        });
+        Ok(sender)
+    }
+
+    async fn read(&self, response: Response<Incoming>) -> Result<Answer, Unanswered> {
+        let status = response.status();
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = response.into_body().collect().await;
+        let body = body.map_err(|error| self.server.unanswered(true, error))?.to_bytes();
+        Ok(Answer { status, retry_after: seconds.map(Duration::from_secs), body })
+    }
+}
+
+/// Returns a text as it may stand in a query or path segment.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
+            _ => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+pub(crate) mod flaky;
+#[cfg(test)]
+mod tests;

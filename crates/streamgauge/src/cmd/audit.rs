@@ -1,0 +1,143 @@
+//! `streamgauge audit`: asks a running server whether its ledger adds up and, given a file of expected cells, whether
+//! every cell equals it. Judges answers only; that the server computed them from its store is the server's business.
+
+mod cells;
+mod ledger;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::client::{Connection, Target, rollup, settle, status};
+use cells::{Comparison, Expected};
+
+/// Checks that the ledger adds up, and every cell
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Flushes a running server and checks that nothing was lost or counted twice: in every partition each \
+        record was counted, or is a duplicate, a dead letter or deleted; in every rollup each event fed is in a cell or \
+        accounted for. With --expect every cell must equal the file that `streamgauge simulate --expect` wrote, and \
+        there must be no other cell in the file's time. Prints one line a check; leaves with 0 when all hold, else 1.",
+    after_long_help = "Examples:\n  streamgauge audit\n  \
+        streamgauge simulate --events 50000 --late 2% --expect expected.json && streamgauge audit --expect expected.json"
+)]
+pub(crate) struct Args {
+    /// Compares every cell with this file
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    /// How long to wait until everything in the log is processed
+    #[arg(long, value_name = "D", default_value = "60s", value_parser = super::simulate::duration)]
+    patience: Duration,
+    /// Prints the checks as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// One thing that must hold, and whether it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// What was looked at.
+    pub(crate) subject: String,
+    /// Whether it holds.
+    pub(crate) holds: bool,
+    /// The numbers.
+    pub(crate) detail: String,
+}
+
+impl Check {
+    /// Returns a check's outcome.
+    pub(crate) fn new(subject: impl Into<String>, holds: bool, detail: impl Into<String>) -> Check {
+        Check { subject: subject.into(), holds, detail: detail.into() }
+    }
+
+    /// Returns the check as a line for people.
+    pub(crate) fn line(&self) -> String {
+        let mark = if self.holds { '✓' } else { '✗' };
+        format!("{mark} {}: {}", self.subject, self.detail)
+    }
+
+    /// Returns the check as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({"subject": self.subject, "holds": self.holds, "detail": self.detail})
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> ExitCode {
+    settle(audit(&args).await)
+}
+
+async fn audit(args: &Args) -> anyhow::Result<ExitCode> {
+    let file = match &args.expect {
+        None => None,
+        Some(path) => {
+            Some(std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?)
+        }
+    };
+    let checks = checks(&mut Connection::new(&args.target.server()?), file.as_deref(), args.patience).await?;
+    let holds = checks.iter().all(|check| check.holds);
+    let mut stdout = std::io::stdout().lock();
+    if args.json {
+        let checks: Vec<serde_json::Value> = checks.iter().map(Check::json).collect();
+        writeln!(stdout, "{}", serde_json::json!({"ok": holds, "checks": checks}))?;
+    } else {
+        for check in &checks {
+            writeln!(stdout, "{}", check.line())?;
+        }
+    }
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks that the ledger of a status adds up, in every partition and rollup.
+pub(super) fn ledger_checks(status: &status::Status) -> Vec<Check> {
+    ledger::checks(status)
+}
+
+/// Makes all checks against a server; `file` are the expected cells.
+async fn checks(
+    connection: &mut Connection,
+    file: Option<&str>,
+    patience: Duration,
+) -> anyhow::Result<Vec<Check>> {
+    let status = status::settled(connection, patience).await?;
+    let mut checks = ledger::checks(&status);
+    let Some(file) = file else { return Ok(checks) };
+    let definitions = rollup::definitions(connection).await?;
+    for (name, expected) in cells::read(file)? {
+        let Some(definition) = definitions.iter().find(|definition| definition.name == name) else {
+            checks.push(Check::new(format!("cells of {name}"), false, "the server has no such rollup"));
+            continue;
+        };
+        let ledger = status.rollups.iter().find(|rollup| rollup.name == name);
+        let comparison = compare(connection, &name, &expected.comparable(definition)).await?;
+        checks.push(cells::judged(definition, ledger, &comparison));
+    }
+    Ok(checks)
+}
+
+/// Compares the server's rows with those expected, piece by piece of the time between the first and the last.
+async fn compare(
+    connection: &mut Connection,
+    name: &str,
+    expected: &Expected<'_>,
+) -> anyhow::Result<Comparison> {
+    let mut comparison = Comparison::default();
+    for piece in expected.pieces() {
+        let range = (piece.from.as_str(), piece.to.as_str());
+        let mut matching = comparison.matching(&piece);
+        rollup::each_page(connection, name, range, &mut |page| {
+            page.data.iter().try_for_each(|row| matching.take(row))
+        })
+        .await?;
+        matching.finish();
+    }
+    Ok(comparison)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! `streamgauge serve`: puts the parts together, says when it is ready, and stops in order: doors, partitions, loops,
+//! store, log.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sg_core::metrics::{head, line};
+use sg_core::ports::{EventLog as _, RollupWriter as _};
+use sg_core::time::Clock;
+use sg_http::server::Server;
+use sg_http::{App, Door};
+use sg_pipeline::fleet::Fleet;
+use sg_pipeline::outbox::{Outbox, WATCHERS_LAG_MAX};
+use sg_pipeline::owner::{self, Owner, Progress, Stopped};
+use sg_pipeline::upkeep::Upkeep;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use toml::Value;
+
+use crate::clock::WallClock;
+use crate::cmd::{config as config_cmd, fail, print_line};
+use crate::config::Settings;
+use crate::config::settings::listen_value;
+use crate::exit;
+use crate::wire::{self, Parts};
+
+/// Runs the server: takes events, counts them, answers questions.
+///
+/// Without any file it serves the built-in streams on 127.0.0.1:8080, with its data in ./streamgauge-data.
+/// It prints one line when it is ready. Stop it with Ctrl-C or SIGTERM: it then finishes what it has begun;
+/// a second signal stops it at once, which loses nothing either.
+///
+/// Examples: `streamgauge serve --demo`, `streamgauge serve --data-dir /var/lib/streamgauge --listen 127.0.0.1:9000`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration file; streamgauge.toml where it exists.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where the log and the database live.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times.
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// The log: embedded: or embedded:PATH.
+    #[arg(long, value_name = "URL")]
+    log: Option<String>,
+    /// The store: sqlite: or sqlite:PATH.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// The archive: off.
+    #[arg(long, value_name = "URL")]
+    archive: Option<String>,
+    /// What this process does: ingest,process,query,archive.
+    #[arg(long, value_delimiter = ',')]
+    roles: Vec<String>,
+    /// Also sends made-up events, so that there is something to see.
+    #[arg(long)]
+    demo: bool,
+    /// Starts on a damaged log with what can still be read of it; says what is lost.
+    #[arg(long)]
+    salvage: bool,
+}
+
+/// How long the orderly stop may take before the process leaves anyway; the log has everything by then.
+const STOP_TIMEOUT: Duration = Duration::from_secs(9);
+/// How long requests under way may take when the server stops.
+const DOORS_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> ExitCode {
+    start_logging();
+    let settings = match settings(&args) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    let parts = match wire::open(&settings, clock, args.salvage).await {
+        Ok(parts) => parts,
+        Err(failure) => return fail(failure.code, &failure.error),
+    };
+    serve(&settings, parts, args.demo).await
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("STREAMGAUGE_LOG_LEVEL").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Already set only in tests.
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init());
+}
+
+fn settings(args: &Args) -> Result<Settings, ExitCode> {
+    let (mut layers, mut errors) = config_cmd::layers(args.config.as_deref()).map_err(|error| fail(exit::CONFIGURATION, &error))?;
+    let texts = [("log", &args.log, "--log"), ("store", &args.store, "--store"), ("archive", &args.archive, "--archive")];
+    for (key, value, flag) in texts {
+        if let Some(value) = value {
+            layers.flag(key, Value::String(value.clone()), flag);
+        }
+    }
+    if let Some(dir) = &args.data_dir {
+        layers.flag("data_dir", Value::String(dir.display().to_string()), "--data-dir");
+    }
+    if !args.listen.is_empty() {
+        layers.flag("listen", listen_value(&args.listen), "--listen");
+    }
+    if !args.roles.is_empty() {
+        layers.flag("roles", Value::Array(args.roles.iter().cloned().map(Value::String).collect()), "--roles");
+    }
+    match Settings::resolve(&layers) {
+        Ok(settings) if errors.is_empty() => Ok(settings),
+        Ok(_) => Err(config_cmd::report(&errors, false)),
+        Err(more) => {
+            errors.extend(more);
+            Err(config_cmd::report(&errors, false))
+        }
+    }
+}
+
+/// Everything that runs.
+struct Running {
+    parts: Parts,
+    app: Arc<App>,
+    servers: TaskTracker,
+    owners: TaskTracker,
+    loops: TaskTracker,
+    stop_servers: CancellationToken,
+    stop_owners: CancellationToken,
+    stop_loops: CancellationToken,
+    /// Owners that stopped by themselves.
+    stopped: mpsc::Receiver<Stopped>,
+}
+
+async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
+    let (told, stopped) = mpsc::channel(16);
+    let (stop_owners, owners) = (CancellationToken::new(), TaskTracker::new());
+    let progress = start_owners(settings, &parts, &stop_owners, &owners, &told);
+    let stop_loops = CancellationToken::new();
+    let loops = start_loops(&parts, &stop_loops);
+    let app = Arc::new(app(settings, &parts, progress));
+    let stop_servers = CancellationToken::new();
+    let servers = TaskTracker::new();
+    let urls = match listen(settings, &app, &stop_servers, &servers).await {
+        Ok(urls) => urls,
+        Err(error) => return fail(exit::UNAVAILABLE, &error),
+    };
+    if is_demo {
+        let clock = parts.clock.clone();
+        loops.spawn(crate::generate::demo::run(urls[0].clone(), stop_loops.clone(), clock));
+    }
+    print_line(&format!("streamgauge ready on {}", urls.join(" and ")));
+    let running = Running { parts, app, servers, owners, loops, stop_servers, stop_owners, stop_loops, stopped };
+    running.until_told().await
+}
+
+fn start_owners(
+    settings: &Settings,
+    parts: &Parts,
+    stop: &CancellationToken,
+    owners: &TaskTracker,
+    told: &mpsc::Sender<Stopped>,
+) -> Vec<Arc<Progress>> {
+    let name = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
+    // Version 4 of the time-ordered id is random but for its first bits: a secret that senders cannot know.
+    let seed = uuid::Uuid::now_v7().as_u64_pair().1;
+    let mut all = Vec::new();
+    for plan in &parts.plans {
+        let progress = Arc::new(Progress::new(&plan.name, 0));
+        let owner = Owner::new(
+            owner::Settings {
+                plan: plan.clone(),
+                partition: 0,
+                log: parts.event_log(),
+                store: parts.writer(),
+                clock: parts.clock.clone(),
+                metrics: parts.metrics.clone(),
+                name: name.clone(),
+                seed,
+                flush_interval: settings.flush_interval,
+                flush_events_max: settings.flush_events_max,
+            },
+            progress.clone(),
+        );
+        let (stop, told) = (stop.clone(), told.clone());
+        // Folding keeps a core busy for milliseconds: it has a thread of its own, so that requests do not wait for it.
+        owners.spawn_blocking(move || {
+            let stopped = tokio::runtime::Handle::current().block_on(owner.run(stop));
+            if !matches!(stopped, Stopped::Asked) {
+                // A full channel means that the process is leaving already.
+                drop(told.try_send(stopped));
+            }
+        });
+        all.push(progress);
+    }
+    owners.close();
+    all
+}
+
+fn start_loops(parts: &Parts, stop: &CancellationToken) -> TaskTracker {
+    let loops = TaskTracker::new();
+    let (watchers, _) = broadcast::channel(WATCHERS_LAG_MAX);
+    let streams = parts.plans.iter().map(|plan| plan.name.to_string()).collect();
+    let outbox = Outbox { streams, store: parts.writer(), metrics: parts.metrics.clone(), watchers };
+    let upkeep = Upkeep { plans: parts.plans.clone(), log: parts.event_log(), store: parts.writer(), clock: parts.clock.clone() };
+    loops.spawn(outbox.run(stop.clone()));
+    loops.spawn(upkeep.run(stop.clone()));
+    loops
+}
+
+fn app(settings: &Settings, parts: &Parts, progress: Vec<Arc<Progress>>) -> App {
+    let budget_bytes = settings.body_budget_bytes as usize;
+    let log = parts.log.clone();
+    let doors = parts.plans.iter().zip(&settings.streams);
+    App {
+        doors: doors.map(|(plan, stream)| Door { plan: plan.clone(), paths: stream.paths.clone() }).collect(),
+        log: parts.event_log(),
+        store: parts.reader(),
+        pipeline: Arc::new(Fleet::new(parts.event_log(), progress)),
+        clock: parts.clock.clone(),
+        metrics: parts.metrics.clone(),
+        more_metrics: Box::new(move |out| render_log(&log, out)),
+        budget: Arc::new(Semaphore::new(budget_bytes)),
+        budget_bytes,
+        backends: ("embedded", "sqlite"),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: parts.clock.now(),
+        is_draining: false.into(),
+    }
+}
+
+fn render_log(log: &sg_log::EmbeddedLog, out: &mut String) {
+    let stats = log.stats();
+    for (name, help, value) in [
+        ("streamgauge_log_syncs_total", "Times the log was made durable.", &stats.syncs),
+        ("streamgauge_log_appends_total", "Batches appended to the log.", &stats.appends),
+        ("streamgauge_log_bytes_total", "Bytes written to the log.", &stats.bytes),
+    ] {
+        let value = value.load(Ordering::Relaxed);
+        head(out, name, "counter", help);
+        line(out, format_args!("{name} {value}"));
+    }
+    head(out, "streamgauge_log_segments", "gauge", "Segment files of the log.");
+    line(out, format_args!("streamgauge_log_segments {}", stats.segments.load(Ordering::Relaxed)));
+}
+
+async fn listen(settings: &Settings, app: &Arc<App>, stop: &CancellationToken, servers: &TaskTracker) -> anyhow::Result<Vec<String>> {
+    let places = Arc::new(Semaphore::new(settings.connections_max as usize));
+    let mut urls = Vec::new();
+    for listen in &settings.listen {
+        let router = sg_http::router(app.clone());
+        let bound = Server::bind(&listen.address, router, app.metrics.clone(), places.clone()).await;
+        let server = bound.map_err(|error| anyhow::anyhow!("listening on {}: {error}; choose another with --listen", listen.address))?;
+        urls.push(format!("http://{}", server.local_address()?));
+        servers.spawn(server.run(stop.clone()));
+    }
+    servers.close();
+    Ok(urls)
+}
+
+impl Running {
+    /// Waits for a signal or a failure, then stops in order.
+    async fn until_told(mut self) -> ExitCode {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            return fail(exit::INTERNAL, &anyhow::anyhow!("the system gives no signals"));
+        };
+        let mut failure = self.parts.log.failure();
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                why = failed(&mut failure) => {
+                    return fail(exit::INTERNAL, &anyhow::anyhow!("the log failed: {why}"));
+                }
+                Some(stopped) = self.stopped.recv() => {
+                    if let Some(code) = exit_code_of(&stopped) {
+                        return fail(code, &stopped.into());
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            stopped = tokio::time::timeout(STOP_TIMEOUT, self.stop()) => {
+                if stopped.is_err() {
+                    tracing::warn!("stopping took too long; what is not flushed is in the log and follows at the next start");
+                }
+                ExitCode::SUCCESS
+            }
+            _ = terminate.recv() => ExitCode::SUCCESS,
+            _ = interrupt.recv() => ExitCode::SUCCESS,
+        }
+    }
+
+    async fn stop(&self) {
+        tracing::info!("stopping: no new requests");
+        self.app.is_draining.store(true, Ordering::Relaxed);
+        self.stop_servers.cancel();
+        if tokio::time::timeout(DOORS_TIMEOUT, self.servers.wait()).await.is_err() {
+            tracing::warn!("some requests did not end in time");
+        }
+        self.stop_owners.cancel();
+        self.owners.wait().await;
+        self.stop_loops.cancel();
+        self.loops.close();
+        self.loops.wait().await;
+        if let Err(error) = self.parts.store.sync().await {
+            tracing::warn!("syncing the store: {error}; the log repeats what it may lack");
+        }
+        if let Err(error) = self.parts.log.close().await {
+            tracing::warn!("closing the log: {error}");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Waits for the log's failure and returns its cause.
+async fn failed(failure: &mut watch::Receiver<Option<String>>) -> String {
+    match failure.wait_for(Option::is_some).await {
+        Ok(why) => why.clone().unwrap_or_default(),
+        Err(_) => "it is gone".to_owned(),
+    }
+}
+
+/// Returns how the process leaves when an owner stopped by itself; `None` when it stays, with that partition standing.
+fn exit_code_of(stopped: &Stopped) -> Option<u8> {
+    use sg_core::ports::ErrorKind;
+    match stopped {
+        Stopped::Fenced { .. } => Some(exit::ALREADY_RUNNING),
+        Stopped::Port(error) if error.kind == ErrorKind::Closed => Some(exit::INTERNAL),
+        Stopped::Asked | Stopped::Port(_) => None,
+    }
+}

@@ -1,0 +1,162 @@
+//! Lays flags over environment over file over the built-in configuration, and remembers where each value came from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use toml::{Table, Value};
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(String),
+    Environment(String),
+    Flag(&'static str),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path) => write!(f, "file {path}"),
+            Origin::Environment(name) => write!(f, "environment {name}"),
+            Origin::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// All layers merged into one table.
+#[derive(Debug, Clone)]
+pub(crate) struct Layers {
+    /// The effective values.
+    pub(crate) table: Table,
+    /// Origins of values that are not the default, by dotted path.
+    origins: BTreeMap<String, Origin>,
+}
+
+/// The built-in configuration as text.
+pub(crate) const BUILTIN: &str = include_str!("builtin.toml");
+
+/// The file that is read when none is named and it is there.
+const DEFAULT_FILE: &str = "streamgauge.toml";
+
+/// Keys whose value is a list of tables: one definition replaces the built-in list.
+const LISTS: [&str; 3] = ["listen", "stream", "rollup"];
+
+const ENVIRONMENT_PREFIX: &str = "STREAMGAUGE_";
+/// Variables with the prefix that are no configuration keys.
+const OTHER_VARIABLES: [&str; 2] = ["STREAMGAUGE_KEY", "STREAMGAUGE_LOG_LEVEL"];
+
+impl Layers {
+    /// Starts from the built-in configuration.
+    pub(crate) fn builtin() -> anyhow::Result<Layers> {
+        let table = BUILTIN.parse().context("the built-in configuration is not TOML")?;
+        Ok(Layers { table, origins: BTreeMap::new() })
+    }
+
+    /// Lays a file over: the named one, or `streamgauge.toml` where it exists.
+    pub(crate) fn file(&mut self, named: Option<&Path>) -> anyhow::Result<()> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("reading the configuration {}", path.display())),
+        };
+        let table: Table = text.parse().with_context(|| format!("reading the configuration {}", path.display()))?;
+        let origin = Origin::File(path.display().to_string());
+        merge(&mut self.table, table, "", &origin, &mut self.origins);
+        Ok(())
+    }
+
+    /// Lays variables such as `STREAMGAUGE_FLUSH__INTERVAL` over; lists are reached by a definition's name or index.
+    pub(crate) fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
+        let mut errors = Vec::new();
+        let mut sorted: Vec<(String, String)> = variables.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)).collect();
+        sorted.sort();
+        for (name, value) in sorted.into_iter().filter(|(name, _)| !OTHER_VARIABLES.contains(&name.as_str())) {
+            let path: Vec<String> = name[ENVIRONMENT_PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
+            match place(&mut self.table, &path) {
+                Some((slot, path)) => {
+                    *slot = from_text(&value);
+                    self.origins.insert(path, Origin::Environment(name));
+                }
+                None => errors.push(format!("{name}: there is no such key")),
+            }
+        }
+        errors
+    }
+
+    /// Lays one flag over.
+    pub(crate) fn flag(&mut self, key: &str, value: Value, flag: &'static str) {
+        self.origins.retain(|path, _| path != key && !path.starts_with(&format!("{key}.")));
+        self.origins.insert(key.to_owned(), Origin::Flag(flag));
+        self.table.insert(key.to_owned(), value);
+    }
+
+    /// Returns where the value at a dotted path came from.
+    pub(crate) fn origin(&self, path: &str) -> Origin {
+        let mut path = path;
+        loop {
+            if let Some(origin) = self.origins.get(path) {
+                return origin.clone();
+            }
+            match path.rsplit_once('.') {
+                Some((parent, _)) => path = parent,
+                None => return Origin::Default,
+            }
+        }
+    }
+}
+
+fn merge(into: &mut Table, from: Table, path: &str, origin: &Origin, origins: &mut BTreeMap<String, Origin>) {
+    for (key, value) in from {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new, &path, origin, origins),
+            (_, value) => {
+                origins.insert(path, origin.clone());
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Returns the value at a path of lower-case names, made where a table can have it, and its dotted path.
+fn place<'t>(table: &'t mut Table, path: &[String]) -> Option<(&'t mut Value, String)> {
+    let (name, rest) = path.split_first()?;
+    if rest.is_empty() {
+        let slot = table.entry(name.clone()).or_insert(Value::Boolean(false));
+        return Some((slot, name.clone()));
+    }
+    let inner = table.entry(name.clone()).or_insert_with(|| Value::Table(Table::new()));
+    let (inner, prefix) = match inner {
+        Value::Array(items) if LISTS.contains(&name.as_str()) || name == "measure" => {
+            let (wanted, _) = rest.split_first()?;
+            let at = items.iter().position(|item| is_named(item, wanted)).or_else(|| wanted.parse().ok())?;
+            let item = items.get_mut(at)?.as_table_mut()?;
+            let (slot, path) = place(item, &rest[1..])?;
+            return Some((slot, format!("{name}.{at}.{path}")));
+        }
+        Value::Table(inner) => (inner, name.clone()),
+        _ => return None,
+    };
+    let (slot, path) = place(inner, rest)?;
+    Some((slot, format!("{prefix}.{path}")))
+}
+
+/// Names in variables are lower-case and have underscores where names have points.
+fn is_named(item: &Value, wanted: &str) -> bool {
+    let name = item.get("name").and_then(Value::as_str);
+    name.is_some_and(|name| name.to_ascii_lowercase().replace(['.', '-'], "_") == wanted)
+}
+
+/// Variables are texts: numbers, switches and lists are read as TOML, everything else is the text itself.
+fn from_text(text: &str) -> Value {
+    let is_plain = text.parse::<i64>().is_ok() || matches!(text, "true" | "false") || text.starts_with(['[', '{']);
+    let read = is_plain.then(|| format!("value = {text}").parse::<Table>().ok()).flatten();
+    read.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

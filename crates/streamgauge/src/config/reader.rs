@@ -1,0 +1,180 @@
+//! Reads a table key by key: every error is gathered with its place, and keys that nobody asked for are errors that
+//! name the nearest key there is.
+
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+/// Errors so far, each with its place.
+#[derive(Debug, Default)]
+pub(crate) struct Errors(pub(crate) Vec<String>);
+
+impl Errors {
+    /// Notes an error.
+    pub(crate) fn add(&mut self, place: &str, what: impl std::fmt::Display) {
+        self.0.push(format!("{place}: {what}"));
+    }
+}
+
+/// A table that is being read.
+pub(crate) struct Reader<'t> {
+    table: &'t Table,
+    path: String,
+    asked: Vec<&'static str>,
+}
+
+impl<'t> Reader<'t> {
+    /// Begins to read a table at a place.
+    pub(crate) fn new(table: &'t Table, path: impl Into<String>) -> Reader<'t> {
+        Reader { table, path: path.into(), asked: Vec::new() }
+    }
+
+    /// Returns the place of a key.
+    pub(crate) fn place(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn value(&mut self, key: &'static str) -> Option<&'t Value> {
+        self.asked.push(key);
+        self.table.get(key)
+    }
+
+    /// Reads a value of one kind, or the default.
+    fn read<T>(&mut self, key: &'static str, default: T, errors: &mut Errors, kind: &str, convert: impl Fn(&'t Value) -> Option<T>) -> T {
+        let Some(value) = self.value(key) else { return default };
+        convert(value).unwrap_or_else(|| {
+            errors.add(&self.place(key), format!("{kind}, not {value}"));
+            default
+        })
+    }
+
+    /// Reads a text.
+    pub(crate) fn text(&mut self, key: &'static str, default: &str, errors: &mut Errors) -> String {
+        self.read(key, default.to_owned(), errors, "is a text in quotes", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// Reads a text that must be there.
+    pub(crate) fn required(&mut self, key: &'static str, errors: &mut Errors) -> String {
+        let text = self.text(key, "", errors);
+        if text.is_empty() {
+            errors.add(&self.place(key), "is missing");
+        }
+        text
+    }
+
+    /// Reads a list of texts.
+    pub(crate) fn texts(&mut self, key: &'static str, errors: &mut Errors) -> Vec<String> {
+        let convert = |value: &Value| value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+        self.read(key, Vec::new(), errors, "is a list of texts", convert)
+    }
+
+    /// Reads a switch.
+    pub(crate) fn switch(&mut self, key: &'static str, default: bool, errors: &mut Errors) -> bool {
+        self.read(key, default, errors, "is true or false", Value::as_bool)
+    }
+
+    /// Reads a whole number that is not negative.
+    pub(crate) fn count(&mut self, key: &'static str, default: u64, errors: &mut Errors) -> u64 {
+        self.read(key, default, errors, "is a whole number", |value| u64::try_from(value.as_integer()?).ok())
+    }
+
+    /// Reads a duration such as `30s`.
+    pub(crate) fn duration(&mut self, key: &'static str, default: Duration, errors: &mut Errors) -> Duration {
+        let convert = |value: &Value| sg_core::query::parse_duration(value.as_str()?);
+        self.read(key, default, errors, "is a duration such as 250ms, 30s, 5m, 7d", convert)
+    }
+
+    /// Reads a size such as `64MiB`.
+    pub(crate) fn size(&mut self, key: &'static str, default: u64, errors: &mut Errors) -> u64 {
+        self.read(key, default, errors, "is a size such as 64MiB", |value| parse_size(value.as_str()?))
+    }
+
+    /// Reads a table; an empty one where there is none.
+    pub(crate) fn table(&mut self, key: &'static str, errors: &mut Errors) -> Option<Reader<'t>> {
+        let place = self.place(key);
+        let value = self.value(key)?;
+        match value.as_table() {
+            Some(table) => Some(Reader::new(table, place)),
+            None => {
+                errors.add(&place, format!("is a table, not {value}"));
+                None
+            }
+        }
+    }
+
+    /// Reads a list of tables.
+    pub(crate) fn tables(&mut self, key: &'static str, errors: &mut Errors) -> Vec<Reader<'t>> {
+        let place = self.place(key);
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let tables: Option<Vec<&Table>> = value.as_array().and_then(|items| items.iter().map(Value::as_table).collect());
+        match tables {
+            Some(tables) => tables.into_iter().enumerate().map(|(at, table)| Reader::new(table, format!("{place}.{at}"))).collect(),
+            None => {
+                errors.add(&place, format!("is a list of tables, written [[{key}]]"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Reads a key that is `"off"` or a table.
+    pub(crate) fn table_or_off(&mut self, key: &'static str, errors: &mut Errors) -> Option<Reader<'t>> {
+        if self.table.get(key).and_then(Value::as_str) == Some("off") {
+            self.asked.push(key);
+            return None;
+        }
+        self.table(key, errors)
+    }
+
+    /// Returns the pairs of a table of conditions: a name and the texts it may have.
+    pub(crate) fn conditions(&mut self, key: &'static str, errors: &mut Errors) -> Vec<(String, Vec<String>)> {
+        let Some(reader) = self.table(key, errors) else { return Vec::new() };
+        let mut conditions = Vec::new();
+        for (name, value) in reader.table {
+            let values: Option<Vec<String>> = match value {
+                Value::Array(items) => items.iter().map(condition_text).collect(),
+                single => condition_text(single).map(|text| vec![text]),
+            };
+            match values {
+                Some(values) if !values.is_empty() => conditions.push((name.clone(), values)),
+                _ => errors.add(&reader.place(name), "is a text or a list of texts"),
+            }
+        }
+        conditions
+    }
+
+    /// Notes every key that was not asked for.
+    pub(crate) fn finish(self, errors: &mut Errors) {
+        for key in self.table.keys().filter(|key| !self.asked.contains(&key.as_str())) {
+            let nearest = self.asked.iter().max_by(|one, other| strsim::jaro_winkler(one, key).total_cmp(&strsim::jaro_winkler(other, key)));
+            let hint = nearest.filter(|name| strsim::jaro_winkler(name, key) > 0.75).map_or_else(
+                || format!("; there are {}", self.asked.join(", ")),
+                |name| format!("; did you mean {name}?"),
+            );
+            errors.add(&self.place(key), format!("there is no such key{hint}"));
+        }
+    }
+}
+
+fn condition_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(switch) => Some(switch.to_string()),
+        _ => None,
+    }
+}
+
+/// Reads `512`, `64KiB`, `64MiB`, `8GiB`.
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let value: u64 = text[..digits].parse().ok()?;
+    let unit: u64 = match text[digits..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    value.checked_mul(unit)
+}

@@ -1,0 +1,76 @@
+//! The built-in configuration is right, and every error of a wrong one is told.
+
+use super::*;
+
+fn resolve(changes: &str) -> Result<Settings, Vec<String>> {
+    let mut layers = Layers::builtin().expect("the built-in configuration is TOML");
+    let changes: toml::Table = changes.parse().expect("TOML");
+    for (key, value) in changes {
+        layers.flag(&key, value, "--test");
+    }
+    Settings::resolve(&layers)
+}
+
+#[test]
+fn the_built_in_configuration_serves_its_streams() {
+    let settings = resolve("").expect("right");
+    let streams: Vec<&str> = settings.streams.iter().map(|settings| settings.stream.name.as_str()).collect();
+    assert_eq!(streams, ["events", "pageviews", "stream.events"]);
+    let hourly = &settings.rollups[0];
+    assert_eq!((hourly.name.as_str(), hourly.window_ms, hourly.pane_ms, hourly.grace_ms), ("hourly_aggregations", 3_600_000, 900_000, 30_000));
+    assert_eq!(settings.streams[0].stream.dedup.records, 5_000_000);
+    assert_eq!(settings.rollups[2].measures[1].filter.0, [("event_type".to_owned(), vec!["donation".to_owned()])]);
+}
+
+#[test]
+fn every_error_is_told_at_once_with_its_place() {
+    let errors = resolve(
+        r#"
+        log = "kafka:"
+        rolez = []
+        roles = ["ingest", "cook"]
+        listen = [{ address = "0.0.0.0:80" }, { address = "nonsense" }]
+        flush = { interval = "soon", max_events = 0, intervall = 1 }
+        stream = [
+          { name = "a", paths = ["x"], dedup = { records = 0 } },
+          { name = "a", raw_table = { name = "sg_x" } },
+        ]
+        rollup = [{ name = "r", stream = "b", window = "1h", pane = "7m", late = "never", by = ["revision"], measure = [{ name = "m", fn = "sum" }] }]
+        "#,
+    )
+    .expect_err("wrong in every line");
+    for expect in [
+        "log: is embedded: or embedded:PATH",
+        "rolez: there is no such key; did you mean roles?",
+        "roles: there is no role cook",
+        "roles: an embedded log is read by its own process only: add process, query",
+        "listen.0.address: 0.0.0.0:80 can be reached from other machines",
+        "listen.1.address: is HOST:PORT",
+        "flush.interval: is a duration such as",
+        "flush.max_events: is at least 1",
+        "flush.intervall: there is no such key; did you mean interval?",
+        "stream.0.paths: x is no path",
+        "stream.0.dedup.records: is between",
+        "stream.1.name: a stands twice",
+        "stream.1.raw_table.name: names that begin with sg_",
+        "rollup.0.pane: divides the window",
+        "rollup.0.late: is correct or divert",
+        "rollup.0.measure.0.field: a sum needs a field",
+        "rollup.0.stream: there is no stream b",
+        "rollup.0.measure: revision is a column of every rollup",
+    ] {
+        assert!(errors.iter().any(|error| error.starts_with(expect)), "{expect} is missing in {errors:#?}");
+    }
+    assert_eq!(errors.len(), 18, "{errors:#?}");
+}
+
+#[test]
+fn listening_beyond_this_machine_needs_keys_or_a_written_word() {
+    for (text, is_fine) in [
+        ("listen = [{ address = \"127.0.0.1:0\" }, { address = \"[::1]:0\" }]", true),
+        ("listen = [{ address = \"0.0.0.0:0\" }]", false),
+        ("auth = \"off\"\nlisten = [{ address = \"0.0.0.0:0\" }]", true),
+    ] {
+        assert_eq!(resolve(text).is_ok(), is_fine, "{text}");
+    }
+}

@@ -1,0 +1,192 @@
+//! Reads `[[stream]]` and `[[rollup]]` into the core's definitions.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sg_core::definition::{Condition, Dedup, Function, LatePolicy, Measure, NumberField, RawTable, Rollup, Stream};
+use sg_core::limits::SCALE_MAX;
+use sg_core::time::millis;
+
+use super::reader::{Errors, Reader};
+use super::settings::StreamSettings;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const DEFAULT_MAX_FUTURE: Duration = Duration::from_secs(300);
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_DEDUP: Dedup = Dedup { records: 500_000, horizon: DAY };
+const DEFAULT_RAW_KEEP: Duration = Duration::from_secs(7 * 86_400);
+/// Cells of panes under an hour are many, so they are kept for a shorter time.
+const DEFAULT_KEEP: (Duration, Duration) = (Duration::from_secs(90 * 86_400), Duration::from_secs(400 * 86_400));
+const HOUR_MS: i64 = 3_600_000;
+/// Columns that every rollup's view has.
+const RESERVED_COLUMNS: [&str; 8] = ["window_start", "window_end", "late_count", "revision", "is_final", "events", "pane", "updated_at"];
+
+/// Reads all streams.
+pub(crate) fn streams(reader: &mut Reader<'_>, errors: &mut Errors) -> Vec<StreamSettings> {
+    let mut all = Vec::new();
+    let mut names = BTreeSet::new();
+    let mut paths = BTreeSet::new();
+    for mut item in reader.tables("stream", errors) {
+        let read = stream(&mut item, errors);
+        check_name(&item.place("name"), &read.stream.name, errors);
+        if !names.insert(read.stream.name.clone()) {
+            errors.add(&item.place("name"), format!("{} stands twice", read.stream.name));
+        }
+        for path in &read.paths {
+            if !path.starts_with('/') || path.contains(['{', '}', '?', '#', ' ']) {
+                errors.add(&item.place("paths"), format!("{path} is no path: it begins with / and has no braces"));
+            }
+            if !paths.insert(path.clone()) {
+                errors.add(&item.place("paths"), format!("{path} belongs to two streams"));
+            }
+        }
+        item.finish(errors);
+        all.push(read);
+    }
+    if all.is_empty() {
+        errors.add("stream", "at least one stream is needed");
+    }
+    all
+}
+
+fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
+    let name = item.required("name", errors);
+    // The topic of the stream on a log that has topics.
+    item.text("topic", &name, errors);
+    let raw_table = item.table_or_off("raw_table", errors).map(|mut table| {
+        let raw = RawTable { name: table.required("name", errors), keep: table.duration("keep", DEFAULT_RAW_KEEP, errors) };
+        check_name(&table.place("name"), &raw.name, errors);
+        table.finish(errors);
+        raw
+    });
+    let dedup = item.table("dedup", errors).map_or(DEFAULT_DEDUP, |mut table| {
+        let dedup = Dedup {
+            records: table.count("records", DEFAULT_DEDUP.records, errors),
+            horizon: table.duration("horizon", DEFAULT_DEDUP.horizon, errors),
+        };
+        if !(1..=1_000_000_000).contains(&dedup.records) {
+            errors.add(&table.place("records"), "is between 1 and 1000000000");
+        }
+        table.finish(errors);
+        dedup
+    });
+    StreamSettings {
+        paths: item.texts("paths", errors),
+        stream: Stream {
+            default_type: item.text("default_type", "", errors),
+            derive_id: item.switch("derive_id", false, errors),
+            partition_by: item.texts("partition_by", errors),
+            require: item.texts("require", errors),
+            max_future: item.duration("max_future", DEFAULT_MAX_FUTURE, errors),
+            idle_timeout: item.duration("idle_timeout", DEFAULT_IDLE_TIMEOUT, errors),
+            raw_table,
+            dedup,
+            name,
+        },
+    }
+}
+
+/// Reads all rollups.
+pub(crate) fn rollups(reader: &mut Reader<'_>, streams: &[StreamSettings], errors: &mut Errors) -> Vec<Rollup> {
+    let mut all = Vec::new();
+    let mut names: BTreeSet<String> =
+        streams.iter().filter_map(|settings| settings.stream.raw_table.as_ref()).map(|table| table.name.clone()).collect();
+    for mut item in reader.tables("rollup", errors) {
+        let rollup = rollup(&mut item, errors);
+        check_name(&item.place("name"), &rollup.name, errors);
+        if !names.insert(rollup.name.clone()) {
+            errors.add(&item.place("name"), format!("{} stands twice", rollup.name));
+        }
+        if !streams.iter().any(|settings| settings.stream.name == rollup.stream) {
+            errors.add(&item.place("stream"), format!("there is no stream {}", rollup.stream));
+        }
+        check_columns(&item, &rollup, errors);
+        item.finish(errors);
+        all.push(rollup);
+    }
+    all
+}
+
+fn rollup(item: &mut Reader<'_>, errors: &mut Errors) -> Rollup {
+    let name = item.required("name", errors);
+    let stream = item.required("stream", errors);
+    let window_ms = millis(item.duration("window", Duration::ZERO, errors));
+    let pane_ms = millis(item.duration("pane", Duration::from_millis(window_ms.unsigned_abs()), errors));
+    if window_ms <= 0 || window_ms % 1_000 != 0 {
+        errors.add(&item.place("window"), "is at least 1s, in whole seconds");
+    } else if pane_ms <= 0 || pane_ms % 1_000 != 0 || window_ms % pane_ms != 0 {
+        errors.add(&item.place("pane"), "divides the window, in whole seconds");
+    }
+    let late = match item.text("late", "correct", errors).as_str() {
+        "correct" => LatePolicy::Correct,
+        "divert" => LatePolicy::Divert,
+        other => {
+            errors.add(&item.place("late"), format!("is correct or divert, not {other}"));
+            LatePolicy::Correct
+        }
+    };
+    let keep = if pane_ms < HOUR_MS { DEFAULT_KEEP.0 } else { DEFAULT_KEEP.1 };
+    let grace_ms = millis(item.duration("grace", Duration::ZERO, errors));
+    let keep_ms = millis(item.duration("keep", keep, errors));
+    let by = item.texts("by", errors);
+    let measures = item.tables("measure", errors).into_iter().map(|measure_item| measure(measure_item, errors)).collect::<Vec<_>>();
+    if measures.is_empty() {
+        errors.add(&item.place("measure"), "at least one [[rollup.measure]] is needed");
+    }
+    Rollup { name, stream, window_ms, pane_ms, grace_ms, late, keep_ms, by, measures }
+}
+
+fn measure(mut item: Reader<'_>, errors: &mut Errors) -> Measure {
+    let name = item.required("name", errors);
+    let function = item.required("fn", errors);
+    let field = item.text("field", "", errors);
+    let scale = item.count("scale", 0, errors);
+    if scale > u64::from(SCALE_MAX) {
+        errors.add(&item.place("scale"), format!("is at most {SCALE_MAX}"));
+    }
+    let number = NumberField { name: field, scale: scale.min(u64::from(SCALE_MAX)) as u32 };
+    if function != "count" && number.name.is_empty() {
+        errors.add(&item.place("field"), format!("a {function} needs a field"));
+    }
+    let function = match function.as_str() {
+        "count" => Function::Count,
+        "sum" => Function::Sum(number),
+        "min" => Function::Min(number),
+        "max" => Function::Max(number),
+        "avg" => Function::Avg(number),
+        other => {
+            errors.add(&item.place("fn"), format!("is count, sum, min, max or avg, not {other}"));
+            Function::Count
+        }
+    };
+    let filter = Condition(item.conditions("where", errors));
+    item.finish(errors);
+    Measure { name, function, filter }
+}
+
+/// Names become tables, columns, metrics and paths.
+fn check_name(place: &str, name: &str, errors: &mut Errors) {
+    let is_fine = !name.is_empty()
+        && name.len() <= 60
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-'));
+    if !is_fine {
+        errors.add(place, format!("{name:?} is no name: at most 60 letters, digits, _ . -, beginning with a letter"));
+    }
+    if name.starts_with("sg_") {
+        errors.add(place, "names that begin with sg_ belong to Streamgauge");
+    }
+}
+
+fn check_columns(item: &Reader<'_>, rollup: &Rollup, errors: &mut Errors) {
+    let mut columns = BTreeSet::new();
+    let measures = rollup.measures.iter().map(|measure| &measure.name);
+    for column in rollup.by.iter().chain(measures) {
+        if RESERVED_COLUMNS.contains(&column.as_str()) {
+            errors.add(&item.place("measure"), format!("{column} is a column of every rollup: choose another name"));
+        }
+        if !columns.insert(column.to_ascii_lowercase()) {
+            errors.add(&item.place("measure"), format!("{column} stands twice among dimensions and measures"));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The black-box tests, in one binary: it links once.
+
+mod tidy;
