@@ -218,14 +218,15 @@ async fn passing_faults_and_lost_answers_do_not_show() {
     let folder = tempfile::tempdir().expect("a folder");
     let faults = Faults { fail_every: 3, lose_every: 4, ..Faults::default() };
     let bench = Bench::open(folder.path(), faults).await;
-    let end = bench.append(0..400).await;
-    bench.append(0..100).await;
-    assert!(matches!(bench.work_until(end + 100, 20).await, Stopped::Asked));
+    for round in 0..12 {
+        let end = bench.append(round * 30..round * 30 + 40).await;
+        assert!(matches!(bench.work_until(end, 20).await, Stopped::Asked));
+    }
     let status = bench.status().await;
     let ledger = status.partitions[0].ledger;
-    assert_eq!((ledger.processed, ledger.counted, ledger.duplicate), (500, 400, 100));
-    assert_eq!((status.rollups[0].folded, status.rollups[0].in_cells), (400, 400));
-    assert!(bench.metrics.flush_retries.get() > 5, "the faults came");
+    assert_eq!((ledger.processed, ledger.counted, ledger.duplicate), (480, 370, 110));
+    assert_eq!((status.rollups[0].folded, status.rollups[0].in_cells), (370, 370));
+    assert!(bench.metrics.flush_retries.get() >= 6, "the faults came");
 }
 
 #[tokio::test]
