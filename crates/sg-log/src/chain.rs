@@ -134,7 +134,11 @@ pub(crate) fn look_behind(bytes: &[u8], segment: u64, bad: u64) -> Behind {
 }
 
 /// Returns every place from `position` on where a head of this segment's frames stands, whatever its payload.
-pub(crate) fn frames_from(bytes: &[u8], segment: u64, position: u64) -> impl Iterator<Item = (u64, Header)> + '_ {
+pub(crate) fn frames_from(
+    bytes: &[u8],
+    segment: u64,
+    position: u64,
+) -> impl Iterator<Item = (u64, Header)> + '_ {
     let from = (position as usize).min(bytes.len());
     memmem::find_iter(&bytes[from..], &MAGIC).filter_map(move |found| {
         let at = from + found;

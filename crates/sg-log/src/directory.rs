@@ -54,7 +54,8 @@ pub(crate) fn open(options: &Options) -> Result<Opened, PortError> {
         true => read_identity(disk, dir)?,
         false if segments.is_empty() => make_identity(options)?,
         false => {
-            let doing = format!("the log in {} has segments but no file `identity`; put it back", dir.display());
+            let doing =
+                format!("the log in {} has segments but no file `identity`; put it back", dir.display());
             return Err(PortError::new(ErrorKind::Corrupt, doing));
         }
     };
@@ -79,7 +80,10 @@ fn read_identity(disk: &dyn Disk, dir: &Path) -> Result<String, PortError> {
             Ok(identity.to_owned())
         }
         _ => {
-            let doing = format!("file {} does not hold {IDENTITY_BYTES} hexadecimal digits; put it back", path.display());
+            let doing = format!(
+                "file {} does not hold {IDENTITY_BYTES} hexadecimal digits; put it back",
+                path.display()
+            );
             Err(PortError::new(ErrorKind::Corrupt, doing))
         }
     }

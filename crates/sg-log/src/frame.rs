@@ -82,7 +82,9 @@ impl fmt::Display for Flaw {
             Flaw::Short => f.write_str("the file ends inside a frame"),
             Flaw::NoFrame => f.write_str("there is no frame"),
             Flaw::Head => f.write_str("a frame's head has a wrong checksum"),
-            Flaw::Version(version) => write!(f, "the frame has format version {version}, this program reads {VERSION}"),
+            Flaw::Version(version) => {
+                write!(f, "the frame has format version {version}, this program reads {VERSION}")
+            }
             Flaw::OtherSegment => f.write_str("the frame belongs to another segment"),
             Flaw::Payload => f.write_str("a frame's payload has a wrong checksum"),
             Flaw::Order => f.write_str("the frame does not follow the one before it"),

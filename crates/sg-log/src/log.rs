@@ -153,7 +153,8 @@ impl EmbeddedLog {
 impl Handle {
     fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), PortError> {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-        let thread = thread.map_err(|error| PortError::from_source(ErrorKind::Retry, "start a thread of the log", error))?;
+        let thread = thread
+            .map_err(|error| PortError::from_source(ErrorKind::Retry, "start a thread of the log", error))?;
         lock(&self.threads).push(thread);
         Ok(())
     }
@@ -198,7 +199,9 @@ impl EventLog for EmbeddedLog {
         if batch.is_empty() {
             return Ok(lock(&self.handle.shared.view).extent(&batch.stream).end);
         }
-        let too_large = || invalid(format!("append {} events: a batch has at most {PAYLOAD_BYTES_MAX} bytes", batch.len()));
+        let too_large = || {
+            invalid(format!("append {} events: a batch has at most {PAYLOAD_BYTES_MAX} bytes", batch.len()))
+        };
         let encoded = encode(&batch).ok_or_else(too_large)?;
         let (answer, answered) = oneshot::channel();
         self.queue(Append { batch, encoded, answer, since: Instant::now(), place: (0, 0) })?;
@@ -231,13 +234,15 @@ impl EventLog for EmbeddedLog {
     async fn trim(&self, needed: &[(String, u32, u64)]) -> Result<(), PortError> {
         let (shared, needed) = (self.handle.shared.clone(), needed.to_vec());
         let work = tokio::task::spawn_blocking(move || trim::trim(&shared, &needed));
-        work.await.map_err(|error| PortError::from_source(ErrorKind::Retry, "trim the embedded log", error))?
+        work.await
+            .map_err(|error| PortError::from_source(ErrorKind::Retry, "trim the embedded log", error))?
     }
 
     async fn close(&self) -> Result<(), PortError> {
         let handle = self.handle.clone();
         let work = tokio::task::spawn_blocking(move || handle.stop(Phase::Closing));
-        work.await.map_err(|error| PortError::from_source(ErrorKind::Retry, "close the embedded log", error))?
+        work.await
+            .map_err(|error| PortError::from_source(ErrorKind::Retry, "close the embedded log", error))?
     }
 }
 

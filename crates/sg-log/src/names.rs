@@ -42,3 +42,6 @@ pub(crate) fn pool_number(name: &str) -> Option<u64> {
 fn number(digits: &str) -> Option<u64> {
     (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,13 @@ struct State {
 
 impl Pool {
     /// Makes a pool of the files that an earlier process left.
-    pub(crate) fn new(dir: &Path, disk: Arc<dyn Disk>, sizes: (u64, u64), stats: Arc<Stats>, mut ready: Vec<u64>) -> Pool {
+    pub(crate) fn new(
+        dir: &Path,
+        disk: Arc<dyn Disk>,
+        sizes: (u64, u64),
+        stats: Arc<Stats>,
+        mut ready: Vec<u64>,
+    ) -> Pool {
         ready.sort_unstable();
         set(&stats.pool_segments, ready.len());
         let (segment_bytes, pool_bytes_max) = sizes;

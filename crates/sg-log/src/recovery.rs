@@ -100,7 +100,13 @@ fn seal(dir: &Path, before: &mut Segment, file_bytes: u64, next: &SegmentHead) -
 fn finish(disk: &dyn Disk, dir: &Path, mut segments: VecDeque<Segment>) -> Result<Recovered, PortError> {
     let Some(last) = segments.back_mut() else {
         let chain = Chain::empty();
-        return Ok(Recovered { segments, streams: chain.streams, newest: chain.newest, group: 1, active: None });
+        return Ok(Recovered {
+            segments,
+            streams: chain.streams,
+            newest: chain.newest,
+            group: 1,
+            active: None,
+        });
     };
     let number = last.number;
     let path = names::segment(dir, number);
@@ -163,7 +169,12 @@ fn cut(file: &dyn DiskFile, path: &Path, end: u64, torn_end: u64, flaw: Flaw) ->
 
 /// Writes the last group once more: after a failed sync the memory of the machine may hold what the disk does not,
 /// and a second sync would not say so.
-fn rewrite_last_group(file: &dyn DiskFile, path: &Path, bytes: &[u8], position: u64) -> Result<(), PortError> {
+fn rewrite_last_group(
+    file: &dyn DiskFile,
+    path: &Path,
+    bytes: &[u8],
+    position: u64,
+) -> Result<(), PortError> {
     file.write_at(bytes, position)
         .and_then(|()| file.sync_data())
         .map_err(|error| disk_error("make durable the end of segment file", path, error))

@@ -28,7 +28,8 @@ pub(crate) fn repair(disk: &dyn Disk, dir: &Path, numbers: &[u64]) -> Result<Vec
         let names = later.map(|(_, head)| head.streams).unwrap_or_default();
         let is_last = number == *last;
         let lost_bytes = 0;
-        let mut segment = Damaged { disk, dir, number, file, bytes, end, end_before, names, is_last, lost_bytes };
+        let mut segment =
+            Damaged { disk, dir, number, file, bytes, end, end_before, names, is_last, lost_bytes };
         let (repaired, repaired_end) = segment.repair(chain.as_ref())?;
         if repaired_end == 0 && is_last {
             // A segment that was only begun: opening removes it.
@@ -58,7 +59,8 @@ fn begin_behind(
         let next = chain.streams.list()[stream as usize].next;
         chain.streams.advance(stream, next + lost_bytes / ROW_BYTES_MIN as u64);
     }
-    let header = lossy(Kind::Head, number, &Chain { group: chain.group + 1, group_start: 0, ..chain.clone() });
+    let header =
+        lossy(Kind::Head, number, &Chain { group: chain.group + 1, group_start: 0, ..chain.clone() });
     let head = header.frame(0, &encode_head(end_before, &chain.streams));
     let path = names::segment(dir, number);
     let begun = create_or_open(disk, &path).and_then(|file| {
@@ -173,7 +175,10 @@ impl Damaged<'_> {
             let rest = &self.bytes[*found as usize..];
             *found >= position + HEADER_BYTES as u64
                 && Header::read_frame(rest, self.number, *found).is_ok()
-                && jumping.clone().accept(header, *found, &rest[HEADER_BYTES..header.frame_bytes() as usize]).is_ok()
+                && jumping
+                    .clone()
+                    .accept(header, *found, &rest[HEADER_BYTES..header.frame_bytes() as usize])
+                    .is_ok()
         });
         let head_bytes = (HEADER_BYTES + encode_head(0, &self.names).len().next_multiple_of(8)) as u64;
         let last_end = if is_wrong { behind.end } else { behind.later_group_end };
@@ -201,7 +206,9 @@ impl Damaged<'_> {
         for (found, header) in frames_from(&self.bytes, self.number, 0) {
             match header.kind {
                 Kind::Stream => declared.push(header.stream),
-                Kind::Events if Header::read_frame(&self.bytes[found as usize..], self.number, found).is_ok() => {
+                Kind::Events
+                    if Header::read_frame(&self.bytes[found as usize..], self.number, found).is_ok() =>
+                {
                     firsts.push((header.stream, header.base_offset));
                 }
                 _ => {}
@@ -213,7 +220,8 @@ impl Damaged<'_> {
             if stream.name.is_empty() || is_known || declared.contains(&number) {
                 continue;
             }
-            let first = firsts.iter().find(|(found, _)| *found == number).map_or(stream.next, |(_, first)| *first);
+            let first =
+                firsts.iter().find(|(found, _)| *found == number).map_or(stream.next, |(_, first)| *first);
             chain.streams.declare(number, &stream.name, first);
         }
         chain.group_start = 0;

@@ -74,7 +74,8 @@ pub(crate) fn starting_at(batch: LogBatch, from: u64) -> LogBatch {
     }
     let mut events = EventBatch::clone(&batch.events);
     if let Some(fields) = events.fields.as_mut() {
-        let (texts, numbers) = (fields.texts.len() / events.entries.len(), fields.numbers.len() / events.entries.len());
+        let (texts, numbers) =
+            (fields.texts.len() / events.entries.len(), fields.numbers.len() / events.entries.len());
         fields.texts.drain(..texts * skipped);
         fields.numbers.drain(..numbers * skipped);
     }

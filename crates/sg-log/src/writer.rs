@@ -59,7 +59,13 @@ enum Failure {
 
 impl Writer {
     /// Makes a writer that goes on where recovery ended.
-    pub(crate) fn new(shared: Arc<Shared>, active: Option<Active>, streams: Streams, group: u64, newest: Timestamp) -> Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        active: Option<Active>,
+        streams: Streams,
+        group: u64,
+        newest: Timestamp,
+    ) -> Writer {
         Writer { shared, active, streams, group, newest, nexts_before: Vec::new(), chunk: Vec::new() }
     }
 
@@ -125,7 +131,8 @@ impl Writer {
         {
             return Ok(());
         }
-        let (number, end_before) = self.active.as_ref().map_or((1, 0), |active| (active.number + 1, active.position));
+        let (number, end_before) =
+            self.active.as_ref().map_or((1, 0), |active| (active.number + 1, active.position));
         let file = self.begin_segment(number)?;
         self.active = Some(Active { number, file, position: 0, end_before, is_marked: false });
         Ok(())
@@ -142,7 +149,8 @@ impl Writer {
                 other => other,
             },
         };
-        let file = opened.map_err(|error| Failure::Passing(disk_error("begin segment file", &path, error)))?;
+        let file =
+            opened.map_err(|error| Failure::Passing(disk_error("begin segment file", &path, error)))?;
         disk.sync_dir(&settings.dir)
             .map_err(|error| Failure::Final(format!("sync directory {}: {error}", settings.dir.display())))?;
         Ok(file)
@@ -153,14 +161,20 @@ impl Writer {
         self.streams.save(&mut self.nexts_before);
         let number = self.group;
         self.group += 1;
-        let written = self.write_frames(number, |writer, output, header| writer.write_events(output, header, group));
+        let written =
+            self.write_frames(number, |writer, output, header| writer.write_events(output, header, group));
         if written.is_err() {
             self.streams.restore(&self.nexts_before);
         }
         written
     }
 
-    fn write_events(&mut self, output: &mut Output<'_>, header: Header, group: &mut [Append]) -> io::Result<()> {
+    fn write_events(
+        &mut self,
+        output: &mut Output<'_>,
+        header: Header,
+        group: &mut [Append],
+    ) -> io::Result<()> {
         for append in group {
             let stream = match self.streams.number(&append.batch.stream) {
                 Some(stream) => stream,
@@ -198,7 +212,8 @@ impl Writer {
         fill: impl FnOnce(&mut Writer, &mut Output<'_>, Header) -> io::Result<()>,
     ) -> Result<(), Failure> {
         let Some(active) = &self.active else { return Ok(()) };
-        let (file, start, segment, end_before) = (active.file.clone(), active.position, active.number, active.end_before);
+        let (file, start, segment, end_before) =
+            (active.file.clone(), active.position, active.number, active.end_before);
         self.newest = self.newest.max(self.shared.settings.clock.now());
         let header = Header {
             kind: Kind::Head,
@@ -248,7 +263,9 @@ impl Writer {
             file.sync_data()
         });
         match erased {
-            Err(again) if !is_full(&again) => Failure::Final(format!("take back a write to the full log in {}: {again}", dir.display())),
+            Err(again) if !is_full(&again) => {
+                Failure::Final(format!("take back a write to the full log in {}: {again}", dir.display()))
+            }
             // Where not even written bytes can be written again, the next group covers them: its number is higher.
             Ok(()) | Err(_) => Failure::Passing(disk_error("append to the log in", dir, error)),
         }
@@ -276,8 +293,12 @@ impl Writer {
             if stream >= view.streams.count() {
                 view.streams.declare(stream, &append.batch.stream, 0);
             }
-            let batch =
-                LogBatch { events: Arc::new(append.batch), first_offset, appended_at: self.newest, places: None };
+            let batch = LogBatch {
+                events: Arc::new(append.batch),
+                first_offset,
+                appended_at: self.newest,
+                places: None,
+            };
             events += batch.events.len() as u64;
             view.streams.advance(stream, batch.next_offset());
             view.tail.push(stream, batch);
@@ -339,7 +360,9 @@ impl Writer {
         match marked {
             Ok(()) => {}
             // Without a mark the next start checks one group less.
-            Err(Failure::Passing(error)) => tracing::warn!(%error, "the log was closed without its closing mark"),
+            Err(Failure::Passing(error)) => {
+                tracing::warn!(%error, "the log was closed without its closing mark")
+            }
             Err(failure) => self.refuse(Vec::new(), failure),
         }
     }

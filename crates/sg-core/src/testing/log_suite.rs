@@ -69,7 +69,8 @@ pub fn sample(stream: &str, seed: u64, count: usize) -> EventBatch {
         let at = main.len();
         let before_id = r#"{"event_id":""#.len();
         let id = format!("{stream}-{seed}-{index}");
-        let event = format!(r#"{{"event_id":"{id}","event_type":"käse","n":{}}}"#, seed.wrapping_mul(index as u64));
+        let event =
+            format!(r#"{{"event_id":"{id}","event_type":"käse","n":{}}}"#, seed.wrapping_mul(index as u64));
         main.extend_from_slice(event.as_bytes());
         places.push((at, event.len(), at + before_id, id.len()));
         main.push(b'\n');
@@ -77,7 +78,11 @@ pub fn sample(stream: &str, seed: u64, count: usize) -> EventBatch {
     let mut batch = EventBatch::new(Arc::from(stream), Bytes::from(main));
     for (index, (at, len, id_at, id_len)) in places.into_iter().enumerate() {
         let (raw, inside) = (Span::main(at, len), Span::main(id_at, id_len));
-        let id = if index % 3 == 1 { batch.push_side(format!("derived-{seed}-{index}").as_bytes()) } else { inside };
+        let id = if index % 3 == 1 {
+            batch.push_side(format!("derived-{seed}-{index}").as_bytes())
+        } else {
+            inside
+        };
         let kind = batch.push_side("käse".as_bytes());
         let content = content_hash(batch.bytes(raw));
         let time = 1_735_689_600_000 + (seed as i64 % 1_000) * 61 - index as i64 * 997;
@@ -197,7 +202,11 @@ pub async fn appenders_do_not_overlap(factory: &dyn LogFactory) {
     placed.sort_by_key(|(first, _)| *first);
     let flat = |(first, rows): &(u64, Vec<Row>)| {
         let first = *first;
-        rows.clone().into_iter().enumerate().map(move |(index, row)| (first + index as u64, row)).collect::<Vec<_>>()
+        rows.clone()
+            .into_iter()
+            .enumerate()
+            .map(move |(index, row)| (first + index as u64, row))
+            .collect::<Vec<_>>()
     };
     let expected: Vec<(u64, Row)> = placed.iter().flat_map(flat).collect();
     assert!(expected.windows(2).all(|pair| pair[0].0 < pair[1].0), "two records have one offset");

@@ -92,7 +92,9 @@ impl Files {
             return Step::Stop;
         }
         let Some(open) = &self.segment else {
-            return view.find(self.number, self.next).map_or(Step::Trimmed, |segment| Step::Open(segment.number));
+            return view
+                .find(self.number, self.next)
+                .map_or(Step::Trimmed, |segment| Step::Open(segment.number));
         };
         let Some(segment) = view.segment(open.number) else { return Step::Trimmed };
         if open.position < segment.end {
@@ -124,7 +126,8 @@ impl Files {
         self.may_jump |= header.is_lossy;
         if header.kind == Kind::Head && self.may_jump {
             let view = lock(&self.shared.view);
-            self.next = self.next.max(view.segment(header.segment).map_or(0, |segment| segment.start(self.number)));
+            self.next =
+                self.next.max(view.segment(header.segment).map_or(0, |segment| segment.start(self.number)));
         }
         let Some(payload) = payload else { return Ok(None) };
         if header.base_offset > self.next && !self.may_jump {
@@ -185,7 +188,8 @@ impl OpenSegment {
     /// Reads the next frame; its payload only when it has records of the stream from an offset on.
     fn next_frame(&mut self, end: u64, stream: u32, from: u64) -> Result<(Header, Option<Bytes>), ReadError> {
         let head = self.bytes(0, HEADER_BYTES as u64, end)?;
-        let header = Header::read(&head, self.number, self.position).map_err(|flaw| ReadError::Flaw(0, flaw))?;
+        let header =
+            Header::read(&head, self.number, self.position).map_err(|flaw| ReadError::Flaw(0, flaw))?;
         if header.frame_bytes() > end - self.position {
             return Err(ReadError::Flaw(0, Flaw::Short));
         }
@@ -209,7 +213,8 @@ impl OpenSegment {
         if self.position + to > end {
             return Err(ReadError::Flaw(0, Flaw::Short));
         }
-        let is_held = self.position >= self.chunk_at && self.position + to <= self.chunk_at + self.chunk.len() as u64;
+        let is_held =
+            self.position >= self.chunk_at && self.position + to <= self.chunk_at + self.chunk.len() as u64;
         if !is_held {
             let wanted = to.max(CHUNK_BYTES).min(end - self.position);
             let mut bytes = vec![0; wanted as usize];

@@ -46,9 +46,11 @@ pub(crate) fn with_disk(options: Options, disk: Arc<dyn Disk>) -> Options {
     Options { disk, ..options }
 }
 
-/// A temporary folder.
+/// A temporary folder, in memory where the machine has such: these tests sync some hundred thousand times.
 pub(crate) fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a test machine has room for temporary folders")
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a test machine has room for temporary folders")
 }
 
 /// Opens a log that must open.

@@ -67,7 +67,11 @@ async fn check(options: &Options, promise: &Promise, context: &str) {
         let found = read_all(&log, stream).await.unwrap_or_else(|error| panic!("{context}: {error}"));
         let extent = log.extent(stream, 0).await.expect("a stream has an extent");
         let offsets: Vec<u64> = found.iter().map(|(offset, _)| *offset).collect();
-        assert_eq!(offsets, (extent.start..extent.end).collect::<Vec<u64>>(), "{context}: {stream} has holes");
+        assert_eq!(
+            offsets,
+            (extent.start..extent.end).collect::<Vec<u64>>(),
+            "{context}: {stream} has holes"
+        );
         let trimmed = promise.trimmed.get(stream).copied().unwrap_or(0);
         assert!(extent.start <= trimmed, "{context}: {stream} lost records that were needed");
         let nothing = Vec::new();

@@ -97,7 +97,8 @@ async fn a_flipped_bit_in_a_log_that_was_not_closed_is_found_or_ends_it() {
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
-        let expected = if at < last_start as usize { Err(ErrorKind::Corrupt) } else { Ok(records[..kept].to_vec()) };
+        let expected =
+            if at < last_start as usize { Err(ErrorKind::Corrupt) } else { Ok(records[..kept].to_vec()) };
         assert_eq!(reread(dir.path(), &damaged).await, expected, "byte {at}");
     }
 }

@@ -48,9 +48,11 @@ async fn a_full_disk_refuses_and_recovers() {
         let mut kept = append(&log, "events", 1, 3).await;
         for attempt in 0..4_u64 {
             disk.fail_next(Operation::Write, Fault::Full);
-            let refused = try_append(&log, "events", 10 + attempt, batch).await.expect_err("the disk is full");
+            let refused =
+                try_append(&log, "events", 10 + attempt, batch).await.expect_err("the disk is full");
             assert_eq!(refused.kind, ErrorKind::Full);
-            let refused = try_append(&log, "new stream", 10 + attempt, 1).await.expect_err("the disk is full");
+            let refused =
+                try_append(&log, "new stream", 10 + attempt, 1).await.expect_err("the disk is full");
             assert_eq!(refused.kind, ErrorKind::Full);
             assert_eq!(read_all(&log, "events").await.expect("a full log can be read"), kept);
             disk.make_room();

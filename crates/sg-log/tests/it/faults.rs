@@ -55,6 +55,8 @@ struct Counter {
     count: AtomicU64,
     plan: Mutex<Plan>,
     unsynced: Unsynced,
+    /// One operation at a time, so that a power cut falls between two.
+    one: Mutex<()>,
 }
 
 /// What to do with an operation.
@@ -73,7 +75,12 @@ impl FaultyDisk {
     /// Fails at operation `at`, counted from 0, of the given kind or of any.
     pub(crate) fn new(only: Option<Operation>, at: u64, fault: Fault) -> FaultyDisk {
         let plan = Mutex::new(Plan { only, at, fault, has_room: false });
-        FaultyDisk(Arc::new(Counter { count: AtomicU64::new(0), plan, unsynced: Unsynced::default() }))
+        FaultyDisk(Arc::new(Counter {
+            count: AtomicU64::new(0),
+            plan,
+            unsynced: Unsynced::default(),
+            one: Mutex::new(()),
+        }))
     }
 
     /// Counts only.
@@ -131,6 +138,7 @@ impl Counter {
     }
 
     fn run<T>(&self, operation: Operation, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
         match self.judge(operation) {
             Verdict::Do => run(),
             Verdict::Half(error) | Verdict::DoThenFail(error) => run().and(Err(error)),
@@ -163,7 +171,9 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.run(Operation::Rename, || RealDisk.rename(from, to).inspect(|()| self.0.unsynced.renamed(from, to)))
+        self.0.run(Operation::Rename, || {
+            RealDisk.rename(from, to).inspect(|()| self.0.unsynced.renamed(from, to))
+        })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -190,6 +200,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let _one = self.counter.one.lock().unwrap_or_else(PoisonError::into_inner);
         let verdict = self.counter.judge(Operation::Write);
         if !matches!(verdict, Verdict::Fail(_)) {
             self.counter.unsynced.writing(self.id, &self.file, bytes.len(), position);
@@ -203,7 +214,9 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.counter.run(Operation::SyncData, || self.file.sync_data().inspect(|()| self.counter.unsynced.synced(self.id)))
+        self.counter.run(Operation::SyncData, || {
+            self.file.sync_data().inspect(|()| self.counter.unsynced.synced(self.id))
+        })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

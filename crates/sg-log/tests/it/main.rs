@@ -6,5 +6,6 @@ mod crashes;
 mod damage;
 mod disks;
 mod faults;
+mod format;
 mod salvage;
 mod segments;

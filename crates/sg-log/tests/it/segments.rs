@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sg_core::ports::{ErrorKind, EventLog};
+use sg_core::testing::log_suite;
 use sg_core::time::Timestamp;
 use sg_log::{EmbeddedLog, Options};
 
@@ -17,7 +18,8 @@ async fn fill(log: &EmbeddedLog, stream: &str, batches: u64) {
 }
 
 async fn trim(log: &EmbeddedLog, needed: &[(&str, u64)]) {
-    let needed: Vec<(String, u32, u64)> = needed.iter().map(|(stream, offset)| ((*stream).to_owned(), 0, *offset)).collect();
+    let needed: Vec<(String, u32, u64)> =
+        needed.iter().map(|(stream, offset)| ((*stream).to_owned(), 0, *offset)).collect();
     log.trim(&needed).await.expect("trimming works");
 }
 
@@ -29,7 +31,9 @@ async fn trim_deletes_only_what_nobody_needs() {
     fill(&log, "right", 20).await;
     let all = segment_files(dir.path()).len();
     assert!(all >= 4, "only {all} segments");
-    for needed in [&[("right", 60)][..], &[("left", 60), ("right", 60), ("left", 0)], &[("left", 0), ("right", 60)]] {
+    for needed in
+        [&[("right", 60)][..], &[("left", 60), ("right", 60), ("left", 0)], &[("left", 0), ("right", 60)]]
+    {
         trim(&log, needed).await;
         assert_eq!(read_all(&log, "left").await.expect("a log can be read").len(), 60, "{needed:?}");
     }
@@ -161,7 +165,8 @@ async fn many_segments_open_and_read() {
     drop(log);
     let log = open(tiny);
     assert_eq!(read_all(&log, "events").await.expect("a log can be read"), given);
-    let late = log.open("events", 0, 1_999).await.expect("the last can be opened").next(1, Duration::ZERO).await;
+    let late =
+        log.open("events", 0, 1_999).await.expect("the last can be opened").next(1, Duration::ZERO).await;
     assert_eq!(late.expect("a log can be read")[0].first_offset, 1_999);
 }
 
@@ -174,7 +179,7 @@ async fn a_new_reader_of_a_stream_that_is_not_there_yet_waits_for_it() {
     assert_eq!(read.expect("a log can be read")[0].events.len(), given.len());
     assert_eq!(log.partitions("later").await.expect("a number"), 1);
     assert_eq!(log.open("later", 1, 0).await.err().map(|error| error.kind), Some(ErrorKind::Invalid));
-    let unnamed = log.append(sg_core::testing::log_suite::sample("", 1, 1)).await;
+    let unnamed = log.append(log_suite::sample("", 1, 1)).await;
     assert_eq!(unnamed.err().map(|error| error.kind), Some(ErrorKind::Invalid));
 }
 
@@ -190,4 +195,27 @@ async fn counters_count() {
     assert_eq!(stats.append.count(), 5);
     let bytes = std::fs::metadata(&segment_files(dir.path())[0]).expect("the segment is there").len();
     assert_eq!(stats.bytes.load(Ordering::Relaxed), bytes);
+}
+
+#[tokio::test]
+async fn memory_and_files_give_the_same_batches() {
+    let dir = folder();
+    let log = open(options(dir.path()));
+    let mut given = Vec::new();
+    for seed in 0..30 {
+        given.extend(append(&log, "events", seed, 1 + seed as usize % 4).await);
+    }
+    let places = async |log: &EmbeddedLog| {
+        let mut reader = log.open("events", 0, 3).await.expect("an offset inside can be opened");
+        let mut places = Vec::new();
+        while places.last().is_none_or(|(next, _, _)| *next < given.len() as u64) {
+            for batch in reader.next(700, Duration::ZERO).await.expect("a log can be read") {
+                places.push((batch.next_offset(), batch.appended_at, log_suite::placed(&batch)));
+            }
+        }
+        places
+    };
+    let from_memory = places(&log).await;
+    drop(log);
+    assert_eq!(places(&open(Options { tail_bytes_max: 0, ..options(dir.path()) })).await, from_memory);
 }

@@ -49,7 +49,7 @@ pub(crate) fn write(
     let mut parameters: Vec<Sql> = Vec::new();
     for (index, cell) in delta.cells.sorted().iter().enumerate() {
         let end = window::end_of(cell.pane, rollup.window_ms);
-        if end < standing.removed_before {
+        if end <= standing.removed_before {
             written.expired += cell.events;
             continue;
         }

@@ -1,3 +1,4 @@
 //! The black-box tests, in one binary: it links once.
 
+mod harness;
 mod tidy;

@@ -21,10 +21,23 @@ pub(crate) enum Lost {
 }
 
 enum Change {
-    Write { file: u64, handle: Arc<dyn DiskFile>, position: u64, bytes: usize, before: Vec<u8>, len_before: u64 },
+    Write {
+        file: u64,
+        handle: Arc<dyn DiskFile>,
+        position: u64,
+        bytes: usize,
+        before: Vec<u8>,
+        len_before: u64,
+    },
     Create(PathBuf),
-    Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf, before: Vec<u8> },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+        before: Vec<u8>,
+    },
 }
 
 /// Changes that no sync made durable, oldest first.

@@ -88,12 +88,12 @@ fn answer(ledger: &Mutex<Ledger>, asked: &Asked, invent: u64) -> Flaky {
         return Flaky::Answer(200, status.to_string());
     }
     ledger.requests += 1;
-    if ledger.requests % 7 == 0 {
+    if ledger.requests.is_multiple_of(7) {
         return Flaky::Answer(429, String::new());
     }
     let lines = std::str::from_utf8(&asked.body).expect("events are text").lines().count() as u64;
     ledger.processed += lines;
-    if ledger.requests % 11 == 0 {
+    if ledger.requests.is_multiple_of(11) {
         return Flaky::Drop;
     }
     match asked.path.as_str() {

@@ -96,7 +96,7 @@ impl Storing {
         let mut requests = self.requests.lock().expect("no test panics with it");
         *requests += 1;
         // Refused for the moment: nothing is stored.
-        if *requests % 5 == 0 {
+        if requests.is_multiple_of(5) {
             return Flaky::Answer([429, 503, 507, 500][*requests as usize / 5 % 4], String::new());
         }
         let text = std::str::from_utf8(body).expect("events are text");
@@ -104,7 +104,7 @@ impl Storing {
         for line in text.lines() {
             *stored.entry(line.to_owned()).or_default() += 1;
         }
-        if *requests % 3 == 0 {
+        if requests.is_multiple_of(3) {
             return Flaky::Drop;
         }
         Flaky::Answer(202, format!(r#"{{"accepted":{},"rejected":0,"errors":[]}}"#, text.lines().count()))
