@@ -100,28 +100,39 @@ fn door(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A fold whose duplicate window is full, and the offset that its next batch gets.
+fn full_fold(plan: &Arc<Plan>, mixed: &mut Mixed) -> (Fold, u64) {
+    let mut fold = fresh_fold(plan);
+    let mut offset = 0;
+    for _ in 0..WINDOW / BATCH as u64 + 500 {
+        fold.batch(&next(plan, mixed, &mut offset), u64::MAX);
+    }
+    drop(fold.take());
+    println!("duplicate window: {} MiB", fold.judge_memory() >> 20);
+    (fold, offset)
+}
+
+fn next(plan: &Plan, mixed: &mut Mixed, offset: &mut u64) -> LogBatch {
+    let events = Arc::new(accept(plan, &body(mixed)));
+    let batch = LogBatch { events, first_offset: *offset, appended_at: Timestamp(NOW), places: None };
+    *offset += BATCH as u64;
+    batch
+}
+
 fn fold(criterion: &mut Criterion) {
     let plan = plan();
     let mut mixed = Mixed(2);
-    let mut fold = fresh_fold(&plan);
-    let mut offset = 0;
-    let mut next = || {
-        let events = Arc::new(accept(&plan, &body(&mut mixed)));
-        let batch = LogBatch { events, first_offset: offset, appended_at: Timestamp(NOW), places: None };
-        offset += BATCH as u64;
-        batch
-    };
-    for _ in 0..WINDOW / BATCH as u64 + 500 {
-        fold.batch(&next(), u64::MAX);
-    }
-    drop(fold.take());
     let mut group = criterion.benchmark_group("fold");
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("two rollups, duplicates over 5 M ids", |bencher| {
-        bencher.iter_batched(&mut next, |batch| fold.batch(&batch, u64::MAX), BatchSize::PerIteration);
+        let (mut fold, mut offset) = full_fold(&plan, &mut mixed);
+        bencher.iter_batched(
+            || next(&plan, &mut mixed, &mut offset),
+            |batch| fold.batch(&batch, u64::MAX),
+            BatchSize::PerIteration,
+        );
     });
     group.finish();
-    println!("duplicate window: {} MiB", fold.judge_memory() >> 20);
 }
 
 criterion_group! {

@@ -77,6 +77,9 @@ pub struct Fields {
     pub numbers: Vec<i128>,
 }
 
+/// Memory of a batch beside its contents: itself, and what the allocator adds to its five parts.
+const BATCH_OVERHEAD: usize = 512;
+
 /// A number that an event does not have.
 pub const MISSING: i128 = i128::MIN;
 
@@ -163,7 +166,7 @@ impl EventBatch {
     /// Returns about how many bytes of memory the batch holds.
     pub fn memory(&self) -> usize {
         let fields = self.fields.as_ref().map_or(0, |fields| fields.texts.len() * 8 + fields.numbers.len() * 16);
-        self.main.len() + self.side.len() + self.entries.len() * size_of::<Entry>() + fields
+        BATCH_OVERHEAD + self.main.len() + self.side.capacity() + self.entries.capacity() * size_of::<Entry>() + fields
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::json::{self, Name};
 use crate::limits::{EVENT_BYTES_MAX, MEMBERS_MAX};
 use crate::reason::{Code, Refusal};
+use crate::scan;
 use crate::time::{TimeError, Timestamp};
 
 /// The fields that every event may have, whatever its sender calls them.
@@ -49,9 +50,15 @@ impl Canonical {
     /// Returns the canonical field of a spelling, with the spelling's rank.
     pub fn of_spelling(spelling: &str) -> Option<(Canonical, u8)> {
         let same_length = BY_LENGTH.get(spelling.len())?;
-        let places = same_length.iter().map_while(|place| *place);
-        let found = places.into_iter().find(|(field, rank)| SPELLINGS[*field].1[*rank] == spelling);
-        found.map(|(field, rank)| (SPELLINGS[field].0, rank as u8))
+        let (first, last) = (spelling.as_bytes().first()?, spelling.as_bytes().last()?);
+        for place in same_length.iter().map_while(|place| *place) {
+            let known = SPELLINGS[place.0].1[place.1].as_bytes();
+            // Two bytes tell nearly all names apart; the rest is compared only to be sure.
+            if known[0] == *first && known[known.len() - 1] == *last && known == spelling.as_bytes() {
+                return Some((SPELLINGS[place.0].0, place.1 as u8));
+            }
+        }
+        None
     }
 }
 
@@ -84,14 +91,14 @@ const BY_LENGTH: [[Option<(usize, usize)>; OF_ONE_LENGTH]; LENGTHS] = {
 #[derive(Debug, Clone, Copy)]
 struct Chosen<'a> {
     rank: u8,
-    value: &'a RawValue,
+    value: &'a str,
 }
 
 /// The members of one event, borrowed from its text. `null` counts as absent.
 pub struct Members<'a> {
     text: &'a str,
     chosen: [Option<Chosen<'a>>; CANONICAL_COUNT],
-    others: Vec<(Cow<'a, str>, &'a RawValue)>,
+    others: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 impl<'a> Members<'a> {
@@ -104,12 +111,15 @@ impl<'a> Members<'a> {
         if text.len() > EVENT_BYTES_MAX {
             return Err(Refusal::new(Code::EventTooLarge, "", format!("an event has at most {EVENT_BYTES_MAX} bytes, this one {}", text.len())));
         }
-        let gathered: Gathered<'a> = serde_json::from_str(text).map_err(|error| not_json(text, &error))?;
+        let mut gathered = Gathered::default();
+        // The fast way finds nothing that a store could not hold: no escapes, no exponents, no depth.
+        let is_plain = scan::members(text, |name, value| gathered.take(Cow::Borrowed(name), value)).is_some();
+        if !is_plain {
+            gathered = serde_json::from_str(text).map_err(|error| not_json(text, &error))?;
+            json::check_storable(text)?;
+        }
         if let Some(refusal) = gathered.refusal {
             return Err(refusal);
-        }
-        if gathered.is_nested || memchr::memchr(b'\\', text.as_bytes()).is_some() {
-            json::check_storable(text)?;
         }
         Ok(Members { text, chosen: gathered.chosen, others: gathered.others })
     }
@@ -121,7 +131,7 @@ impl<'a> Members<'a> {
 
     /// Returns the JSON of a canonical field, if it was sent.
     pub fn raw(&self, field: Canonical) -> Option<&'a str> {
-        self.chosen[field as usize].map(|chosen| chosen.value.get())
+        self.chosen[field as usize].map(|chosen| chosen.value)
     }
 
     /// Returns the name under which a canonical field was sent, or its canonical one.
@@ -180,7 +190,7 @@ impl<'a> Members<'a> {
     }
 
     /// Returns the members that are no canonical field, in the order sent.
-    pub fn others(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+    pub fn others(&self) -> &[(Cow<'a, str>, &'a str)] {
         &self.others
     }
 }
@@ -202,33 +212,19 @@ fn not_json(text: &str, error: &serde_json::Error) -> Refusal {
     Refusal::new(Code::InvalidJson, "", format!("the event is not JSON: {error}"))
 }
 
+#[derive(Default)]
 struct Gathered<'a> {
     chosen: [Option<Chosen<'a>>; CANONICAL_COUNT],
-    others: Vec<(Cow<'a, str>, &'a RawValue)>,
+    others: Vec<(Cow<'a, str>, &'a str)>,
+    /// The first fault; what follows it is still read: text that is not JSON at all is the graver one.
     refusal: Option<Refusal>,
-    /// Whether a value is an object, an array or a number with an exponent or hundreds of digits: only these, and
-    /// escapes, can hide what a store could not hold.
-    is_nested: bool,
 }
-
-/// Returns whether a value needs a closer look than its being JSON.
-fn is_nested(raw: &str) -> bool {
-    match raw.as_bytes()[0] {
-        b'{' | b'[' => true,
-        b'"' => false,
-        _ => raw.len() > PLAIN_NUMBER_BYTES_MAX || raw.contains(['e', 'E']),
-    }
-}
-
-/// Bytes of a number that no exponent makes larger than the stores can hold.
-const PLAIN_NUMBER_BYTES_MAX: usize = 100;
 
 impl<'a> Gathered<'a> {
-    fn take(&mut self, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), Refusal> {
-        if value.get() == "null" {
-            return Ok(());
+    fn take(&mut self, name: Cow<'a, str>, value: &'a str) {
+        if value == "null" || self.refusal.is_some() {
+            return;
         }
-        self.is_nested |= is_nested(value.get());
         let Some((canonical, rank)) = Canonical::of_spelling(&name) else {
             return self.keep(name, value);
         };
@@ -236,27 +232,25 @@ impl<'a> Gathered<'a> {
         let new = Chosen { rank, value };
         match *slot {
             None => *slot = Some(new),
-            Some(old) if old.rank == rank => return Err(duplicate(&name)),
+            Some(old) if old.rank == rank => self.refusal = Some(duplicate(&name)),
             // The better spelling wins; the other stays a property, so that nothing vanishes.
             Some(old) if rank < old.rank => {
                 *slot = Some(new);
                 let old_name = SPELLINGS[canonical as usize].1[usize::from(old.rank)];
-                return self.keep(Cow::Borrowed(old_name), old.value);
+                self.keep(Cow::Borrowed(old_name), old.value);
             }
-            Some(_) => return self.keep(name, value),
+            Some(_) => self.keep(name, value),
         }
-        Ok(())
     }
 
-    fn keep(&mut self, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), Refusal> {
+    fn keep(&mut self, name: Cow<'a, str>, value: &'a str) {
         if self.others.iter().any(|(known, _)| *known == name) {
-            return Err(duplicate(&name));
+            self.refusal = Some(duplicate(&name));
+        } else if self.others.len() == MEMBERS_MAX {
+            self.refusal = Some(Refusal::new(Code::TooManyMembers, "", format!("an event has at most {MEMBERS_MAX} members")));
+        } else {
+            self.others.push((name, value));
         }
-        if self.others.len() == MEMBERS_MAX {
-            return Err(Refusal::new(Code::TooManyMembers, "", format!("an event has at most {MEMBERS_MAX} members")));
-        }
-        self.others.push((name, value));
-        Ok(())
     }
 }
 
@@ -280,13 +274,9 @@ impl<'de> Visitor<'de> for GatherMembers {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Gathered<'de>, A::Error> {
-        let mut gathered = Gathered { chosen: [None; CANONICAL_COUNT], others: Vec::new(), refusal: None, is_nested: false };
+        let mut gathered = Gathered::default();
         while let Some(Name(name)) = map.next_key()? {
-            let value: &'de RawValue = map.next_value()?;
-            // The rest is still read after a refusal: text that is not JSON at all is the graver fault.
-            if gathered.refusal.is_none() {
-                gathered.refusal = gathered.take(name, value).err();
-            }
+            gathered.take(name, map.next_value::<&'de RawValue>()?.get());
         }
         Ok(gathered)
     }

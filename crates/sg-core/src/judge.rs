@@ -33,6 +33,8 @@ pub struct Judge {
     window: Dedup,
     /// Many small tables instead of one: growing or sweeping one of them is a short step that needs little memory.
     parts: Vec<Part>,
+    /// The table that the last sweep left behind, for the next one.
+    spare: Vec<Slot>,
     /// Offsets are kept relative to this, plus one; zero marks an empty slot.
     base: u64,
     from: u64,
@@ -60,7 +62,7 @@ impl Judge {
     /// Makes a judge whose window begins at `from`, where R is `r_at_from`. The seed is the process's own secret.
     pub fn new(window: Dedup, seed: u64, from: u64, r_at_from: Timestamp) -> Judge {
         let parts = (0..PARTS).map(|_| Part::default()).collect();
-        Judge { seed, window, parts, base: from, from, runs: VecDeque::from([(from, r_at_from)]) }
+        Judge { seed, window, parts, spare: Vec::new(), base: from, from, runs: VecDeque::from([(from, r_at_from)]) }
     }
 
     /// Returns the fingerprint of a key and id.
@@ -124,7 +126,7 @@ impl Judge {
         let oldest = (self.from.saturating_sub(self.base) + 1) as u32;
         let part = &mut self.parts[part_of(fingerprint)];
         if (part.used + 1) * 5 > part.slots.len() * 4 {
-            part.make_room(oldest);
+            part.make_room(oldest, self.window.records, &mut self.spare);
         }
         let slot = part.find(fingerprint);
         if slot.offset == 0 {
@@ -154,7 +156,7 @@ impl Judge {
     fn rebase(&mut self) {
         let moved = self.from - self.base;
         for part in &mut self.parts {
-            part.make_room((moved + 1) as u32);
+            part.make_room((moved + 1) as u32, self.window.records, &mut self.spare);
             for slot in part.slots.iter_mut().filter(|slot| slot.offset != 0) {
                 slot.offset -= moved as u32;
             }
@@ -165,14 +167,23 @@ impl Judge {
 
 impl Part {
     /// Drops what has left the window, and grows where that leaves too little room.
-    fn make_room(&mut self, oldest: u32) {
+    fn make_room(&mut self, oldest: u32, records_max: u64, spare: &mut Vec<Slot>) {
         let live = self.slots.iter().filter(|slot| slot.offset >= oldest).count();
-        // Two thirds full after the sweep: the next one is a fifth of the table away.
-        let size = ((live + 1) * 3 / 2).max(SLOTS_MIN);
-        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); size]);
+        // Two thirds full after the sweep, so that the next one is a fifth of the table away. While the window fills
+        // there is nothing to sweep: then the table doubles, but not beyond what a full window needs.
+        let share = usize::try_from(records_max).unwrap_or(usize::MAX) / PARTS;
+        let doubled = (self.slots.len() * 2).min(share.saturating_mul(3) / 2);
+        let size = ((live + 1) * 3 / 2).max(doubled).max(SLOTS_MIN);
+        spare.clear();
+        spare.resize(size, Slot::default());
+        std::mem::swap(&mut self.slots, spare);
         self.used = live;
-        for slot in old.into_iter().filter(|slot| slot.offset >= oldest) {
-            *self.find(slot.fingerprint) = slot;
+        for slot in spare.iter().filter(|slot| slot.offset >= oldest) {
+            *self.find(slot.fingerprint) = *slot;
+        }
+        if size > spare.len() {
+            // A table that grew leaves one that is too small for the next.
+            *spare = Vec::new();
         }
     }
 

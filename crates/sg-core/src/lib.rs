@@ -39,6 +39,7 @@ pub mod plan;
 pub mod ports;
 pub mod query;
 pub mod reason;
+mod scan;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

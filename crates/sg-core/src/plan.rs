@@ -4,8 +4,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use crate::batch::{Entry, EventBatch, Fields, MISSING, Span, content_hash, key_hash};
 use crate::decimal::{self, NumberError};
 use crate::definition::{Condition, Function, NumberField, Rollup, Stream};
@@ -98,7 +96,7 @@ impl Source {
             Source::Property { name, path } => {
                 let top = event.members.others().iter().find(|(known, _)| known == name);
                 match top {
-                    Some((_, value)) => Some(value.get()),
+                    Some((_, value)) => Some(*value),
                     None => json::find(event.properties.as_deref()?, path),
                 }
             }
@@ -411,8 +409,7 @@ fn joined_properties(event: &Read<'_>, batch: &mut EventBatch) -> Span {
         joined += raw;
     };
     if let Some(properties) = &event.properties {
-        let inside: Vec<(Cow<'_, str>, &RawValue)> = json::members(properties);
-        for (name, value) in &inside {
+        for (name, value) in &json::members(properties) {
             if !others.iter().any(|(known, _)| known == name) {
                 add(name, value.get());
             }
@@ -422,7 +419,7 @@ fn joined_properties(event: &Read<'_>, batch: &mut EventBatch) -> Span {
         add(name, raw);
     }
     for (name, value) in others {
-        add(name, value.get());
+        add(name, value);
     }
     joined.push('}');
     joined.retain(|character| !matches!(character, '\n' | '\r'));

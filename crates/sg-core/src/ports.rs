@@ -276,7 +276,7 @@ pub struct StoreStatus {
 /// The store, as questions see it.
 #[async_trait]
 pub trait RollupReader: Send + Sync {
-    /// Returns cells by pane and dimensions; fails as [`ErrorKind::Invalid`] when there are more than the query's limit.
+    /// Returns the query's first cells by pane and dimensions, at most its limit.
     async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError>;
     /// Returns raw events, newest first.
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError>;
@@ -323,6 +323,9 @@ pub trait Pipeline: Send + Sync {
     async fn flush_now(&self) -> Result<FlushReport, PortError>;
     /// Returns once the store has a partition's records before `offset`.
     async fn wait_for(&self, stream: &str, partition: u32, offset: u64) -> Result<(), PortError>;
+    /// Holds a sender back for a moment while the fold is far behind `offset`: a fold that keeps up is served from
+    /// memory, one that does not must read the disk and falls behind further. Never longer than a fraction of a second.
+    async fn pace(&self, stream: &str, partition: u32, offset: u64);
     /// Returns what waits, per partition.
     async fn pending(&self) -> Result<Vec<Pending>, PortError>;
 }

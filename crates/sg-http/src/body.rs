@@ -5,10 +5,10 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ApiError;
@@ -25,6 +25,8 @@ const RATIO_FREE_BYTES: usize = 64 << 10;
 const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a whole body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Memory taken on a sender's word alone, before any of the body is there.
+const PREALLOCATED_BYTES_MAX: usize = 256 << 10;
 /// Bytes unpacked between two looks at the limits.
 const UNPACK_STEP: usize = 64 << 10;
 
@@ -36,10 +38,10 @@ pub(crate) struct Body {
 }
 
 /// Reads and unpacks a request's body.
-pub(crate) async fn read(request: Request, budget: &Arc<Semaphore>) -> Result<Body, ApiError> {
-    let coding = Coding::of(request.headers())?;
+pub(crate) async fn read(headers: &HeaderMap, body: axum::body::Body, budget: &Arc<Semaphore>) -> Result<Body, ApiError> {
+    let coding = Coding::of(headers)?;
     let mut share = Vec::new();
-    let read = read_wire(request.into_body(), budget, &mut share);
+    let read = read_wire(body, budget, &mut share);
     let wire = tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| ApiError::SlowBody)??;
     let wire_bytes = wire.len();
     let bytes = match coding {
@@ -56,28 +58,26 @@ pub(crate) async fn read(request: Request, budget: &Arc<Semaphore>) -> Result<Bo
     Ok(Body { bytes, wire_bytes, _share: share })
 }
 
+/// Copies the pieces into one buffer of the body's own: a piece shares the connection's read buffer, which is many times
+/// larger than a small body and would stay in memory as long as the events wait to be folded.
 async fn read_wire(mut body: axum::body::Body, budget: &Arc<Semaphore>, share: &mut Vec<OwnedSemaphorePermit>) -> Result<Bytes, ApiError> {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    // Who says beforehand that it is too much need not send it.
+    if expected > WIRE_BYTES_MAX {
+        return Err(ApiError::BodyTooLarge(WIRE_BYTES_MAX));
+    }
+    let mut bytes = BytesMut::with_capacity(expected.min(PREALLOCATED_BYTES_MAX));
     loop {
         let frame = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await.map_err(|_| ApiError::SlowBody)?;
-        let Some(frame) = frame else { break };
+        let Some(frame) = frame else { return Ok(bytes.freeze()) };
         let frame = frame.map_err(|error| ApiError::InvalidBody(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > WIRE_BYTES_MAX {
+        if bytes.len() + data.len() > WIRE_BYTES_MAX {
             return Err(ApiError::BodyTooLarge(WIRE_BYTES_MAX));
         }
         share.push(take_share(budget, data.len())?);
-        if first.is_empty() {
-            first = data;
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&data);
-        }
+        bytes.extend_from_slice(&data);
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
 fn take_share(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use sg_core::window;
 
 use crate::answer::{self, Format};
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::params::{Named, Params};
 use crate::{App, Door};
 
 /// Rows of a page unless asked otherwise.
@@ -90,7 +90,7 @@ fn event_json(event: &StoredEvent) -> String {
 }
 
 /// `GET /v1/events/{event_id}`: what became of it.
-pub(crate) async fn fate(State(app): State<Arc<App>>, Path(event_id): Path<String>) -> Result<Response, ApiError> {
+pub(crate) async fn fate(State(app): State<Arc<App>>, Named(event_id): Named) -> Result<Response, ApiError> {
     let mut fates = Vec::new();
     for door in &app.doors {
         fates.extend(stored_fates(&app, door, &event_id).await?);

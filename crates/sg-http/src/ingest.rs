@@ -74,16 +74,17 @@ async fn take(app: &App, door: usize, wait: bool, request: Request) -> Result<Re
 
 async fn take_in(app: &App, door: usize, wait: bool, request: Request) -> Result<Response, ApiError> {
     let plan = &app.doors[door].plan;
-    let headers = request.headers().clone();
-    let body = body::read(request, &app.budget).await?;
+    let (parts, body) = request.into_parts();
+    let body = body::read(&parts.headers, body, &app.budget).await?;
     app.metrics.ingest_bytes.add(body.wire_bytes as u64);
-    let items = split(&body.bytes, &headers)?;
+    let items = split(&body.bytes, &parts.headers)?;
     let Taken { batch, errors, rejected, single } = parse(app, plan, &body.bytes, &items)?;
     let accepted = batch.len();
     let began = Instant::now();
     let first_offset = app.log.append(batch).await.map_err(|error| ApiError::of_log(&error))?;
     app.metrics.append_duration.observe(began.elapsed());
     app.metrics.accepted.add(accepted as u64);
+    app.pipeline.pace(&plan.name, 0, first_offset).await;
     if wait {
         let seen = app.pipeline.wait_for(&plan.name, 0, first_offset + accepted as u64);
         // The events are durable either way; who waits only wants to read them back.

@@ -1,8 +1,23 @@
 //! Query strings: read once, unknown names refused, so that a typing error does not silently widen an answer.
 
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use sg_core::time::Timestamp;
 
 use crate::error::ApiError;
+
+/// The one part of the path that is a name; refused as every other fault of a request is.
+pub(crate) struct Named(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, ApiError> {
+        let read = Path::<String>::from_request_parts(parts, state).await;
+        let Path(name) = read.map_err(|_| ApiError::BadQuery("the name in the path is not UTF-8".to_owned()))?;
+        Ok(Named(name))
+    }
+}
 
 /// The parameters of a query string, in order.
 pub(crate) struct Params(Vec<(String, String)>);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use sg_core::cell::Value;
 use sg_core::definition::{Condition, LatePolicy, Measure, Rollup};
@@ -15,7 +15,7 @@ use sg_core::time::Timestamp;
 use crate::App;
 use crate::answer::{self, Format};
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::params::{Named, Params};
 
 /// Rows of a page unless asked otherwise.
 const PAGE_ROWS: usize = 1_000;
@@ -158,7 +158,7 @@ struct Page {
 }
 
 /// `GET /v1/rollups/{name}`.
-pub(crate) async fn rows(State(app): State<Arc<App>>, Path(name): Path<String>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(crate) async fn rows(State(app): State<Arc<App>>, Named(name): Named, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let question = Question::read(&app, &name, query.as_deref())?;
     let status = app.store.status(StatusDetail::Marks).await.map_err(|error| ApiError::of_store(&error))?;
     let page = page(&app, &question).await?;
@@ -195,9 +195,16 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
     // A calendar widens the range to whole intervals, so it is cut before the cells are read where it can be.
     let early = if bounded || question.interval.is_none() { Some(question.cuts((from, to))?) } else { None };
     let (read_from, read_to) = early.as_ref().map_or((from, to), Cuts::range);
-    let read_from = question.after.as_ref().map_or(read_from, |(start, _)| read_from.max(*start));
+    let read_from = match &question.after {
+        // A filled answer has every series in every interval: also those that no later page would show.
+        Some((start, _)) if !question.fill => read_from.max(*start),
+        _ => read_from,
+    };
     let mut cells = read_cells(app, question, (read_from, read_to), PAGE_CELLS).await?;
     let is_cut_short = cells.len() == PAGE_CELLS;
+    if is_cut_short && question.fill {
+        return Err(ApiError::RangeTooLarge(format!("the range has more than {PAGE_CELLS} cells to fill between: ask for a shorter one or filter")));
+    }
     let seen = seen_range(&cells, question.rollup.pane_ms);
     let cuts = match early {
         Some(cuts) => cuts,
@@ -262,7 +269,7 @@ fn read_cursor(cursor: &str) -> Result<(Timestamp, Vec<String>), ApiError> {
 }
 
 /// `GET /v1/rollups/{name}/top?by=&n=&from=&to=`.
-pub(crate) async fn top(State(app): State<Arc<App>>, Path(name): Path<String>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(crate) async fn top(State(app): State<Arc<App>>, Named(name): Named, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let rollup = find(&app, &name)?;
     let params = Params::parse(query.as_deref().unwrap_or_default());
     let mut known = vec!["by", "n", "limit", "from", "to"];

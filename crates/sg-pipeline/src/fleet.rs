@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sg_core::ports::{ErrorKind, EventLog, FlushReport, Pending, Pipeline, PortError};
 
 use crate::owner::Progress;
+
+/// Records that the fold may be behind before senders are held back: some hundredths of a second of work.
+const PACE_RECORDS: u64 = 50_000;
+/// How long they are held back at once, and how often at most.
+const PACE_STEP: Duration = Duration::from_millis(2);
+const PACE_STEPS: u32 = 50;
 
 /// The owners' progress, behind the [`Pipeline`] port.
 pub struct Fleet {
@@ -20,9 +27,14 @@ impl Fleet {
         Fleet { log, owners }
     }
 
+    fn owner(&self, stream: &str, partition: u32) -> Option<&Arc<Progress>> {
+        self.owners.iter().find(|owner| owner.partition == partition && owner.stream == stream)
+    }
+
     async fn reach(&self, owner: &Progress, offset: u64) -> Result<(), PortError> {
         let mut flushed = owner.flushed.subscribe();
         let mut stopped = owner.stopped.subscribe();
+        owner.wanted.fetch_max(offset, Ordering::Relaxed);
         owner.flush_now.notify_one();
         tokio::select! {
             _ = flushed.wait_for(|flushed| *flushed >= offset) => Ok(()),
@@ -54,9 +66,20 @@ impl Pipeline for Fleet {
     }
 
     async fn wait_for(&self, stream: &str, partition: u32, offset: u64) -> Result<(), PortError> {
-        match self.owners.iter().find(|owner| owner.stream == stream && owner.partition == partition) {
+        match self.owner(stream, partition) {
             Some(owner) => self.reach(owner, offset).await,
             None => Err(PortError::new(ErrorKind::Invalid, format!("waiting for partition {partition} of {stream}, which this process does not own"))),
+        }
+    }
+
+    async fn pace(&self, stream: &str, partition: u32, offset: u64) {
+        let Some(owner) = self.owner(stream, partition) else { return };
+        for _ in 0..PACE_STEPS {
+            let is_near = offset.saturating_sub(owner.folded.load(Ordering::Relaxed)) <= PACE_RECORDS;
+            if is_near || owner.stopped.borrow().is_some() {
+                return;
+            }
+            tokio::time::sleep(PACE_STEP).await;
         }
     }
 

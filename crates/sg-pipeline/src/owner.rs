@@ -78,7 +78,9 @@ pub struct Progress {
     pub flushed: watch::Sender<u64>,
     /// Events and cells written since the process began.
     pub written: (AtomicU64, AtomicU64),
-    /// Asks for a flush before its time.
+    /// Records before this offset are flushed as soon as they are folded; who raises it rings `flush_now`.
+    pub wanted: AtomicU64,
+    /// Says that `wanted` was raised.
     pub flush_now: Notify,
     /// Why the owner stopped for good, if it did.
     pub stopped: watch::Sender<Option<String>>,
@@ -94,6 +96,7 @@ impl Progress {
             judge_bytes: AtomicU64::new(0),
             flushed: watch::Sender::new(0),
             written: (AtomicU64::new(0), AtomicU64::new(0)),
+            wanted: AtomicU64::new(0),
             flush_now: Notify::new(),
             stopped: watch::Sender::new(None),
         }
@@ -102,6 +105,9 @@ impl Progress {
 
 /// Bytes taken from the log at once: some thousand events, a few milliseconds of folding.
 const READ_BYTES_MAX: usize = 1 << 20;
+/// Fewer records than this at once are a trickle, and the next are gathered for so long.
+const TRICKLE_RECORDS: u64 = 2_000;
+const GATHER: Duration = Duration::from_millis(5);
 /// How often an owner says that it is there, and closes windows without new records.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// Waits between tries of a store that fails for the moment.
@@ -133,6 +139,8 @@ struct Stretch {
     flush_due: Option<Instant>,
     refresh_due: Instant,
     last_record: Instant,
+    /// When the log is read next: a trickle is gathered for a moment, so that the fold does not wake for every sync.
+    read_at: Instant,
 }
 
 impl Owner {
@@ -223,6 +231,7 @@ impl Owner {
             flush_due: None,
             refresh_due: now,
             last_record: now,
+            read_at: now,
         };
         loop {
             if let Some(end) = self.step(&mut stretch, stop).await? {
@@ -255,7 +264,9 @@ impl Owner {
 
     /// Waits for whatever comes first: records, a finished flush, a due time, a request.
     async fn step(&mut self, stretch: &mut Stretch, stop: &CancellationToken) -> Result<Option<End>, Stopped> {
-        let until = stretch.flush_due.unwrap_or(stretch.refresh_due).min(stretch.refresh_due);
+        // While a flush is under way its end is what the next one waits for.
+        let due = stretch.flush_due.filter(|_| stretch.in_flight.is_none());
+        let until = due.unwrap_or(stretch.refresh_due).min(stretch.refresh_due);
         let wait = until.saturating_duration_since(Instant::now());
         let may_read = stretch.fold.pending() < self.flush_at();
         tokio::select! {
@@ -266,12 +277,15 @@ impl Owner {
                     return Ok(Some(end));
                 }
             }
-            () = self.progress.flush_now.notified() => stretch.flush_due = Some(Instant::now()),
-            batches = stretch.reader.next(READ_BYTES_MAX, wait), if may_read => self.fold(stretch, &batches?).await?,
+            () = self.progress.flush_now.notified() => {}
+            batches = read(stretch.reader.as_mut(), stretch.read_at, wait), if may_read => self.fold(stretch, &batches?).await?,
             () = tokio::time::sleep_until(until) => {}
         }
+
         let now = Instant::now();
-        let is_due = stretch.flush_due.is_some_and(|due| due <= now) || stretch.fold.pending() >= self.flush_at();
+        let pending = stretch.fold.pending();
+        let is_wanted = pending > 0 && stretch.fold.next_offset() - pending < self.progress.wanted.load(Ordering::Relaxed);
+        let is_due = is_wanted || stretch.flush_due.is_some_and(|due| due <= now) || pending >= self.flush_at();
         if is_due && stretch.in_flight.is_none() {
             self.begin_flush(stretch);
         }
@@ -301,6 +315,8 @@ impl Owner {
         }
         let now = Instant::now();
         stretch.last_record = now;
+        let records = last.next_offset() - batches[0].first_offset;
+        stretch.read_at = if records < TRICKLE_RECORDS { now + GATHER } else { now };
         stretch.flush_due.get_or_insert(now + self.settings.flush_interval);
         self.progress.folded.store(at, Ordering::Relaxed);
         Ok(())
@@ -464,6 +480,12 @@ where
             other => return other.map_err(Stopped::Port),
         }
     }
+}
+
+/// Reads the log, but not before its time.
+async fn read(reader: &mut dyn LogReader, read_at: Instant, wait: Duration) -> Result<Vec<LogBatch>, PortError> {
+    tokio::time::sleep_until(read_at).await;
+    reader.next(READ_BYTES_MAX, wait).await
 }
 
 /// Waits for the flush in flight; for ever when there is none.

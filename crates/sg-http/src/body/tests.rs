@@ -26,8 +26,9 @@ fn noise(count: usize) -> Vec<u8> {
 
 async fn read_with(coding: &str, bytes: Vec<u8>, budget_bytes: usize) -> (Result<usize, String>, usize) {
     let budget = Arc::new(Semaphore::new(budget_bytes));
-    let request = Request::builder().header("content-encoding", coding).body(RequestBody::from(bytes)).expect("a request");
-    let read = read(request, &budget).await;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_ENCODING, coding.parse().expect("a header"));
+    let read = read(&headers, RequestBody::from(bytes), &budget).await;
     let result = match &read {
         Ok(body) => Ok(body.bytes.len()),
         Err(error) => Err(format!("{error:?}").split('(').next().unwrap_or_default().to_owned()),
