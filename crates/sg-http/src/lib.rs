@@ -6,11 +6,13 @@
 
 mod answer;
 mod body;
+mod dead_letters;
 mod error;
 mod events;
 mod health;
 mod ingest;
 mod page;
+mod pages;
 mod params;
 mod rollups;
 pub mod server;
@@ -83,6 +85,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/healthz", get(health::health))
         .route("/metrics", get(health::metrics))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/docs/errors/{code}", get(pages::error_page))
         .route("/", get(page::page))
         .route("/live.js", get(page::script))
         .route("/live.css", get(page::style));

@@ -26,8 +26,8 @@ impl Failure {
         use sg_core::ports::ErrorKind;
         let code = match error.kind {
             ErrorKind::Invalid => crate::exit::CONFIGURATION,
-            ErrorKind::Retry => crate::exit::UNAVAILABLE,
-            ErrorKind::Full | ErrorKind::Corrupt | ErrorKind::Closed => crate::exit::INTERNAL,
+            // Both backends are files of this machine: what may pass by itself is the disk's failure all the same.
+            ErrorKind::Retry | ErrorKind::Full | ErrorKind::Corrupt | ErrorKind::Closed => crate::exit::INTERNAL,
         };
         Failure { code, error: error.into() }
     }

@@ -328,7 +328,8 @@ fn exit_code_of(stopped: &Stopped) -> Option<u8> {
     use sg_core::ports::ErrorKind;
     match stopped {
         Stopped::Fenced { .. } => Some(exit::ALREADY_RUNNING),
-        Stopped::Port(error) if error.kind == ErrorKind::Closed => Some(exit::INTERNAL),
+        // Neither mends while the process runs: the operator has to look at the disk, or to salvage the log.
+        Stopped::Port(error) if matches!(error.kind, ErrorKind::Closed | ErrorKind::Corrupt) => Some(exit::INTERNAL),
         Stopped::Asked | Stopped::Port(_) => None,
     }
 }

@@ -19,7 +19,7 @@ const DEFAULT_RAW_KEEP: Duration = Duration::from_secs(7 * 86_400);
 const DEFAULT_KEEP: (Duration, Duration) = (Duration::from_secs(90 * 86_400), Duration::from_secs(400 * 86_400));
 const HOUR_MS: i64 = 3_600_000;
 /// Columns that every rollup's view has.
-const RESERVED_COLUMNS: [&str; 8] = ["window_start", "window_end", "late_count", "revision", "is_final", "events", "pane", "updated_at"];
+const RESERVED_COLUMNS: [&str; 5] = ["window_start", "window_end", "late_count", "revision", "is_final"];
 
 /// Reads all streams.
 pub(crate) fn streams(reader: &mut Reader<'_>, errors: &mut Errors) -> Vec<StreamSettings> {

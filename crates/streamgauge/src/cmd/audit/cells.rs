@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use sg_core::time::Timestamp;
 
 use super::Check;
-use crate::client::rollup::{Definition, Row};
+use crate::client::rollup::{Definition, Measure, Row};
 use crate::client::status;
 use crate::generate::exact::Exact;
 
@@ -28,6 +28,8 @@ pub(super) struct Expected<'a> {
     /// Names of the members that are dimensions.
     dimensions: Vec<String>,
     measures: Vec<String>,
+    /// Cells left out because retention has removed their windows.
+    removed: u64,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,8 @@ pub(super) struct Piece<'e, 'a> {
 /// # Errors
 /// When it is no such file.
 pub(super) fn read(file: &str) -> anyhow::Result<BTreeMap<String, Expected<'_>>> {
-    let rollups: BTreeMap<String, Vec<Row<'_>>> =
+    // Rows are read one by one: all of them at once would take several times the file.
+    let rollups: BTreeMap<String, Vec<&RawValue>> =
         serde_json::from_str(file).context("reading the expected cells")?;
     let mut all = BTreeMap::new();
     for (name, rows) in rollups {
@@ -63,9 +66,10 @@ pub(super) fn read(file: &str) -> anyhow::Result<BTreeMap<String, Expected<'_>>>
 }
 
 impl<'a> Expected<'a> {
-    fn of(rows: Vec<Row<'a>>) -> anyhow::Result<Expected<'a>> {
+    fn of(rows: Vec<&'a RawValue>) -> anyhow::Result<Expected<'a>> {
         let mut expected = Expected::default();
         if let Some(first) = rows.first() {
+            let first: Row<'a> = serde_json::from_str(first.get())?;
             let names =
                 first.iter().filter(|(name, _)| !matches!(name.as_ref(), "window_start" | "window_end"));
             let (dimensions, measures): (Vec<_>, Vec<_>) =
@@ -73,7 +77,8 @@ impl<'a> Expected<'a> {
             expected.dimensions = dimensions.iter().map(|(name, _)| name.to_string()).collect();
             expected.measures = measures.iter().map(|(name, _)| name.to_string()).collect();
         }
-        for row in rows {
+        for raw in rows {
+            let row: Row<'a> = serde_json::from_str(raw.get())?;
             let key = expected.key_of(&row)?;
             let end = time(&row, "window_end")?;
             let numbers: Option<Vec<&'a str>> =
@@ -101,6 +106,19 @@ impl<'a> Expected<'a> {
         }
         self.measures.retain(is_count);
         self
+    }
+
+    /// Leaves out windows that end no later than `before`: retention has removed them.
+    pub(super) fn leave_out_removed(&mut self, before: Option<&str>) {
+        let Some(before) = before.and_then(|text| Timestamp::from_text(text).ok()) else { return };
+        let all = self.rows.len();
+        self.rows.retain(|_, cell| cell.end > before);
+        self.removed += (all - self.rows.len()) as u64;
+    }
+
+    /// Returns how many cells were left out because retention has removed their windows.
+    pub(super) fn removed(&self) -> u64 {
+        self.removed
     }
 
     fn key_of(&self, row: &Row<'_>) -> anyhow::Result<Key> {
@@ -263,32 +281,38 @@ fn shown((start, dimensions): &Key) -> String {
 }
 
 /// Judges a comparison: all equal or, where late events are diverted, nothing too much and exactly those missing.
+/// Of `removed` cells, which retention took, nothing can be said but that something must be left to compare.
 pub(super) fn judged(
     definition: &Definition,
-    ledger: Option<&status::Rollup>,
+    standing: &status::Rollup,
+    removed: u64,
     comparison: &Comparison,
 ) -> Check {
     let Comparison { expected, equal, short, excessive, unexpected, .. } = comparison;
-    let mut detail = format!("{equal} of {expected} cells are equal");
-    let mut holds = *excessive == 0 && *unexpected == 0;
+    let mut detail = format!("{equal} of {expected} cells are equal, {short} short");
+    let mut holds = *excessive == 0 && *unexpected == 0 && (removed == 0 || *expected > 0);
     if definition.late == "divert" {
-        let counts = |measure: &&crate::client::rollup::Measure| {
-            measure.function == "count" && measure.filter.is_empty()
-        };
-        let counted = definition.measures.iter().find(counts);
-        let diverted = ledger.map_or(0, |rollup| rollup.ledger.diverted);
-        let missing =
-            counted.and_then(|measure| comparison.missing.get(&measure.name).copied().unwrap_or(Some(0)));
-        holds &= counted.is_none() || missing == Some(i128::from(diverted));
-        let missing = missing.map_or_else(|| "unknown".to_owned(), |missing| missing.to_string());
-        detail += &format!(", {short} short of {missing} events; diverted {diverted}");
+        let counts = |measure: &&Measure| measure.function == "count" && measure.filter.is_empty();
+        // Without such a measure there is nothing that would tell how many events are missing.
+        if let Some(measure) = definition.measures.iter().find(counts) {
+            let diverted = standing.ledger.diverted;
+            let missing = comparison.missing.get(&measure.name).copied().unwrap_or(Some(0)).unwrap_or(-1);
+            let (is_accounted_for, sign) = match missing.cmp(&i128::from(diverted)) {
+                std::cmp::Ordering::Equal => (true, '='),
+                // The others may have belonged to windows that are gone.
+                std::cmp::Ordering::Less if removed > 0 && missing >= 0 => (true, '≤'),
+                _ => (false, '≠'),
+            };
+            holds &= is_accounted_for;
+            detail += &format!(" by {missing} events in all {sign} diverted {diverted}");
+        }
     } else {
         holds &= *short == 0;
-        detail += &format!(", {short} short");
     }
     detail += &format!(", {excessive} too large, {unexpected} not expected");
-    if let Some(before) = ledger.and_then(|rollup| rollup.removed_before.as_deref()) {
-        detail += &format!("; windows before {before} were removed by retention");
+    if removed > 0 {
+        let before = standing.removed_before.as_deref().unwrap_or_default();
+        detail += &format!("; {removed} more not compared: retention has removed windows before {before}");
     }
     if !holds && !comparison.told.is_empty() {
         detail += &format!("; {}", comparison.told.join("; "));

@@ -23,6 +23,8 @@ struct Canned {
     rollups: Value,
     hourly: Value,
     minutes: Value,
+    /// Where the first question about hours must begin.
+    first_hour: &'static str,
 }
 
 fn canned() -> Canned {
@@ -60,6 +62,7 @@ fn canned() -> Canned {
             hour("2025-01-01T00:00:00Z", "2025-01-01T01:00:00Z", "view", 4, json!(0.00)),
             hour("2025-01-01T02:00:00Z", "2025-01-01T03:00:00Z", "view", 1, Value::Null),
         ]),
+        first_hour: "00",
         // Two of the six were late: one is missing from a cell, the other was a cell of its own.
         minutes: json!([row("2025-01-01T00:00:00Z", "2025-01-01T00:01:00Z", "postcode", "SW19", 4)]),
     }
@@ -75,7 +78,9 @@ fn answer(canned: &Canned, asked: &Asked) -> String {
         "/v1/rollups/minutes" => canned.minutes.as_array(),
         other => panic!("nobody asks for {other}"),
     };
-    assert!(query.contains("limit=10000") && query.contains("from=2025-01-01T00%3A00%3A00Z"), "{query}");
+    let hour = if path == "/v1/rollups/hourly" { canned.first_hour } else { "00" };
+    let range = format!("from=2025-01-01T{hour}%3A00%3A00Z");
+    assert!(query.contains("limit=10000") && query.contains(&range), "{query}");
     // One row a page: the last one has no cursor.
     let rows = rows.expect("rows are a list");
     let page: usize =
@@ -110,7 +115,7 @@ async fn good_answers_pass_every_check() {
             "✓ ledger of hourly: folded 9 = in cells 4 + removed 1 + diverted 0 + expired 2 + unfit 1 + deleted 1",
             "✓ ledger of minutes: folded 6 = in cells 4 + removed 0 + diverted 2 + expired 0 + unfit 0 + deleted 0",
             "✓ cells of hourly: 3 of 3 cells are equal, 0 short, 0 too large, 0 not expected",
-            "✓ cells of minutes: 0 of 2 cells are equal, 2 short of 2 events; diverted 2, 0 too large, 0 not expected",
+            "✓ cells of minutes: 0 of 2 cells are equal, 2 short by 2 events in all = diverted 2, 0 too large, 0 not expected",
         ]
     );
     assert_eq!(audited(canned(), None).await.len(), 5);
@@ -205,7 +210,9 @@ async fn cells_of_a_diverting_rollup() {
     };
     let too_few = failing_cells(|canned| canned.minutes[0]["n"] = 3.into()).await;
     assert!(
-        too_few.starts_with("✗ cells of minutes: 0 of 2 cells are equal, 2 short of 3 events; diverted 2"),
+        too_few.starts_with(
+            "✗ cells of minutes: 0 of 2 cells are equal, 2 short by 3 events in all ≠ diverted 2"
+        ),
         "{too_few}"
     );
     let too_many = failing_cells(|canned| canned.minutes[0]["n"] = 6.into()).await;
@@ -214,7 +221,28 @@ async fn cells_of_a_diverting_rollup() {
         canned.status["rollups"][1]["ledger"]["diverted"] = 1.into();
         canned.status["rollups"][1]["ledger"]["in_cells"] = 5.into();
     });
-    assert!(lost.await.contains("2 short of 2 events; diverted 1"));
+    assert!(lost.await.contains("2 short by 2 events in all ≠ diverted 1"));
+}
+
+#[tokio::test]
+async fn what_retention_removed_is_left_out_and_counted() {
+    let last = |checks: &[Check], name: &str| {
+        let check = checks.iter().find(|check| check.subject == format!("cells of {name}"));
+        check.map(Check::line).expect("the cells were compared")
+    };
+    let mut hours = canned();
+    hours.status["rollups"][0]["removed_before"] = "2025-01-01T01:00:00Z".into();
+    hours.hourly.as_array_mut().expect("it is a list").drain(..2);
+    hours.first_hour = "02";
+    assert_eq!(
+        last(&audited(hours, Some(FILE)).await, "hourly"),
+        "✓ cells of hourly: 1 of 1 cells are equal, 0 short, 0 too large, 0 not expected; 2 more not compared: \
+         retention has removed windows before 2025-01-01T01:00:00Z"
+    );
+    let mut minutes = canned();
+    minutes.status["rollups"][1]["removed_before"] = "2025-01-01T00:02:00Z".into();
+    let nothing_left = last(&audited(minutes, Some(FILE)).await, "minutes");
+    assert!(nothing_left.starts_with("✗ cells of minutes: 0 of 0 cells are equal"), "{nothing_left}");
 }
 
 #[tokio::test]

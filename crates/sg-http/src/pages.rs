@@ -1,0 +1,60 @@
+//! The pages that the `type` of a problem names, one per code: the files of `docs/errors`, as they are.
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use crate::error::ApiError;
+use crate::params::Named;
+
+/// Code and page.
+const PAGES: [(&str, &str); 41] = [
+    ("all_rejected", include_str!("../../../docs/errors/all_rejected.md")),
+    ("bad_encoding", include_str!("../../../docs/errors/bad_encoding.md")),
+    ("bad_field", include_str!("../../../docs/errors/bad_field.md")),
+    ("bad_number", include_str!("../../../docs/errors/bad_number.md")),
+    ("bad_query", include_str!("../../../docs/errors/bad_query.md")),
+    ("bad_timestamp", include_str!("../../../docs/errors/bad_timestamp.md")),
+    ("blank_field", include_str!("../../../docs/errors/blank_field.md")),
+    ("body_too_large", include_str!("../../../docs/errors/body_too_large.md")),
+    ("dimension_too_long", include_str!("../../../docs/errors/dimension_too_long.md")),
+    ("disk_full", include_str!("../../../docs/errors/disk_full.md")),
+    ("draining", include_str!("../../../docs/errors/draining.md")),
+    ("duplicate_member", include_str!("../../../docs/errors/duplicate_member.md")),
+    ("empty_body", include_str!("../../../docs/errors/empty_body.md")),
+    ("event_too_large", include_str!("../../../docs/errors/event_too_large.md")),
+    ("future_timestamp", include_str!("../../../docs/errors/future_timestamp.md")),
+    ("id_too_long", include_str!("../../../docs/errors/id_too_long.md")),
+    ("internal", include_str!("../../../docs/errors/internal.md")),
+    ("invalid_body", include_str!("../../../docs/errors/invalid_body.md")),
+    ("invalid_json", include_str!("../../../docs/errors/invalid_json.md")),
+    ("invalid_text", include_str!("../../../docs/errors/invalid_text.md")),
+    ("log_unavailable", include_str!("../../../docs/errors/log_unavailable.md")),
+    ("method_not_allowed", include_str!("../../../docs/errors/method_not_allowed.md")),
+    ("missing_event_type", include_str!("../../../docs/errors/missing_event_type.md")),
+    ("missing_field", include_str!("../../../docs/errors/missing_field.md")),
+    ("not_an_object", include_str!("../../../docs/errors/not_an_object.md")),
+    ("not_found", include_str!("../../../docs/errors/not_found.md")),
+    ("number_out_of_range", include_str!("../../../docs/errors/number_out_of_range.md")),
+    ("over_budget", include_str!("../../../docs/errors/over_budget.md")),
+    ("pane_too_coarse", include_str!("../../../docs/errors/pane_too_coarse.md")),
+    ("range_too_large", include_str!("../../../docs/errors/range_too_large.md")),
+    ("slow_body", include_str!("../../../docs/errors/slow_body.md")),
+    ("store_refused", include_str!("../../../docs/errors/store_refused.md")),
+    ("store_unavailable", include_str!("../../../docs/errors/store_unavailable.md")),
+    ("timestamp_out_of_range", include_str!("../../../docs/errors/timestamp_out_of_range.md")),
+    ("too_deep", include_str!("../../../docs/errors/too_deep.md")),
+    ("too_many_events", include_str!("../../../docs/errors/too_many_events.md")),
+    ("too_many_members", include_str!("../../../docs/errors/too_many_members.md")),
+    ("unknown_rollup", include_str!("../../../docs/errors/unknown_rollup.md")),
+    ("unknown_stream", include_str!("../../../docs/errors/unknown_stream.md")),
+    ("unsupported_encoding", include_str!("../../../docs/errors/unsupported_encoding.md")),
+    ("unsupported_media_type", include_str!("../../../docs/errors/unsupported_media_type.md")),
+];
+
+/// `GET /docs/errors/{code}`.
+pub(crate) async fn error_page(Named(code): Named) -> Result<Response, ApiError> {
+    match PAGES.iter().find(|(known, _)| *known == code) {
+        Some((_, page)) => Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], *page).into_response()),
+        None => Err(ApiError::NotFound(format!("there is no error code {code}"))),
+    }
+}
