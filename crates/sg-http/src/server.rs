@@ -4,10 +4,12 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
+use atomic_waker::AtomicWaker;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
@@ -69,6 +71,8 @@ impl Server {
     /// Serves until told to stop; then finishes the requests under way, and returns when the last is answered.
     pub async fn run(self, stop: CancellationToken) {
         let connections = TaskTracker::new();
+        let housekeeper = Housekeeper::default();
+        connections.spawn(housekeeper.clone().run(stop.clone()));
         loop {
             let Ok(place) = self.places.clone().acquire_owned().await else { break };
             let accepted = tokio::select! {
@@ -79,8 +83,9 @@ impl Server {
                 Ok((stream, _)) => {
                     self.metrics.connections.add(1);
                     let (router, metrics, stop) = (self.router.clone(), self.metrics.clone(), stop.clone());
+                    let housekeeper = housekeeper.clone();
                     connections.spawn(async move {
-                        serve(stream, router, &metrics, stop).await;
+                        serve(stream, router, &metrics, housekeeper, stop).await;
                         drop(place);
                     });
                 }
@@ -96,25 +101,94 @@ impl Server {
     }
 }
 
-/// When a connection last had something to do.
-struct Activity {
-    requests_under_way: AtomicUsize,
-    last_ms: AtomicUsize,
-    began: Instant,
+/// What a connection is to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Serve on.
+    Serve,
+    /// Finish the request under way, then close.
+    Finish,
+    /// Close.
+    Close,
 }
 
-impl Activity {
+/// What the housekeeper knows of a connection and tells it. A timer and a stop signal in each connection would be
+/// polled, and their locks taken, with every request.
+struct Watch {
+    began: Instant,
+    last_ms: AtomicUsize,
+    requests_under_way: AtomicUsize,
+    order: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Watch {
+    fn new() -> Watch {
+        Watch {
+            began: Instant::now(),
+            last_ms: AtomicUsize::new(0),
+            requests_under_way: AtomicUsize::new(0),
+            order: AtomicU8::new(Order::Serve as u8),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    fn order(&self) -> Order {
+        match self.order.load(Ordering::Acquire) {
+            0 => Order::Serve,
+            1 => Order::Finish,
+            _ => Order::Close,
+        }
+    }
+
+    fn tell(&self, order: Order) {
+        self.order.store(order as u8, Ordering::Release);
+        self.waker.wake();
+    }
+
     fn is_idle(&self) -> bool {
-        let since = self.began.elapsed().as_millis() as usize - self.last_ms.load(Ordering::Relaxed);
+        let since = (self.began.elapsed().as_millis() as usize).saturating_sub(self.last_ms.load(Ordering::Relaxed));
         self.requests_under_way.load(Ordering::Relaxed) == 0 && since >= IDLE_TIMEOUT.as_millis() as usize
     }
 
-    fn note(&self) {
+    fn note_answer(&self) {
+        self.requests_under_way.fetch_sub(1, Ordering::Relaxed);
         self.last_ms.store(self.began.elapsed().as_millis() as usize, Ordering::Relaxed);
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, metrics: &Metrics, stop: CancellationToken) {
+/// All connections of a listening address.
+#[derive(Clone, Default)]
+struct Housekeeper(Arc<Mutex<Vec<Weak<Watch>>>>);
+
+impl Housekeeper {
+    fn add(&self, watch: &Arc<Watch>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(watch));
+    }
+
+    /// Closes idle connections until told to stop; then lets all finish.
+    async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(IDLE_CHECK) => {}
+            }
+            let is_stopping = stop.is_cancelled();
+            let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            watches.retain(|watch| {
+                let Some(watch) = watch.upgrade() else { return false };
+                if is_stopping {
+                    watch.tell(Order::Finish);
+                } else if watch.is_idle() {
+                    watch.tell(Order::Close);
+                }
+                true
+            });
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, metrics: &Metrics, housekeeper: Housekeeper, stop: CancellationToken) {
     // Answers are small and complete: waiting to fill a packet only delays them. An error shows at the next read.
     drop(stream.set_nodelay(true));
     let mut byte = [0];
@@ -126,15 +200,19 @@ async fn serve(stream: TcpStream, router: Router, metrics: &Metrics, stop: Cance
         metrics.connections_dropped.add(1);
         return;
     }
-    let activity = Arc::new(Activity { requests_under_way: AtomicUsize::new(0), last_ms: AtomicUsize::new(0), began: Instant::now() });
-    let noted = activity.clone();
+    let watch = Arc::new(Watch::new());
+    housekeeper.add(&watch);
+    if stop.is_cancelled() {
+        // The housekeeper may have made its last round before it knew of this connection.
+        watch.tell(Order::Finish);
+    }
+    let noted = watch.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         noted.requests_under_way.fetch_add(1, Ordering::Relaxed);
         let (noted, mut router) = (noted.clone(), router.clone());
         async move {
             let answer: Result<Response, Infallible> = router.call(request.map(axum::body::Body::new) as Request).await;
-            noted.requests_under_way.fetch_sub(1, Ordering::Relaxed);
-            noted.note();
+            noted.note_answer();
             answer
         }
     });
@@ -145,25 +223,22 @@ async fn serve(stream: TcpStream, router: Router, metrics: &Metrics, stop: Cance
         .max_buf_size(BUFFER_BYTES)
         .max_headers(HEADERS_MAX);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut is_stopping = false;
-    loop {
-        tokio::select! {
-            result = connection.as_mut() => {
-                if result.is_err_and(|error| error.is_timeout()) {
-                    metrics.connections_dropped.add(1);
-                }
-                return;
-            }
-            () = stop.cancelled(), if !is_stopping => {
-                is_stopping = true;
+    let mut is_finishing = false;
+    let is_dropped = std::future::poll_fn(|context| {
+        watch.waker.register(context.waker());
+        match watch.order() {
+            Order::Serve => {}
+            Order::Finish if is_finishing => {}
+            Order::Finish => {
+                is_finishing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = tokio::time::sleep(IDLE_CHECK) => {
-                if activity.is_idle() {
-                    metrics.connections_dropped.add(1);
-                    return;
-                }
-            }
+            Order::Close => return Poll::Ready(true),
         }
+        connection.as_mut().poll(context).map(|ended| ended.is_err_and(|error| error.is_timeout()))
+    })
+    .await;
+    if is_dropped {
+        metrics.connections_dropped.add(1);
     }
 }

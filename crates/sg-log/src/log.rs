@@ -169,8 +169,8 @@ impl Handle {
         }
         self.shared.queued.notify_one();
         self.shared.pool.close();
-        let threads = std::mem::take(&mut *lock(&self.threads));
-        for thread in threads {
+        // Held meanwhile, so that whoever else closes the log waits too.
+        for thread in lock(&self.threads).drain(..) {
             if thread.join().is_err() {
                 return Err(closed("a thread of the log panicked"));
             }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
 use crate::fault::is_full;
@@ -12,10 +13,10 @@ use crate::names;
 use crate::shared::lock;
 use crate::stats::{Stats, set};
 
-/// Bytes zeroed at once.
+/// Bytes zeroed and synced at once: little enough that an append's sync does not wait long behind them.
 const ZEROS: usize = 1 << 20;
-/// Zeroed bytes between two syncs: short enough that an append's sync does not wait long behind them.
-const ZEROED_PER_SYNC: u64 = 8 << 20;
+/// The filler rests this many times as long as its last write took, so that appends keep nine tenths of the disk.
+const RESTS_PER_WRITE: u32 = 9;
 
 /// Files that wait to become segments.
 pub(crate) struct Pool {
@@ -173,19 +174,24 @@ impl Pool {
     fn zero(&self, path: &Path) -> io::Result<bool> {
         let file = self.disk.create(path)?;
         let zeros = vec![0; ZEROS.min(usize::try_from(self.segment_bytes).unwrap_or(ZEROS))];
-        let (mut position, mut synced) = (0, 0);
+        let mut position = 0;
         while position < self.segment_bytes {
-            if lock(&self.state).is_closing {
-                return Ok(false);
-            }
             let bytes = (zeros.len() as u64).min(self.segment_bytes - position);
+            let began = Instant::now();
             file.write_at(&zeros[..bytes as usize], position)?;
+            file.sync_data()?;
             position += bytes;
-            if position - synced >= ZEROED_PER_SYNC || position == self.segment_bytes {
-                file.sync_data()?;
-                synced = position;
+            if self.rest(began.elapsed() * RESTS_PER_WRITE) {
+                return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Leaves the disk to others for a while; returns whether the pool was closed.
+    fn rest(&self, duration: Duration) -> bool {
+        let state = lock(&self.state);
+        let rested = self.changed.wait_timeout_while(state, duration, |state| !state.is_closing);
+        rested.unwrap_or_else(PoisonError::into_inner).0.is_closing
     }
 }

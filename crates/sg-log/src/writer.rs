@@ -11,17 +11,16 @@ use sg_core::time::Timestamp;
 
 use crate::disk::DiskFile;
 use crate::fault::{closed, disk_error, is_full};
-use crate::frame::{ALIGN, HEADER_BYTES, Header, Kind};
+use crate::frame::{HEADER_BYTES, Header, Kind};
 use crate::head::{Streams, encode_head, encode_name};
 use crate::names;
 use crate::shared::{Append, Phase, Segment, Shared, lock};
 use crate::stats::{add, set};
 
 mod output;
+mod room;
 use output::Output;
-
-/// Bytes of a group beyond which it takes no further append: bounds how long the first one waits for the last one.
-const GROUP_BYTES_MAX: u64 = 16 << 20;
+use room::Room;
 
 /// The segment being written.
 pub(crate) struct Active {
@@ -103,7 +102,7 @@ impl Writer {
                 self.refuse(refused, failure);
                 return;
             }
-            let mut room = Room::of(self);
+            let mut room = self.room();
             while let Some(append) = rest.next_if(|append| room.take(&self.streams, append)) {
                 group.push(append);
             }
@@ -127,7 +126,7 @@ impl Writer {
     fn make_room(&mut self, first: Option<&Append>) -> Result<(), Failure> {
         let Some(first) = first else { return Ok(()) };
         if let Some(active) = &self.active
-            && (active.position == 0 || Room::of(self).has(&self.streams, first))
+            && (active.position == 0 || self.room().has(&self.streams, first))
         {
             return Ok(());
         }
@@ -136,6 +135,11 @@ impl Writer {
         let file = self.begin_segment(number)?;
         self.active = Some(Active { number, file, position: 0, end_before, is_marked: false });
         Ok(())
+    }
+
+    fn room(&self) -> Room {
+        let position = self.active.as_ref().map_or(0, |active| active.position);
+        Room::new(self.shared.settings.segment_bytes, position, &self.streams)
     }
 
     fn begin_segment(&self, number: u64) -> Result<Arc<dyn DiskFile>, Failure> {
@@ -365,59 +369,6 @@ impl Writer {
             }
             Err(failure) => self.refuse(Vec::new(), failure),
         }
-    }
-}
-
-/// How much more a group may take.
-struct Room {
-    /// What the segment has left.
-    bytes: u64,
-    taken: u64,
-    is_first: bool,
-    declared: Vec<Arc<str>>,
-}
-
-impl Room {
-    fn of(writer: &Writer) -> Room {
-        let position = writer.active.as_ref().map_or(0, |active| active.position);
-        let head = match position {
-            0 => (HEADER_BYTES + encode_head(0, &writer.streams).len().next_multiple_of(ALIGN)) as u64,
-            _ => 0,
-        };
-        let bytes = writer.shared.settings.segment_bytes.saturating_sub(position + head);
-        Room { bytes, taken: 0, is_first: position == 0, declared: Vec::new() }
-    }
-
-    /// Returns whether an append fits into what the segment has left.
-    fn has(&self, streams: &Streams, append: &Append) -> bool {
-        self.needed(streams, append) <= self.bytes
-    }
-
-    /// Takes an append into the group if it fits; the first of a segment always does.
-    fn take(&mut self, streams: &Streams, append: &Append) -> bool {
-        let needed = self.needed(streams, append);
-        let fits = match self.taken {
-            0 => self.is_first || needed <= self.bytes,
-            taken => needed <= self.bytes && taken + needed <= GROUP_BYTES_MAX,
-        };
-        if fits {
-            self.bytes = self.bytes.saturating_sub(needed);
-            self.taken += needed;
-            let stream = &append.batch.stream;
-            if streams.number(stream).is_none() && !self.declared.contains(stream) {
-                self.declared.push(stream.clone());
-            }
-        }
-        fits
-    }
-
-    fn needed(&self, streams: &Streams, append: &Append) -> u64 {
-        let frame = append.encoded.frame.len() as u64;
-        let stream = &append.batch.stream;
-        if streams.number(stream).is_some() || self.declared.contains(stream) {
-            return frame;
-        }
-        frame + (HEADER_BYTES + encode_name(stream).len().next_multiple_of(ALIGN)) as u64
     }
 }
 

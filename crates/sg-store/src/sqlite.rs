@@ -1,7 +1,7 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
 //! lie in them; `claim`, `flush`, `cells`, `raw`, `closing` and `retention` are the transactions, `status` and
-//! `events` the questions.
+//! `events` the questions, and `index` makes those for raw events fast.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod faults;
 mod flush;
+mod index;
 mod measures;
 mod names;
 mod pool;
@@ -37,6 +38,7 @@ use sg_core::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, StoredDead
 use sg_core::time::{Clock, Timestamp};
 
 use faults::Faults;
+use index::{Index, Sizes};
 use pool::Pool;
 use writer::Writer;
 
@@ -44,6 +46,7 @@ use writer::Writer;
 pub struct SqliteStore {
     writer: Writer,
     pool: Pool,
+    index: Index,
     clock: Arc<dyn Clock>,
     #[cfg_attr(not(any(test, feature = "testing")), allow(dead_code, reason = "only tests reach it"))]
     faults: Faults,
@@ -55,11 +58,16 @@ impl SqliteStore {
     /// # Errors
     /// [`sg_core::ports::ErrorKind::Invalid`] when a newer streamgauge has written it, `Corrupt` when it is no store.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteStore, PortError> {
+        SqliteStore::open_with(path, clock, Sizes::default())
+    }
+
+    fn open_with(path: &Path, clock: Arc<dyn Clock>, sizes: Sizes) -> Result<SqliteStore, PortError> {
         let connection =
             writer::open(path).map_err(|error| error.into_port(&format!("opening {}", path.display())))?;
         let faults = Faults::default();
         let writer = Writer::start(connection, clock.clone(), faults.clone())?;
-        Ok(SqliteStore { writer, pool: Pool::new(path), clock, faults })
+        let index = Index::start(path, sizes)?;
+        Ok(SqliteStore { writer, pool: Pool::new(path), index, clock, faults })
     }
 
     /// Makes the next transactions fail, once, after so many of their steps; `None` lets them be.
@@ -102,7 +110,9 @@ impl RollupWriter for SqliteStore {
             let now = side.now();
             flush::flush(&mut side.connection, &flush, now, &side.faults)
         };
-        self.writer.run(doing, job).await
+        let outcome = self.writer.run(doing, job).await;
+        self.index.rows_came();
+        outcome
     }
 
     async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError> {
@@ -124,13 +134,15 @@ impl RollupWriter for SqliteStore {
                 retention::retain(&mut side.connection, (&stream, &rollups), now, &side.faults)
             })
         };
-        self.writer.run(doing, job).await
+        let is_more = self.writer.run(doing, job).await;
+        self.index.rows_went();
+        is_more
     }
 
     async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
         let stream = stream.to_owned();
         let doing = format!("reading the outbox of {stream}");
-        self.pool.read(doing, move |connection| status::outbox(connection, &stream, rows_max)).await
+        self.pool.read(doing, move |connection, _| status::outbox(connection, &stream, rows_max)).await
     }
 
     async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError> {
@@ -163,25 +175,26 @@ impl RollupReader for SqliteStore {
     async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError> {
         let query = query.clone();
         let doing = format!("reading cells of {}", query.rollup.name);
-        self.pool.read(doing, move |connection| cells::read(connection, &query)).await
+        self.pool.read(doing, move |connection, _| cells::read(connection, &query)).await
     }
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError> {
         let query = query.clone();
         let doing = format!("reading events of {}", query.stream);
-        self.pool.read(doing, move |connection| events::read(connection, &query)).await
+        let index = self.index.shared();
+        self.pool.read(doing, move |connection, deadline| events::read(connection, &index, &query, deadline)).await
     }
 
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError> {
         let query = query.clone();
         self.pool
-            .read("reading dead letters", move |connection| status::dead_letters(connection, &query))
+            .read("reading dead letters", move |connection, _| status::dead_letters(connection, &query))
             .await
     }
 
     async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError> {
         let now = self.clock.now();
-        let question = move |connection: &rusqlite::Connection| status::status(connection, detail, now);
+        let question = move |connection: &rusqlite::Connection, _| status::status(connection, detail, now);
         self.pool.read("reading the store's status", question).await
     }
 }

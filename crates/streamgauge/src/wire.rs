@@ -15,6 +15,10 @@ use sg_store::sqlite::SqliteStore;
 use crate::config::Settings;
 use crate::config::settings::{LogChoice, StoreChoice};
 
+/// Newest batches that wait in memory for the fold: some hundredths of a second at full speed, so that a fold that is
+/// held up for a moment need not read the disk.
+const TAIL_BYTES_MAX: usize = 32 << 20;
+
 /// Why the parts could not be put together, as an exit code and a cause.
 pub(crate) struct Failure {
     pub(crate) code: u8,
@@ -71,6 +75,7 @@ pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>, salvage: bo
         pool_bytes_max: settings.embedded.pool_bytes_max,
         keep_bytes: settings.embedded.keep_bytes,
         keep_age: settings.embedded.keep_age,
+        tail_bytes_max: TAIL_BYTES_MAX,
         salvage,
         ..Options::new(log_dir, clock.clone(), Arc::new(RealDisk))
     };

@@ -53,13 +53,13 @@ impl LogFactory for Factory {
 
 async fn check(case: impl AsyncFn(&dyn LogFactory)) {
     for (name, shape) in SHAPES {
-        println_name(name);
+        announce(name);
         case(&Factory { shape, made: Mutex::new(Vec::new()) }).await;
     }
 }
 
 #[expect(clippy::print_stderr, reason = "a failing test must name its shape")]
-fn println_name(name: &str) {
+fn announce(name: &str) {
     eprintln!("shape: {name}");
 }
 

@@ -98,11 +98,12 @@ fn small(dir: &std::path::Path, pool_bytes_max: u64) -> Options {
 }
 
 const STOPS: [Fault; 3] = [Fault::StopBefore, Fault::StopWithin, Fault::StopAfter];
-const POWER_CUTS: [Fault; 4] = [
+const POWER_CUTS: [Fault; 5] = [
     Fault::PowerCut(Lost::All),
     Fault::PowerCut(Lost::LastAndEveryOther),
     Fault::PowerCut(Lost::EveryOther),
     Fault::PowerCut(Lost::FirstHalves),
+    Fault::PowerCut(Lost::OldestName),
 ];
 
 async fn sweep(pool_bytes_max: u64, faults: &[Fault]) {

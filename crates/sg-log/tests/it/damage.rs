@@ -113,19 +113,22 @@ async fn a_bad_frame_of_an_older_segment_is_found_when_it_is_read() {
     log.close().await.expect("the log closes");
     drop(log);
     let file = &segment_files(dir.path())[1];
-    let mut bytes = std::fs::read(file).expect("the segment is there");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(file, bytes).expect("files can be written");
-    let log = open(options(dir.path()));
-    let error = read_all(&log, "events").await.expect_err("the damage is found");
-    assert_eq!(error.kind, ErrorKind::Corrupt);
-    let message = error.to_string();
-    let name = file.to_string_lossy();
-    for part in [&*name, "byte ", "serve --salvage"] {
-        assert!(message.contains(part), "{message} does not tell {part}");
+    let bytes = std::fs::read(file).expect("the segment is there");
+    for at in (0..bytes.len()).step_by(7) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        std::fs::write(file, damaged).expect("files can be written");
+        let error = match EmbeddedLog::open(options(dir.path())) {
+            Ok(log) => read_all(&log, "events").await.expect_err("the damage is found"),
+            // The segment's first frame is read at once.
+            Err(error) => error,
+        };
+        assert_eq!(error.kind, ErrorKind::Corrupt, "byte {at}");
+        let message = error.to_string();
+        for part in [&*file.to_string_lossy(), "byte ", "serve --salvage"] {
+            assert!(message.contains(part), "{message} does not tell {part}");
+        }
     }
-    log.close().await.expect("the log closes");
 }
 
 #[tokio::test]
@@ -141,4 +144,17 @@ async fn a_missing_segment_or_identity_is_found() {
         let error = EmbeddedLog::open(options(dir.path())).err().expect("the loss is found");
         assert_eq!(error.kind, ErrorKind::Corrupt, "{lost}");
     }
+}
+
+#[tokio::test]
+async fn what_is_cut_off_is_erased() {
+    let dir = folder();
+    let (_, ends) = write(dir.path(), false).await;
+    let (start, _) = ends[ends.len() - 2];
+    let mut bytes = file_bytes(dir.path());
+    bytes[start as usize + 80] ^= 1;
+    std::fs::write(&segment_files(dir.path())[0], &bytes).expect("files can be written");
+    drop(open(options(dir.path())));
+    let left = &file_bytes(dir.path())[start as usize..];
+    assert!(left.iter().all(|byte| *byte == 0), "the next start would find it torn again");
 }

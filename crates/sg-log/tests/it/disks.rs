@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use sg_core::ports::{ErrorKind, EventLog};
+use sg_log::EmbeddedLog;
 
 use crate::bench::{append, folder, open, options, read_all, try_append, with_disk};
 use crate::faults::{Fault, FaultyDisk, Operation};
@@ -88,10 +89,46 @@ async fn a_half_written_group_of_a_full_disk_is_not_there_after_a_crash() {
     let dir = folder();
     let disk = FaultyDisk::sound();
     let log = open(with_disk(options(dir.path()), Arc::new(disk.clone())));
-    let kept = append(&log, "events", 1, 3).await;
-    disk.fail_next(Operation::Write, Fault::Fail(io::ErrorKind::StorageFull));
-    try_append(&log, "events", 2, 9).await.expect_err("the disk is full");
+    let mut kept = append(&log, "events", 1, 3).await;
+    // While the disk holds the writer up, several appends gather into one group.
+    disk.hold(true);
+    let first = append(&log, "events", 2, 1);
+    let gathered = async {
+        while disk.held() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let release = async {
+            disk.fail_next(Operation::Write, Fault::FullOnce);
+            // The write that is held up.
+            disk.pass_one();
+            disk.hold(false);
+        };
+        tokio::join!(
+            try_append(&log, "events", 3, 1),
+            try_append(&log, "events", 4, 1),
+            try_append(&log, "events", 5, 1),
+            release
+        )
+    };
+    let (first, (third, fourth, fifth, ())) = tokio::join!(first, gathered);
+    kept.extend(first);
+    for refused in [third, fourth, fifth] {
+        assert_eq!(refused.err().map(|error| error.kind), Some(ErrorKind::Full));
+    }
     // As a crash does: the log ends without its mark.
     drop(log);
     assert_eq!(read_all(&open(options(dir.path())), "events").await.expect("the log can be read"), kept);
+}
+
+#[tokio::test]
+async fn what_recovery_finds_is_written_and_synced_again() {
+    for operation in [Operation::Write, Operation::SyncData] {
+        let dir = folder();
+        let kept = append(&open(options(dir.path())), "events", 1, 3).await;
+        let disk = FaultyDisk::sound();
+        disk.fail_next(operation, Fault::Fail(io::ErrorKind::Other));
+        let error = EmbeddedLog::open(with_disk(options(dir.path()), Arc::new(disk))).err();
+        assert!(error.is_some(), "the log opened without {operation:?}");
+        assert_eq!(read_all(&open(options(dir.path())), "events").await.expect("the log can be read"), kept);
+    }
 }

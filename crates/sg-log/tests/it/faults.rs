@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use sg_log::disk::{DirEntry, DiskFile};
 use sg_log::{Disk, RealDisk};
@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     PowerCut(Lost),
     /// It fails once with an error.
     Fail(io::ErrorKind),
+    /// A write is half done, then the disk is full for once.
+    FullOnce,
     /// From then on the disk is full, for writes and new files, until room is made.
     Full,
 }
@@ -57,6 +59,10 @@ struct Counter {
     unsynced: Unsynced,
     /// One operation at a time, so that a power cut falls between two.
     one: Mutex<()>,
+    /// Operations wait while it is true.
+    is_held: Mutex<bool>,
+    released: Condvar,
+    held: AtomicU64,
 }
 
 /// What to do with an operation.
@@ -80,6 +86,9 @@ impl FaultyDisk {
             plan,
             unsynced: Unsynced::default(),
             one: Mutex::new(()),
+            is_held: Mutex::new(false),
+            released: Condvar::new(),
+            held: AtomicU64::new(0),
         }))
     }
 
@@ -106,7 +115,35 @@ impl FaultyDisk {
     }
 }
 
+impl FaultyDisk {
+    /// Lets one more operation of the kind pass before the fault.
+    pub(crate) fn pass_one(&self) {
+        self.0.plan.lock().unwrap_or_else(PoisonError::into_inner).at += 1;
+    }
+
+    /// Makes operations wait, or go on.
+    pub(crate) fn hold(&self, is_held: bool) {
+        *self.0.is_held.lock().unwrap_or_else(PoisonError::into_inner) = is_held;
+        self.0.released.notify_all();
+    }
+
+    /// Returns how many operations have had to wait.
+    pub(crate) fn held(&self) -> u64 {
+        self.0.held.load(Ordering::SeqCst)
+    }
+}
+
 impl Counter {
+    fn wait(&self) {
+        let mut is_held = self.is_held.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_held {
+            self.held.fetch_add(1, Ordering::SeqCst);
+        }
+        while *is_held {
+            is_held = self.released.wait(is_held).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     fn judge(&self, operation: Operation) -> Verdict {
         let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         if plan.only.is_some_and(|only| only != operation) {
@@ -120,7 +157,8 @@ impl Counter {
         let is_first = number == plan.at;
         match plan.fault {
             Fault::Fail(kind) if is_first => Verdict::Fail(io::Error::from(kind)),
-            Fault::Fail(_) => Verdict::Do,
+            Fault::FullOnce if is_first => Verdict::Half(io::Error::from(io::ErrorKind::StorageFull)),
+            Fault::Fail(_) | Fault::FullOnce => Verdict::Do,
             Fault::Full if plan.has_room => Verdict::Do,
             Fault::Full => match operation {
                 Operation::Write => Verdict::Half(io::Error::from(io::ErrorKind::StorageFull)),
@@ -138,6 +176,7 @@ impl Counter {
     }
 
     fn run<T>(&self, operation: Operation, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.wait();
         let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
         match self.judge(operation) {
             Verdict::Do => run(),
@@ -200,6 +239,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.counter.wait();
         let _one = self.counter.one.lock().unwrap_or_else(PoisonError::into_inner);
         let verdict = self.counter.judge(Operation::Write);
         if !matches!(verdict, Verdict::Fail(_)) {

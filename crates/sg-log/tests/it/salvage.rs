@@ -46,7 +46,7 @@ async fn check(damage: impl Fn(&Path)) -> usize {
         lost += missing(&read_all(&log, stream).await.expect("a salvaged log can be read"), given);
     }
     let more = append(&log, "left", 1_000, 3).await;
-    assert!(more[0].0 >= given[0][given[0].len() - 1].0 + 1, "no offset is given twice");
+    assert!(more[0].0 > given[0][given[0].len() - 1].0, "no offset is given twice");
     log.close().await.expect("the log closes");
     drop(log);
     // Without salvage it opens as usual, and a second salvage finds nothing.

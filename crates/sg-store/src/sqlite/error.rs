@@ -12,6 +12,9 @@ pub(crate) enum Error {
     /// The tables cannot hold a value.
     #[error("{0}")]
     Unfit(String),
+    /// The index of raw events is of no use; the raw events themselves are well.
+    #[error("the index of raw events: {0}")]
+    Index(String),
     /// The answer is already in the port's words.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -28,6 +31,19 @@ impl Error {
         Error::Port(PortError::new(ErrorKind::Corrupt, what))
     }
 
+    /// Makes an error about the index of whatever went wrong with it.
+    pub(crate) fn of_index(self) -> Error {
+        match self {
+            Error::Index(_) => self,
+            other => Error::Index(other.to_string()),
+        }
+    }
+
+    /// Returns whether a statement was stopped because its time was up.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(self, Error::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted))
+    }
+
     /// Returns whether the data itself is at fault, so that the same data would fail again.
     pub(crate) fn is_bad_data(&self) -> bool {
         match self {
@@ -36,7 +52,7 @@ impl Error {
                 error.sqlite_error_code(),
                 Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
             ),
-            Error::Port(_) => false,
+            Error::Index(_) | Error::Port(_) => false,
         }
     }
 
@@ -45,6 +61,7 @@ impl Error {
         match self {
             Error::Port(error) => error,
             Error::Unfit(_) => PortError::from_source(ErrorKind::Invalid, doing, self),
+            Error::Index(_) => PortError::from_source(ErrorKind::Retry, doing, self),
             Error::Sqlite(error) => PortError::from_source(kind_of(&error), doing, error),
         }
     }

@@ -69,8 +69,9 @@ fn remove_raw(connection: &Connection, stream: &Stream, now: Timestamp) -> Resul
     Ok(0)
 }
 
-/// Removes cells of windows that lie further back than is kept, counted from the watermark where the clock is ahead
-/// of it: what is read again from long ago is not removed while it comes. Only announced windows go.
+/// Removes cells of windows that lie further back than is kept, counted from the stream's newest data where the clock
+/// is ahead of it: what is read again from long ago stays until something newer comes. The watermark would not do, it
+/// follows the clock while all partitions are idle. Only announced windows go.
 fn remove_cells(
     connection: &Connection,
     rollup: &Rollup,
@@ -79,15 +80,16 @@ fn remove_cells(
 ) -> Result<usize, Error> {
     let standing = connection
         .prepare_cached(
-            "SELECT watermark, announced_from, removed_before FROM sg_rollups JOIN sg_streams USING (stream) \
-             WHERE rollup = ?",
+            "SELECT (SELECT max(m) FROM sg_partitions p WHERE p.stream = r.stream), announced_from, removed_before \
+             FROM sg_rollups r WHERE rollup = ?",
         )?
         .query_row([&rollup.name], |row| {
-            Ok((Timestamp(row.get(0)?), Timestamp(row.get(1)?), Timestamp(row.get(2)?)))
+            let newest = row.get::<_, Option<i64>>(0)?.map_or(Timestamp::NEVER, Timestamp);
+            Ok((newest, Timestamp(row.get(1)?), Timestamp(row.get(2)?)))
         })
         .optional()?;
-    let Some((watermark, announced_from, stored)) = standing else { return Ok(0) };
-    let oldest = Timestamp(now.min(watermark).0.saturating_sub(rollup.keep_ms)).min(announced_from);
+    let Some((newest, announced_from, stored)) = standing else { return Ok(0) };
+    let oldest = Timestamp(now.min(newest).0.saturating_sub(rollup.keep_ms)).min(announced_from);
     if oldest <= Timestamp(TIME_MIN_MS) {
         return Ok(0);
     }

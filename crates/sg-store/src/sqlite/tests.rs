@@ -164,6 +164,11 @@ async fn removes_old_cells() {
 }
 
 #[tokio::test]
+async fn keeps_what_nothing_newer_follows() {
+    suite::keeps_what_nothing_newer_follows(&Fresh::new()).await;
+}
+
+#[tokio::test]
 async fn expires_what_comes_too_late() {
     suite::expires_what_comes_too_late(&Fresh::new()).await;
 }

@@ -1,10 +1,13 @@
 //! The real server as a child process: started on a folder and a free port, talked to over HTTP, stopped in every way a
 //! process can stop. Checks nothing by itself; a test that ends takes its server and its folder with it.
 
+pub(crate) mod dice;
 pub(crate) mod http;
+pub(crate) mod tmpfs;
+pub(crate) mod witness;
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -40,6 +43,12 @@ pub(crate) fn pause(time: Duration) {
     std::thread::park_timeout(time);
 }
 
+/// Tells whoever watches the tests run something that no assertion holds: a seed, a skipped test.
+pub(crate) fn say(text: &str) {
+    // Nothing can be done about a stderr that is gone.
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
 /// Runs a command of the binary to its end, with nothing of the caller's environment but the path.
 pub(crate) fn run(args: &[&str]) -> Output {
     Command::new(BINARY).args(args).env_clear().envs(path_variable()).output().expect("the binary can be run")
@@ -56,6 +65,7 @@ pub(crate) struct Launch {
     config: Option<String>,
     args: Vec<String>,
     wrapper: Vec<String>,
+    port: u16,
 }
 
 impl Launch {
@@ -82,6 +92,12 @@ impl Launch {
         self
     }
 
+    /// On the port of an earlier server instead of a free one.
+    pub(crate) fn port(mut self, port: u16) -> Launch {
+        self.port = port;
+        self
+    }
+
     /// By this command, which must become the server itself rather than its parent.
     pub(crate) fn under(mut self, wrapper: &[&str]) -> Launch {
         self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
@@ -90,23 +106,7 @@ impl Launch {
 
     /// Starts it and waits for the line that says it is ready; how it ended when it did before that.
     pub(crate) fn start(&self) -> Result<Server, Exited> {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let data_dir = self.data_dir.clone().unwrap_or_else(|| folder.path().join("data"));
-        let mut words =
-            self.wrapper.iter().map(String::as_str).chain([BINARY, "serve", "--listen", "127.0.0.1:0"]);
-        let mut command = Command::new(words.next().unwrap_or(BINARY));
-        command.args(words).arg("--data-dir").arg(&data_dir).args(&self.args);
-        if let Some(toml) = &self.config {
-            let path = folder.path().join("test.toml");
-            std::fs::write(&path, toml).expect("the configuration can be written");
-            command.arg("--config").arg(path);
-        }
-        let log = File::create(folder.path().join("stderr")).expect("a file for stderr can be made");
-        command.env_clear().envs(path_variable()).current_dir(folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
-        let ready = first_line(child.stdout.take().expect("stdout is piped"));
-        let mut server = Server { child, port: 0, data_dir, folder };
+        let (mut server, ready) = self.spawn();
         match ready.recv_timeout(START) {
             Ok(line) => {
                 let port =
@@ -120,6 +120,34 @@ impl Launch {
             }
             Err(RecvTimeoutError::Timeout) => panic!("not ready within {START:?}:\n{}", server.stderr()),
         }
+    }
+
+    /// Starts it and kills it after a while, ready or not.
+    pub(crate) fn start_and_kill(&self, after: Duration) {
+        let (mut server, _ready) = self.spawn();
+        pause(after);
+        server.kill9();
+    }
+
+    /// Starts it; its first line follows.
+    fn spawn(&self) -> (Server, Receiver<String>) {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let data_dir = self.data_dir.clone().unwrap_or_else(|| folder.path().join("data"));
+        let listen = format!("127.0.0.1:{}", self.port);
+        let mut words = self.wrapper.iter().map(String::as_str).chain([BINARY, "serve", "--listen", &listen]);
+        let mut command = Command::new(words.next().unwrap_or(BINARY));
+        command.args(words).arg("--data-dir").arg(&data_dir).args(&self.args);
+        if let Some(toml) = &self.config {
+            let path = folder.path().join("test.toml");
+            std::fs::write(&path, toml).expect("the configuration can be written");
+            command.arg("--config").arg(path);
+        }
+        let log = File::create(folder.path().join("stderr")).expect("a file for stderr can be made");
+        command.env_clear().envs(path_variable()).current_dir(folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+        let ready = first_line(child.stdout.take().expect("stdout is piped"));
+        (Server { child, port: 0, data_dir, folder }, ready)
     }
 }
 

@@ -1,4 +1,9 @@
 //! The black-box tests, in one binary: it links once.
 
+mod api;
+mod closing;
+mod crash;
+mod faults;
 mod harness;
+mod hostile;
 mod tidy;

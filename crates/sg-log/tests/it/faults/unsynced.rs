@@ -18,6 +18,8 @@ pub(crate) enum Lost {
     EveryOther,
     /// The first half of every write.
     FirstHalves,
+    /// Nothing but the oldest change of a name: the others were written behind the program's back.
+    OldestName,
 }
 
 enum Change {
@@ -89,14 +91,18 @@ impl Unsynced {
 
     /// Takes changes back, newest first.
     pub(super) fn lose(&self, lost: Lost) {
-        let changes = std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut changes = std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
+        if lost == Lost::OldestName {
+            changes.retain(|change| !matches!(change, Change::Write { .. }));
+            changes.truncate(1);
+        }
         let mut writes = 0_u64;
         for change in changes.into_iter().rev() {
             if let Change::Write { .. } = change {
                 writes += 1;
             }
             let is_kept = match lost {
-                Lost::All | Lost::FirstHalves => false,
+                Lost::All | Lost::FirstHalves | Lost::OldestName => false,
                 Lost::LastAndEveryOther => writes.is_multiple_of(2),
                 Lost::EveryOther => !writes.is_multiple_of(2),
             };
@@ -120,5 +126,9 @@ fn undo(change: Change, is_write_kept: bool, lost: Lost) {
         Change::Rename { from, to } => RealDisk.rename(&to, &from),
         Change::Remove { path, before } => std::fs::write(path, before),
     };
-    undone.expect("what was done can be undone");
+    match undone {
+        // A later change of the name was kept, and with it this one.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && lost == Lost::OldestName => {}
+        undone => undone.expect("what was done can be undone"),
+    }
 }
