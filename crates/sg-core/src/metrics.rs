@@ -23,6 +23,27 @@ impl Counter {
     }
 }
 
+/// A number that rises and falls.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Returns it.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn render(&self, name: &str, help: &str, out: &mut String) {
+        head(out, name, "gauge", help);
+        line(out, format_args!("{name} {}", self.get()));
+    }
+}
+
 /// Durations in buckets from 50 µs to 10 s.
 #[derive(Debug, Default)]
 pub struct Histogram {
@@ -43,6 +64,11 @@ impl Histogram {
         let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.sum_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// Returns how many durations were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
     fn render(&self, name: &str, help: &str, out: &mut String) {
@@ -70,16 +96,16 @@ impl ByCode {
     }
 }
 
-/// Declares [`Metrics`]: field, metric name, help text.
+/// Declares a group of metrics: kind, field, metric name, help text.
 macro_rules! metrics {
-    ($($kind:ident $field:ident $name:literal $help:literal;)*) => {
-        /// All counters of one process.
+    ($(#[$doc:meta])* $group:ident $($kind:ident $field:ident $name:literal $help:literal;)*) => {
+        $(#[$doc])*
         #[derive(Debug, Default)]
-        pub struct Metrics {
+        pub struct $group {
             $(#[doc = $help] pub $field: $kind,)*
         }
 
-        impl Metrics {
+        impl $group {
             /// Writes all of them in the Prometheus text format.
             pub fn render(&self, out: &mut String) {
                 $(self.$field.render($name, $help, out);)*
@@ -89,6 +115,8 @@ macro_rules! metrics {
 }
 
 metrics! {
+    /// What the doors and the loops count.
+    Metrics
     Counter requests "streamgauge_ingest_requests_total" "Requests that brought events.";
     Counter requests_refused "streamgauge_ingest_requests_refused_total" "Requests of which no event was taken.";
     Counter ingest_bytes "streamgauge_ingest_bytes_total" "Bytes of event bodies as they came over the network.";
@@ -106,6 +134,20 @@ metrics! {
     Counter corrections "streamgauge_rollup_corrections_total" "Cells of final windows announced as changed.";
     Counter connections "streamgauge_http_connections_total" "Connections accepted.";
     Counter connections_dropped "streamgauge_http_connections_dropped_total" "Connections closed because their client was too slow.";
+}
+
+metrics! {
+    /// What an embedded log counts.
+    LogMetrics
+    Counter appends "streamgauge_log_appends_total" "Batches made durable.";
+    Counter events "streamgauge_log_events_total" "Events made durable.";
+    Counter bytes "streamgauge_log_bytes_total" "Bytes made durable, frames included.";
+    Counter appends_full "streamgauge_log_appends_full_total" "Batches refused because the disk was full.";
+    Histogram append "streamgauge_log_write_duration_seconds" "From a batch's being handed over, encoded, to its being durable.";
+    Histogram sync "streamgauge_log_fsync_duration_seconds" "Syncs of a segment: one for all batches that waited together.";
+    Gauge segments "streamgauge_log_segments" "Segment files that hold records.";
+    Gauge pool_segments "streamgauge_log_pool_segments" "Files that wait to become segments.";
+    Gauge tail_bytes "streamgauge_log_tail_bytes" "Memory of the newest batches, kept for the fold.";
 }
 
 impl Counter {

@@ -32,11 +32,9 @@ mod reader;
 mod recovery;
 mod salvage;
 mod shared;
-mod stats;
 mod tail;
 mod trim;
 mod writer;
 
 pub use disk::{Disk, RealDisk};
 pub use log::{EmbeddedLog, Options};
-pub use stats::{LATENCY_BOUNDS_US, Latency, Stats};

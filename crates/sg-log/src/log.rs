@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use sg_core::metrics::LogMetrics;
 use sg_core::batch::EventBatch;
 use sg_core::ports::{ErrorKind, EventLog, Extent, LogReader, PortError};
 use sg_core::time::Clock;
@@ -18,7 +19,6 @@ use crate::pool::Pool;
 use crate::reader::Reader;
 use crate::recovery::Recovered;
 use crate::shared::{Append, Phase, Queue, Settings, Shared, View, lock};
-use crate::stats::{Stats, set};
 use crate::tail::Tail;
 use crate::writer::{Writer, refusal};
 use crate::{directory, trim};
@@ -86,12 +86,12 @@ impl EmbeddedLog {
     /// [`ErrorKind::Corrupt`] when what is stored is not what was written; [`ErrorKind::Full`] or [`ErrorKind::Retry`]
     /// when the disk refuses.
     pub fn open(options: Options) -> Result<EmbeddedLog, PortError> {
-        let stats = Arc::new(Stats::default());
+        let stats = Arc::new(LogMetrics::default());
         let opened = directory::open(&options)?;
         let sizes = (options.segment_bytes, options.pool_bytes_max);
         let pool = Pool::new(&options.dir, options.disk.clone(), sizes, stats.clone(), opened.pool);
         let Recovered { segments, streams, newest, group, active } = opened.recovered;
-        set(&stats.segments, segments.len());
+        stats.segments.set(segments.len() as u64);
         let shared = Arc::new(Shared {
             settings: Settings {
                 dir: options.dir,
@@ -126,7 +126,7 @@ impl EmbeddedLog {
     }
 
     /// Returns the counters of this log.
-    pub fn stats(&self) -> &Stats {
+    pub fn stats(&self) -> &LogMetrics {
         &self.handle.shared.stats
     }
 

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sg_core::metrics::LogMetrics;
+
 use crate::disk::Disk;
 use crate::fault::is_full;
 use crate::names;
 use crate::shared::lock;
-use crate::stats::{Stats, set};
 
 /// Bytes zeroed and synced at once: little enough that an append's sync does not wait long behind them.
 const ZEROS: usize = 1 << 20;
@@ -24,7 +25,7 @@ pub(crate) struct Pool {
     disk: Arc<dyn Disk>,
     segment_bytes: u64,
     segments_max: u64,
-    stats: Arc<Stats>,
+    stats: Arc<LogMetrics>,
     state: Mutex<State>,
     /// Rung when the filler may have something to do.
     changed: Condvar,
@@ -46,11 +47,11 @@ impl Pool {
         dir: &Path,
         disk: Arc<dyn Disk>,
         sizes: (u64, u64),
-        stats: Arc<Stats>,
+        stats: Arc<LogMetrics>,
         mut ready: Vec<u64>,
     ) -> Pool {
         ready.sort_unstable();
-        set(&stats.pool_segments, ready.len());
+        stats.pool_segments.set(ready.len() as u64);
         let (segment_bytes, pool_bytes_max) = sizes;
         let segments_max = pool_bytes_max / segment_bytes;
         let state = State {
@@ -80,7 +81,7 @@ impl Pool {
         state.is_stalled = false;
         self.changed.notify_one();
         let number = state.ready.pop_front()?;
-        set(&self.stats.pool_segments, state.ready.len());
+        self.stats.pool_segments.set(state.ready.len() as u64);
         Some(names::pool(&self.dir, number))
     }
 
@@ -99,7 +100,7 @@ impl Pool {
         self.disk.sync_dir(&self.dir)?;
         let mut state = lock(&self.state);
         state.ready.extend(number);
-        set(&self.stats.pool_segments, state.ready.len());
+        self.stats.pool_segments.set(state.ready.len() as u64);
         state.is_stalled = false;
         self.changed.notify_one();
         Ok(())
@@ -118,7 +119,7 @@ impl Pool {
                 Ok(true) => {
                     let mut state = lock(&self.state);
                     state.ready.push_back(number);
-                    set(&self.stats.pool_segments, state.ready.len());
+                    self.stats.pool_segments.set(state.ready.len() as u64);
                 }
                 Ok(false) => return,
                 Err(error) => {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use sg_core::metrics::LogMetrics;
 use sg_core::batch::EventBatch;
 use sg_core::ports::{Extent, PortError};
 use sg_core::time::{Clock, Timestamp};
@@ -15,7 +16,6 @@ use crate::disk::Disk;
 use crate::head::Streams;
 use crate::payload::Encoded;
 use crate::pool::Pool;
-use crate::stats::Stats;
 use crate::tail::Tail;
 
 /// What parts of a log keep of its options.
@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     /// One trim at a time.
     pub(crate) trimming: Mutex<()>,
     pub(crate) failure: watch::Sender<Option<String>>,
-    pub(crate) stats: Arc<Stats>,
+    pub(crate) stats: Arc<LogMetrics>,
     pub(crate) pool: Pool,
 }
 

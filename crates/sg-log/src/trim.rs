@@ -9,7 +9,6 @@ use sg_core::time::Timestamp;
 use crate::fault::disk_error;
 use crate::names;
 use crate::shared::{Segment, Shared, View, lock};
-use crate::stats::set;
 
 /// Deletes every oldest segment of which all records lie before the first needed offset of their stream, while the log
 /// is larger or the segment older than the options keep. A stream that is not named keeps all its records.
@@ -37,7 +36,7 @@ pub(crate) fn trim(shared: &Shared, needed: &[(String, u32, u64)]) -> Result<(),
             view.segments.push_front(segment);
             return Err(disk_error("trim segment file", &path, error));
         }
-        set(&shared.stats.segments, view.segments.len());
+        shared.stats.segments.set(view.segments.len() as u64);
     }
 }
 

@@ -15,7 +15,6 @@ use crate::frame::{HEADER_BYTES, Header, Kind};
 use crate::head::{Streams, encode_head, encode_name};
 use crate::names;
 use crate::shared::{Append, Phase, Segment, Shared, lock};
-use crate::stats::{add, set};
 
 mod output;
 mod room;
@@ -244,9 +243,8 @@ impl Writer {
         let began = Instant::now();
         file.sync_data().map_err(|error| Failure::Final(format!("sync segment {segment}: {error}")))?;
         let stats = &self.shared.stats;
-        stats.sync.record(began.elapsed());
-        add(&stats.syncs, 1);
-        add(&stats.bytes, end - start);
+        stats.sync.observe(began.elapsed());
+        stats.bytes.add(end - start);
         if let Some(active) = &mut self.active {
             active.position = end;
             active.is_marked = false;
@@ -309,15 +307,15 @@ impl Writer {
             answers.push((append.answer, append.since, first_offset));
         }
         let forgotten = view.tail.shrink(shared.settings.tail_bytes_max);
-        set(&shared.stats.segments, view.segments.len());
-        set(&shared.stats.tail_bytes, view.tail.bytes());
+        shared.stats.segments.set(view.segments.len() as u64);
+        shared.stats.tail_bytes.set(view.tail.bytes() as u64);
         drop(view);
         shared.grown.notify_waiters();
-        add(&shared.stats.appends, answers.len() as u64);
-        add(&shared.stats.events, events);
+        shared.stats.appends.add(answers.len() as u64);
+        shared.stats.events.add(events);
         let now = Instant::now();
         for (answer, since, first_offset) in answers {
-            shared.stats.append.record(now.saturating_duration_since(since));
+            shared.stats.append.observe(now.saturating_duration_since(since));
             // A caller that no longer waits has lost only the answer.
             answer.send(Ok(first_offset)).ok();
         }
@@ -331,7 +329,7 @@ impl Writer {
         match failure {
             Failure::Passing(error) => {
                 if error.kind == ErrorKind::Full {
-                    add(&self.shared.stats.appends_full, group.len() as u64);
+                    self.shared.stats.appends_full.add(group.len() as u64);
                 }
                 for append in group {
                     append.answer.send(Err(PortError::new(error.kind, error.to_string()))).ok();

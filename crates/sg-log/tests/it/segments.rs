@@ -161,7 +161,7 @@ async fn many_segments_open_and_read() {
     for seed in 0..2_000 {
         given.extend(append(&log, "events", seed, 1).await);
     }
-    assert_eq!(log.stats().segments.load(Ordering::Relaxed), 2_000);
+    assert_eq!(log.stats().segments.get(), 2_000);
     drop(log);
     let log = open(tiny);
     assert_eq!(read_all(&log, "events").await.expect("a log can be read"), given);
@@ -189,12 +189,12 @@ async fn counters_count() {
     let log = open(Options { clock: Arc::new(TestClock(1.into())), ..options(dir.path()) });
     fill(&log, "events", 5).await;
     let stats = log.stats();
-    assert_eq!(stats.appends.load(Ordering::Relaxed), 5);
-    assert_eq!(stats.events.load(Ordering::Relaxed), 15);
-    assert_eq!(stats.syncs.load(Ordering::Relaxed), stats.sync.count());
+    assert_eq!(stats.appends.get(), 5);
+    assert_eq!(stats.events.get(), 15);
+    assert!(stats.sync.count() > 0);
     assert_eq!(stats.append.count(), 5);
     let bytes = std::fs::metadata(&segment_files(dir.path())[0]).expect("the segment is there").len();
-    assert_eq!(stats.bytes.load(Ordering::Relaxed), bytes);
+    assert_eq!(stats.bytes.get(), bytes);
 }
 
 #[tokio::test]

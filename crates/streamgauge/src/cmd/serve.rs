@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sg_core::metrics::{head, line};
 use sg_core::ports::{EventLog as _, RollupWriter as _};
 use sg_core::time::Clock;
 use sg_http::server::Server;
@@ -221,7 +220,7 @@ fn app(settings: &Settings, parts: &Parts, progress: Vec<Arc<Progress>>) -> App 
         pipeline: Arc::new(Fleet::new(parts.event_log(), progress)),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
-        more_metrics: Box::new(move |out| render_log(&log, out)),
+        more_metrics: Box::new(move |out| log.stats().render(out)),
         budget: Arc::new(Semaphore::new(budget_bytes)),
         budget_bytes,
         backends: ("embedded", "sqlite"),
@@ -229,21 +228,6 @@ fn app(settings: &Settings, parts: &Parts, progress: Vec<Arc<Progress>>) -> App 
         started_at: parts.clock.now(),
         is_draining: false.into(),
     }
-}
-
-fn render_log(log: &sg_log::EmbeddedLog, out: &mut String) {
-    let stats = log.stats();
-    for (name, help, value) in [
-        ("streamgauge_log_syncs_total", "Times the log was made durable.", &stats.syncs),
-        ("streamgauge_log_appends_total", "Batches appended to the log.", &stats.appends),
-        ("streamgauge_log_bytes_total", "Bytes written to the log.", &stats.bytes),
-    ] {
-        let value = value.load(Ordering::Relaxed);
-        head(out, name, "counter", help);
-        line(out, format_args!("{name} {value}"));
-    }
-    head(out, "streamgauge_log_segments", "gauge", "Segment files of the log.");
-    line(out, format_args!("streamgauge_log_segments {}", stats.segments.load(Ordering::Relaxed)));
 }
 
 async fn listen(settings: &Settings, app: &Arc<App>, stop: &CancellationToken, servers: &TaskTracker) -> anyhow::Result<Vec<String>> {
