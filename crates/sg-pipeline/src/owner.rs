@@ -2,6 +2,8 @@
 //! Holds no state that is not a function of the checkpoint and the records since: after any doubt it drops everything
 //! and begins again at the checkpoint.
 
+mod patience;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +20,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use patience::{Pause, retrying, write};
 
 /// What an owner works with and how.
 #[derive(Clone)]
@@ -110,8 +114,6 @@ const TRICKLE_RECORDS: u64 = 2_000;
 const GATHER: Duration = Duration::from_millis(5);
 /// How often an owner says that it is there, and closes windows without new records.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-/// Waits between tries of a store that fails for the moment.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// The loop over one partition.
 pub struct Owner {
@@ -165,11 +167,19 @@ impl Owner {
 
     async fn work(&mut self, stop: &CancellationToken) -> Result<(), Stopped> {
         let mut checkpoint = self.claim(stop).await?;
+        let mut pause = Pause::default();
         loop {
-            match self.stretch(&checkpoint, stop).await? {
-                End::Asked => return Ok(()),
-                End::Again => checkpoint = self.read_checkpoint(&checkpoint, stop).await?,
+            match self.stretch(&checkpoint, stop).await {
+                Ok(End::Asked) => return Ok(()),
+                Ok(End::Again) => pause = Pause::default(),
+                // A file that cannot be opened now may be readable later; nothing but memory is lost.
+                Err(Stopped::Port(error)) if error.kind == ErrorKind::Retry => {
+                    tracing::warn!(stream = %self.progress.stream, "{error}; beginning again at the checkpoint");
+                    pause.wait(stop).await?;
+                }
+                Err(stopped) => return Err(stopped),
             }
+            checkpoint = self.read_checkpoint(&checkpoint, stop).await?;
         }
     }
 
@@ -432,52 +442,6 @@ impl Owner {
             if stretch.in_flight.is_none() {
                 return Ok(End::Asked);
             }
-        }
-    }
-}
-
-/// Writes a flush, trying again for ever where the fault may pass. A lost answer is harmless: the repeated flush then
-/// misses with the store already at its end.
-async fn write(store: Arc<dyn RollupWriter>, metrics: &Metrics, flush: &Arc<Flush>) -> Result<FlushOutcome, PortError> {
-    let mut pause = BACKOFF.0;
-    let mut is_repeated = false;
-    loop {
-        let began = Instant::now();
-        let outcome = store.flush(flush.clone()).await;
-        metrics.flush_duration.observe(began.elapsed());
-        match outcome {
-            Ok(FlushOutcome::Missed { epoch, next_offset }) if is_repeated && epoch == flush.epoch && next_offset == flush.end => {
-                return Ok(FlushOutcome::Done);
-            }
-            Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
-                tracing::warn!(stream = %flush.plan.name, "flushing: {error}; trying again in {pause:?}");
-                metrics.flush_retries.add(1);
-                is_repeated = true;
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(BACKOFF.1);
-            }
-            other => return other,
-        }
-    }
-}
-
-/// Tries a port again while its failure may pass.
-async fn retrying<T, F, R>(stop: &CancellationToken, doing: &str, call: F) -> Result<T, Stopped>
-where
-    F: Fn() -> R,
-    R: Future<Output = Result<T, PortError>>,
-{
-    let mut pause = BACKOFF.0;
-    loop {
-        match call().await {
-            Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
-                tracing::warn!("{doing}: {error}; trying again in {pause:?}");
-                tokio::select! {
-                    () = stop.cancelled() => return Err(Stopped::Asked),
-                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(BACKOFF.1),
-                }
-            }
-            other => return other.map_err(Stopped::Port),
         }
     }
 }

@@ -276,3 +276,30 @@ async fn a_store_ahead_of_its_log_stops_the_partition() {
     assert_eq!(error.kind, ErrorKind::Corrupt);
     assert!(progress.stopped.borrow().is_some());
 }
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_for_a_moment_is_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let end = Bench::open(folder.path(), Faults::default()).await.append(0..100).await;
+    // Opened again, so that the records are on disk only.
+    let bench = Bench::open(folder.path(), Faults::default()).await;
+    let segment = folder.path().join("log/00000000000000000001.seg");
+    let away = folder.path().join("away");
+    // A folder in its place cannot be opened, whoever asks.
+    std::fs::rename(&segment, &away).expect("renamed");
+    std::fs::create_dir(&segment).expect("a folder");
+    let (owner, progress) = bench.owner(30);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(owner.run(stop.clone()));
+    let mut stopped = progress.stopped.subscribe();
+    let given_up = tokio::time::timeout(Duration::from_millis(300), stopped.wait_for(Option::is_some)).await;
+    assert!(given_up.is_err(), "{:?}", progress.stopped.borrow());
+    std::fs::remove_dir(&segment).expect("removed");
+    std::fs::rename(&away, &segment).expect("renamed back");
+    let mut flushed = progress.flushed.subscribe();
+    let reached = tokio::time::timeout(Duration::from_secs(60), flushed.wait_for(|flushed| *flushed >= end)).await;
+    assert!(reached.is_ok(), "the owner stands at {}", *progress.flushed.borrow());
+    stop.cancel();
+    assert!(matches!(task.await.expect("no panic"), Stopped::Asked));
+    assert_eq!(bench.status().await.partitions[0].ledger.counted, 100);
+}

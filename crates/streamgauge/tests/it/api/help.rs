@@ -221,8 +221,9 @@ fn every_command_explains_itself() {
     Flushes a running server and checks that nothing was lost or counted twice: in every partition each
     record was counted, or is a duplicate, a dead letter or deleted; in every rollup each event fed is
     in a cell or accounted for. With --expect every cell must equal the file that `streamgauge simulate
-    --expect` wrote, and there must be no other cell in the file's time. Prints one line a check; leaves
-    with 0 when all hold, else 1.
+    --expect` wrote, and there must be no other cell in the file's time; windows that retention has
+    removed meanwhile are left out and counted. Prints one line a check; leaves with 0 when all hold,
+    else 1.
 
     Usage: streamgauge audit [OPTIONS]
 

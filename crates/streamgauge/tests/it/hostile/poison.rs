@@ -96,6 +96,10 @@ fn each_poison_is_named_and_its_neighbours_count() {
         let named = (&told["accepted"], &told["rejected"], &told["errors"][0]["index"], &told["errors"][0]["code"]);
         assert_eq!(named, (&2.into(), &1.into(), &1.into(), &code.into()), "{poison:.100}: {told}");
         good += 2;
+        if poison.starts_with("[{") {
+            // Alone it is an array of good events.
+            continue;
+        }
         let alone = client.post("/v1/events", &[], poison.as_bytes()).expect("there is an answer");
         assert!([400, 413, 422].contains(&alone.status), "{poison:.100}: {} {}", alone.status, alone.text());
     }
