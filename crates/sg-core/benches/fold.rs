@@ -108,7 +108,6 @@ fn full_fold(plan: &Arc<Plan>, mixed: &mut Mixed) -> (Fold, u64) {
         fold.batch(&next(plan, mixed, &mut offset), u64::MAX);
     }
     drop(fold.take());
-    println!("duplicate window: {} MiB", fold.judge_memory() >> 20);
     (fold, offset)
 }
 

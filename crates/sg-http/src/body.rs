@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -66,18 +66,35 @@ async fn read_wire(mut body: axum::body::Body, budget: &Arc<Semaphore>, share: &
     if expected > WIRE_BYTES_MAX {
         return Err(ApiError::BodyTooLarge(WIRE_BYTES_MAX));
     }
-    let mut bytes = BytesMut::with_capacity(expected.min(PREALLOCATED_BYTES_MAX));
+    let mut bytes = Vec::with_capacity(expected.min(PREALLOCATED_BYTES_MAX));
+    let bytes_max = if expected == 0 { WIRE_BYTES_MAX } else { expected };
     loop {
         let frame = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await.map_err(|_| ApiError::SlowBody)?;
-        let Some(frame) = frame else { return Ok(bytes.freeze()) };
+        let Some(frame) = frame else { return Ok(fitted(bytes)) };
         let frame = frame.map_err(|error| ApiError::InvalidBody(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > WIRE_BYTES_MAX {
             return Err(ApiError::BodyTooLarge(WIRE_BYTES_MAX));
         }
         share.push(take_share(budget, data.len())?);
-        bytes.extend_from_slice(&data);
+        push(&mut bytes, &data, bytes_max);
     }
+}
+
+/// Appends a piece. Room is doubled, but not beyond what the body can have: it is not in the budget.
+fn push(bytes: &mut Vec<u8>, piece: &[u8], bytes_max: usize) {
+    let total = bytes.len() + piece.len();
+    if total > bytes.capacity() {
+        let room = (2 * total).min(bytes_max).max(total);
+        bytes.reserve_exact(room - bytes.len());
+    }
+    bytes.extend_from_slice(piece);
+}
+
+/// Returns the bytes without the room behind them.
+fn fitted(mut bytes: Vec<u8>) -> Bytes {
+    bytes.shrink_to_fit();
+    Bytes::from(bytes)
 }
 
 fn take_share(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
@@ -130,8 +147,7 @@ fn unpack_from<D: Read>(mut decoder: D, consumed: impl Fn(&D) -> usize, budget: 
     loop {
         let count = decoder.read(&mut step).map_err(|error| ApiError::BadEncoding(format!("the body cannot be unpacked: {error}")))?;
         if count == 0 {
-            unpacked.shrink_to_fit();
-            return Ok((Bytes::from(unpacked), share));
+            return Ok((fitted(unpacked), share));
         }
         let total = unpacked.len() + count;
         if total > UNPACKED_BYTES_MAX {
@@ -141,12 +157,7 @@ fn unpack_from<D: Read>(mut decoder: D, consumed: impl Fn(&D) -> usize, budget: 
             return Err(ApiError::BadEncoding(format!("the body unpacks to more than {RATIO_MAX} times its size")));
         }
         share.push(take_share(budget, count)?);
-        if total > unpacked.capacity() {
-            // Doubled, but never beyond what a body can have.
-            let capacity = (2 * total).min(UNPACKED_BYTES_MAX);
-            unpacked.reserve_exact(capacity - unpacked.len());
-        }
-        unpacked.extend_from_slice(&step[..count]);
+        push(&mut unpacked, &step[..count], UNPACKED_BYTES_MAX);
     }
 }
 

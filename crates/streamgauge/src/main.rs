@@ -53,6 +53,10 @@ mod exit {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Huge pages back every spare half of a table with memory: a fifth more of it, for no speed that could be measured.
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!("huge pages stay: {error}");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::fail(exit::INTERNAL, &anyhow::Error::new(error).context("starting the runtime")),

@@ -44,7 +44,8 @@ fn get_json(server: &Server, path: &str) -> Value {
 fn rows(answer: &Value) -> Vec<String> {
     let row_line = |row: &Value| {
         let members = row.as_object().expect("a row is an object").iter();
-        let shown = members.filter(|(name, _)| !["late_count", "revision", "is_final"].contains(&name.as_str()));
+        let shown =
+            members.filter(|(name, _)| !["late_count", "revision", "is_final"].contains(&name.as_str()));
         let values: Vec<String> = shown.map(|(_, value)| bare(value)).collect();
         values.join(" ")
     };

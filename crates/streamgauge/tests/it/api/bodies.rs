@@ -54,7 +54,9 @@ fn plain_cases() -> Vec<Case> {
 
 fn packed_cases() -> Vec<Case> {
     // Real events do not repeat themselves so much that they would pass for a bomb.
-    let line = |at: usize| format!("{{\"event_type\":\"@\",\"ts\":\"2025-01-01T00:00:00Z\",\"n\":{}}}\n", at * at * 7_919);
+    let line = |at: usize| {
+        format!("{{\"event_type\":\"@\",\"ts\":\"2025-01-01T00:00:00Z\",\"n\":{}}}\n", at * at * 7_919)
+    };
     let many: String = (0..2_000).map(line).collect();
     let mut cases = vec![
         case("gzip", &[JSON, ("content-encoding", "gzip")], ONE, 1),
@@ -95,7 +97,12 @@ fn every_form_of_a_body_is_taken() {
             assert!(body["event_id"].as_str().is_some_and(|id| !id.is_empty()), "{}: {body}", case.name);
         } else {
             assert_eq!(body["accepted"], case.events, "{}: {body}", case.name);
-            assert_eq!((&body["rejected"], &body["errors"]), (&0.into(), &serde_json::json!([])), "{}", case.name);
+            assert_eq!(
+                (&body["rejected"], &body["errors"]),
+                (&0.into(), &serde_json::json!([])),
+                "{}",
+                case.name
+            );
         }
         let path = format!("/v1/rollups/hourly_aggregations?event_type={}", case.name);
         let expect = format!("2025-01-01T00:00:00Z 2025-01-01T01:00:00Z {} {}", case.name, case.events);

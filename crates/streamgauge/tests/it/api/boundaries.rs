@@ -27,7 +27,8 @@ fn a_window_has_its_start_and_not_its_end() {
 
 /// Returns (`event_count`, `late_count`) of an hour of one type.
 fn hour(server: &Server, kind: &str, from: &str) -> (u64, u64) {
-    let answer = get_json(server, &format!("/v1/rollups/hourly_aggregations?event_type={kind}&from={from}&to={from}"));
+    let answer =
+        get_json(server, &format!("/v1/rollups/hourly_aggregations?event_type={kind}&from={from}&to={from}"));
     let number = |name: &str| answer["data"][0][name].as_u64().expect("a count");
     (number("event_count"), number("late_count"))
 }
@@ -68,7 +69,9 @@ fn an_event_of_the_future_does_not_make_others_late() {
 fn a_diverted_event_is_in_the_late_lane_and_not_in_the_window() {
     let server = Server::start(&[]);
     let view = |id: u32, time: &str| {
-        let body = format!(r#"{{"id":{id},"postcode":"SW19","user_id":1,"webpage":"x","timestamp":"2025-01-01T{time}Z"}}"#);
+        let body = format!(
+            r#"{{"id":{id},"postcode":"SW19","user_id":1,"webpage":"x","timestamp":"2025-01-01T{time}Z"}}"#
+        );
         post_seen_at(&server, "/v1/events?stream=pageviews&wait=true", &body);
     };
     let first_minute = || rows(&get_json(&server, "/v1/rollups/pageview_aggregates"))[0].clone();
@@ -81,15 +84,24 @@ fn a_diverted_event_is_in_the_late_lane_and_not_in_the_window() {
     view(6, "00:01:00");
     assert_eq!(first_minute(), "2025-01-01T00:00:00Z 2025-01-01T00:01:00Z SW19 2", "the fifth came late");
     let status = get_json(&server, "/v1/status");
-    let rollup = status["rollups"].as_array().expect("a list").iter().find(|one| one["name"] == "pageview_aggregates");
+    let rollup =
+        status["rollups"].as_array().expect("a list").iter().find(|one| one["name"] == "pageview_aggregates");
     let ledger = &rollup.expect("it ships")["ledger"];
-    assert_eq!((&ledger["folded"], &ledger["in_cells"], &ledger["diverted"]), (&6.into(), &5.into(), &1.into()));
+    assert_eq!(
+        (&ledger["folded"], &ledger["in_cells"], &ledger["diverted"]),
+        (&6.into(), &5.into(), &1.into())
+    );
     assert_eq!(ledger["adds_up"], true);
     let late: (String, String) = super::spellings::database(&server)
-        .query_row("SELECT event_id, CAST(raw AS TEXT) FROM sg_late", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT event_id, CAST(raw AS TEXT) FROM sg_late", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .expect("there is one row");
     assert_eq!(late.0, "5");
-    assert_eq!(late.1, r#"{"id":5,"postcode":"SW19","user_id":1,"webpage":"x","timestamp":"2025-01-01T00:00:30Z"}"#);
+    assert_eq!(
+        late.1,
+        r#"{"id":5,"postcode":"SW19","user_id":1,"webpage":"x","timestamp":"2025-01-01T00:00:30Z"}"#
+    );
 }
 
 #[test]

@@ -165,7 +165,8 @@ fn exit_codes_say_what_kind_of_failure_it_was() {
         (vec!["healthcheck", nobody[0], nobody[1]], 1, "not ready"),
     ];
     for command in ["flush", "audit", "simulate", "load"] {
-        let patience: &[&str] = if command == "simulate" { &["--events", "1", "--patience", "0s"] } else { &[] };
+        let patience: &[&str] =
+            if command == "simulate" { &["--events", "1", "--patience", "0s"] } else { &[] };
         cases.push(([&[command], patience, &nobody].concat(), 69, "127.0.0.1:1"));
     }
     for (args, code, told) in cases {

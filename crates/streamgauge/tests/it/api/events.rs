@@ -18,7 +18,8 @@ fn filled() -> Server {
 }
 
 fn ids(answer: &Value) -> String {
-    let ids: Vec<String> = answer["data"].as_array().expect("a list").iter().map(|row| bare(&row["event_id"])).collect();
+    let ids: Vec<String> =
+        answer["data"].as_array().expect("a list").iter().map(|row| bare(&row["event_id"])).collect();
     ids.join(" ")
 }
 

@@ -1,6 +1,5 @@
 //! What became of one event: counted and where, a duplicate, a dead letter, in flight, or unknown and why.
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::super::harness::{Launch, Server};
@@ -82,8 +81,12 @@ fn a_stream_without_a_raw_table_answers_from_the_log() {
     for expect in [vec!["counted"], vec!["counted", "duplicate"]] {
         post_seen_at(&server, "/v1/events?stream=stream.events&wait=true", event);
         let found = fate(&server, "e");
-        let fates: Vec<&str> =
-            found["found"].as_array().expect("a list").iter().filter_map(|one| one["fate"].as_str()).collect();
+        let fates: Vec<&str> = found["found"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|one| one["fate"].as_str())
+            .collect();
         assert_eq!(fates, expect, "{found}");
     }
 }
@@ -120,8 +123,7 @@ fn an_event_that_does_not_fit_what_was_defined_meanwhile_is_a_dead_letter() {
     let mut before = Server::ready(&Launch::new().data_dir(folder.path()).config(&unflushed));
     let body = r#"[{"id":"bad","event_type":"a","ts":0,"amount":"much"},{"id":"good","event_type":"a","ts":0,"amount":"5"}]"#;
     assert_eq!(before.post("/v1/events", &[], body).status, 202);
-    before.signal(Signal::KILL);
-    before.wait(super::super::harness::PATIENCE);
+    before.kill9();
     let revenue = "[[rollup]]\nname = \"revenue\"\nstream = \"events\"\nwindow = \"1h\"\n\
         [[rollup.measure]]\nname = \"amount\"\nfn = \"sum\"\nfield = \"amount\"\n";
     let after = Server::ready(&Launch::new().data_dir(folder.path()).config(&format!("{HOURLY}{revenue}")));
@@ -146,5 +148,8 @@ fn an_event_that_does_not_fit_what_was_defined_meanwhile_is_a_dead_letter() {
     }
     "#);
     let ledger = &get_json(&after, "/v1/status")["streams"][0]["partitions"][0]["ledger"];
-    assert_eq!((&ledger["counted"], &ledger["dead_lettered"], &ledger["adds_up"]), (&2.into(), &1.into(), &true.into()));
+    assert_eq!(
+        (&ledger["counted"], &ledger["dead_lettered"], &ledger["adds_up"]),
+        (&2.into(), &1.into(), &true.into())
+    );
 }

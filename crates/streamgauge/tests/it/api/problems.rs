@@ -389,7 +389,12 @@ fn every_parameter_is_checked() {
         "user_id=u",
     ] {
         let answer = server.get(&format!("/v1/rollups/hourly_aggregations?{query}"));
-        assert_eq!((answer.status, &answer.json()["code"]), (400, &"bad_query".into()), "{query}: {}", answer.text());
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (400, &"bad_query".into()),
+            "{query}: {}",
+            answer.text()
+        );
     }
     for (path, named) in [
         ("/v1/rollups/hourly_aggregations/top?interval=1d", "by, n, limit, from, to, event_type"),

@@ -15,7 +15,10 @@ fn filled() -> Server {
         [("a", 0, 3), ("b", 0, 1), ("a", 1, 2), ("=1+1", 1, 4), ("a", 3, 1), ("say \\\"hi\\\", you", 3, 2)]
     {
         for minute in 0..count {
-            events.push(format!(r#"{{"event_type":"{kind}","ts":"2025-01-01T0{hour}:{:02}:00Z"}}"#, minute * 14));
+            events.push(format!(
+                r#"{{"event_type":"{kind}","ts":"2025-01-01T0{hour}:{:02}:00Z"}}"#,
+                minute * 14
+            ));
         }
     }
     post_seen(&server, &format!("[{}]", events.join(",")));
@@ -195,7 +198,8 @@ fn a_range_is_written_in_many_ways() {
     assert_eq!(ask(&server, "?to=2025-01-01T01:00:00Z").len(), 2);
     assert_eq!(ask(&server, "").len(), 6);
     assert_eq!(ask(&server, "?from=&to=").len(), 6);
-    for query in ["?from=-1h", "?from=now-1h30m", "?from=now-1d&to=now", "?from=-1w&to=-1d", "?to=0001-01-02"] {
+    for query in ["?from=-1h", "?from=now-1h30m", "?from=now-1d&to=now", "?from=-1w&to=-1d", "?to=0001-01-02"]
+    {
         assert!(ask(&server, query).is_empty(), "{query}");
     }
     assert_eq!(ask(&server, "?from=-5200w&to=now%2B1d").len(), 6);
@@ -211,7 +215,10 @@ fn coarser_intervals_add_windows_up() {
     assert_eq!(ask(&server, "?interval=1M&event_type=a"), ["00h 2025-02-01T00h a 6"]);
     // Panes are finer than windows here.
     let quarters = ask(&server, "?interval=15m&event_type=a&to=2025-01-01T01:00:00Z");
-    assert_eq!(quarters, ["00h 2025:15:00Z a 2", "00:15:00Z 00:30:00Z a 1"].map(|row| row.replace("2025:15", "00:15")));
+    assert_eq!(
+        quarters,
+        ["00h 2025:15:00Z a 2", "00:15:00Z 00:30:00Z a 1"].map(|row| row.replace("2025:15", "00:15"))
+    );
     assert_eq!(ask(&server, "?tz=Asia/Kathmandu&event_type=b"), ["2024-12-31T23:15:00Z 00:15:00Z b 1"]);
 }
 
@@ -232,7 +239,8 @@ fn gaps_are_filled_with_zeros() {
 #[test]
 fn pages_put_together_are_the_one_big_page() {
     let server = filled();
-    let mut queries = vec![String::new(), "&interval=1d".to_owned(), "&interval=30m&tz=Europe/London".to_owned()];
+    let mut queries =
+        vec![String::new(), "&interval=1d".to_owned(), "&interval=30m&tz=Europe/London".to_owned()];
     queries.push("&from=2025-01-01&to=2025-01-02&fill=zero".to_owned());
     queries.push("&event_type=a".to_owned());
     for query in queries {
@@ -273,7 +281,8 @@ fn rows_come_as_csv_and_as_lines() {
     let lines = server.get(&format!("{HOURLY}?format=ndjson"));
     assert_eq!(lines.header("content-type"), Some("application/x-ndjson"));
     let whole = get_json(&server, HOURLY);
-    let read: Vec<Value> = lines.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let read: Vec<Value> =
+        lines.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(Value::from(read), whole["data"]);
     assert!(lines.text().ends_with("}\n"));
 }
@@ -298,7 +307,10 @@ fn = "count"
     let ask = |query: &str| {
         let answer = get_json(&server, &format!("/v1/rollups/by_country?{query}"));
         let lines = rows(&answer);
-        lines.iter().map(|row| row["1970-01-01T00:00:00Z 1970-01-01T01:00:00Z ".len()..].to_owned()).collect::<Vec<_>>()
+        lines
+            .iter()
+            .map(|row| row["1970-01-01T00:00:00Z 1970-01-01T01:00:00Z ".len()..].to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(ask(""), [" a 2", " b 1", "GB a 1", "NP a 1"]);
     assert_eq!(ask("country="), [" a 2", " b 1"]);
@@ -338,7 +350,12 @@ fn the_largest_come_first() {
     "#);
     let kinds = |query: &str| {
         let answer = get_json(&server, &format!("{HOURLY}/top?{query}"));
-        answer["data"].as_array().expect("a list").iter().map(|row| super::bare(&row["event_type"])).collect::<Vec<_>>()
+        answer["data"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|row| super::bare(&row["event_type"]))
+            .collect::<Vec<_>>()
     };
     assert_eq!(kinds("by=event_count&n=2"), ["a", "=1+1"]);
     assert_eq!(kinds("limit=1"), ["a"]);
@@ -350,8 +367,18 @@ fn the_largest_come_first() {
 #[test]
 fn sums_keep_every_digit() {
     let server = Server::start(&[]);
-    let donation = |amount: &str| format!(r#"{{"type":"donation","stream_id":"s","ts":0,"amount_usd":{amount}}}"#);
-    let amounts = ["0.1", "0.2", "\"999999999999999999999.99\"", "0.005", "0.015", "-1", "1e-2", "12345678901234567890"];
+    let donation =
+        |amount: &str| format!(r#"{{"type":"donation","stream_id":"s","ts":0,"amount_usd":{amount}}}"#);
+    let amounts = [
+        "0.1",
+        "0.2",
+        "\"999999999999999999999.99\"",
+        "0.005",
+        "0.015",
+        "-1",
+        "1e-2",
+        "12345678901234567890",
+    ];
     let events: Vec<String> = amounts.into_iter().map(donation).collect();
     post_seen_at(&server, "/v1/events?stream=stream.events&wait=true", &format!("[{}]", events.join(",")));
     let text = server.get("/v1/rollups/stream_metrics_minute").text();

@@ -138,7 +138,12 @@ fn a_single_event_is_refused_with_its_own_code() {
         ("events", r#"{"name":["a"]}"#.to_owned(), "bad_field", "name"),
         ("events", r#"{"name":"a","session_id":" "}"#.to_owned(), "blank_field", "session_id"),
         ("events", format!(r#"{{"name":"{dimension}"}}"#), "dimension_too_long", "name"),
-        ("events", format!(r#"{{"name":"a","distinct_id":"{dimension}"}}"#), "dimension_too_long", "distinct_id"),
+        (
+            "events",
+            format!(r#"{{"name":"a","distinct_id":"{dimension}"}}"#),
+            "dimension_too_long",
+            "distinct_id",
+        ),
         ("events", format!(r#"{{"name":"a","uuid":"{id}"}}"#), "id_too_long", "uuid"),
         ("events", r#"{"name":"a","b":1,"b":1}"#.to_owned(), "duplicate_member", "b"),
         ("events", r#"{"name":"a","b":"\u0000"}"#.to_owned(), "invalid_text", ""),
@@ -146,9 +151,24 @@ fn a_single_event_is_refused_with_its_own_code() {
         ("pageviews", r#"{"user_id":1}"#.to_owned(), "missing_field", "postcode"),
         ("pageviews", r#"{"postcode":""}"#.to_owned(), "blank_field", "postcode"),
         ("stream.events", r#"{"stream_id":"s"}"#.to_owned(), "missing_event_type", "event_type"),
-        ("stream.events", r#"{"stream_id":"s","type":"donation","amount_usd":"much"}"#.to_owned(), "bad_number", "amount_usd"),
-        ("stream.events", r#"{"stream_id":"s","type":"donation","amount_usd":true}"#.to_owned(), "bad_number", "amount_usd"),
-        ("stream.events", r#"{"stream_id":"s","type":"donation","amount_usd":1e26}"#.to_owned(), "number_out_of_range", "amount_usd"),
+        (
+            "stream.events",
+            r#"{"stream_id":"s","type":"donation","amount_usd":"much"}"#.to_owned(),
+            "bad_number",
+            "amount_usd",
+        ),
+        (
+            "stream.events",
+            r#"{"stream_id":"s","type":"donation","amount_usd":true}"#.to_owned(),
+            "bad_number",
+            "amount_usd",
+        ),
+        (
+            "stream.events",
+            r#"{"stream_id":"s","type":"donation","amount_usd":1e26}"#.to_owned(),
+            "number_out_of_range",
+            "amount_usd",
+        ),
     ] {
         let answer = server.post(&format!("/v1/events?stream={stream}"), &[], &body);
         let problem = answer.json();

@@ -8,7 +8,8 @@ use super::{get_json, post_seen};
 
 const IDS: [&str; 7] = ["event_id", "eventId", "messageId", "message_id", "uuid", "$insert_id", "id"];
 const TYPES: [&str; 7] = ["event_type", "eventType", "event_name", "eventName", "event", "type", "name"];
-const TIMES: [&str; 7] = ["timestamp", "ts", "time", "event_time", "event_ts", "originalTimestamp", "created_at"];
+const TIMES: [&str; 7] =
+    ["timestamp", "ts", "time", "event_time", "event_ts", "originalTimestamp", "created_at"];
 const USERS: [&str; 5] = ["user_id", "userId", "distinct_id", "anonymousId", "anonymous_id"];
 const SESSIONS: [&str; 3] = ["session_id", "sessionId", "$session_id"];
 const PROPERTIES: [&str; 5] = ["properties", "metadata", "payload", "props", "data"];
@@ -18,7 +19,8 @@ type Stored = (String, Option<String>, Option<String>, String, String);
 
 fn stored(database: &Connection, id: &str) -> Stored {
     let select = "SELECT event_name, user_id, session_id, metadata, timestamp FROM events WHERE event_id = ?";
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+    let read =
+        |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
     database.query_row(select, [id], read).unwrap_or_else(|error| panic!("{id}: {error}"))
 }
 
@@ -79,12 +81,24 @@ fn the_first_spelling_wins_and_the_others_stay_as_properties() {
     let server = Server::start(&[]);
     for (id, body, expect) in [
         ("1", r#"{"id":"x","event_id":"1","event_type":"t"}"#, r#"{"id":"x"}"#),
-        ("2", r#"{"id":"2","name":"n","event_type":"t","extra":[1,{"a":null}]}"#, r#"{"name":"n","extra":[1,{"a":null}]}"#),
-        ("3", r#"{"id":"3","event_type":"t","properties":{"a":1},"data":{"b":2}}"#, r#"{"data":{"b":2},"a":1}"#),
+        (
+            "2",
+            r#"{"id":"2","name":"n","event_type":"t","extra":[1,{"a":null}]}"#,
+            r#"{"name":"n","extra":[1,{"a":null}]}"#,
+        ),
+        (
+            "3",
+            r#"{"id":"3","event_type":"t","properties":{"a":1},"data":{"b":2}}"#,
+            r#"{"data":{"b":2},"a":1}"#,
+        ),
         ("4", r#"{"id":"4","event_type":"t","payload":"{\"path\":\"/home\"}"}"#, r#"{"path":"/home"}"#),
         ("5", r#"{"id":"5","event_type":"t","payload":"not json"}"#, r#"{"payload":"not json"}"#),
         ("6", r#"{"id":"6","event_type":"t","received_at":"1999-01-01"}"#, r#"{"received_at":"1999-01-01"}"#),
-        ("7", r#"{"id":"7","event_type":"t","event_name":null,"x":"\u00e9 \ud83d\ude00"}"#, r#"{"x":"é 😀"}"#),
+        (
+            "7",
+            r#"{"id":"7","event_type":"t","event_name":null,"x":"\u00e9 \ud83d\ude00"}"#,
+            r#"{"x":"é 😀"}"#,
+        ),
     ] {
         post_seen(&server, body);
         let found = get_json(&server, &format!("/v1/events?event_id={id}"));

@@ -43,13 +43,17 @@ fn the_queries_that_users_have_work_unchanged() {
     assert_eq!(lines(&server, total), ["login | 2", "signup | 1"]);
     let names = "event_id, user_id, session_id, event_name, metadata, timestamp, processed_at";
     assert_eq!(columns(&server, "events"), names);
-    let events = "SELECT event_id, user_id, session_id, event_name, metadata, timestamp FROM events ORDER BY event_id";
+    let events =
+        "SELECT event_id, user_id, session_id, event_name, metadata, timestamp FROM events ORDER BY event_id";
     insta::assert_snapshot!(lines(&server, events).join("\n"), @r#"
     1 | u | NULL | signup | {"plan":"pro"} | 2025-01-01T00:10:00Z
     2 | NULL | s | login | {} | 2025-01-01T00:20:00.250Z
     3 | NULL | NULL | login | {} | 2025-01-01T01:20:00Z
     "#);
-    assert_eq!(lines(&server, "SELECT json_extract(metadata, '$.plan') FROM events WHERE event_id = '1'"), ["pro"]);
+    assert_eq!(
+        lines(&server, "SELECT json_extract(metadata, '$.plan') FROM events WHERE event_id = '1'"),
+        ["pro"]
+    );
     assert_eq!(columns(&server, "web_events"), "id, event_id, session_id, event_type, ts, payload");
     insta::assert_snapshot!(lines(&server, "SELECT * FROM web_events ORDER BY id").join("\n"), @r#"
     0 | 1 | NULL | signup | 2025-01-01T00:10:00Z | {"plan":"pro"}
@@ -71,12 +75,16 @@ fn the_queries_that_users_have_work_unchanged() {
 fn stream_metrics_are_read_as_exact_decimals() {
     let server = Server::start(&[]);
     let donation = |amount: &str, second: u32| {
-        format!(r#"{{"event_type":"donation","stream_id":"s1","amount_usd":{amount},"ts":"2025-01-01T00:00:{second:02}Z"}}"#)
+        format!(
+            r#"{{"event_type":"donation","stream_id":"s1","amount_usd":{amount},"ts":"2025-01-01T00:00:{second:02}Z"}}"#
+        )
     };
-    let chat = r#"{"event_type":"chat_message","stream_id":"s1","message_len":5,"ts":"2025-01-01T00:00:59.999Z"}"#;
+    let chat =
+        r#"{"event_type":"chat_message","stream_id":"s1","message_len":5,"ts":"2025-01-01T00:00:59.999Z"}"#;
     let events = [donation("0.10", 1), donation("0.20", 2), donation("\"12.345\"", 3), chat.to_owned()];
     post_seen_at(&server, "/v1/events?stream=stream.events&wait=true", &format!("[{}]", events.join(",")));
-    let select = "SELECT window_start, window_end, stream_id, chat_messages, donations_usd FROM stream_metrics_minute";
+    let select =
+        "SELECT window_start, window_end, stream_id, chat_messages, donations_usd FROM stream_metrics_minute";
     assert_eq!(lines(&server, select), ["2025-01-01T00:00:00Z | 2025-01-01T00:01:00Z | s1 | 1 | 12.64"]);
 }
 

@@ -155,7 +155,10 @@ fn metrics_are_prometheus_text() {
                 (kinds.get(family).map(String::as_str) == Some("histogram")).then_some(family)
             });
             let family = family.unwrap_or(name);
-            assert!(kinds.contains_key(family) && helped.contains(family), "{line} has no type or help before it");
+            assert!(
+                kinds.contains_key(family) && helped.contains(family),
+                "{line} has no type or help before it"
+            );
         }
     }
     assert_eq!(kinds.keys().collect::<Vec<_>>(), helped.iter().collect::<Vec<_>>());
@@ -172,9 +175,11 @@ fn metrics_are_prometheus_text() {
 #[test]
 fn the_page_may_load_nothing_from_elsewhere() {
     let server = Server::start(&[]);
-    for (path, kind) in
-        [("/", "text/html; charset=utf-8"), ("/live.js", "text/javascript; charset=utf-8"), ("/live.css", "text/css; charset=utf-8")]
-    {
+    for (path, kind) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/live.js", "text/javascript; charset=utf-8"),
+        ("/live.css", "text/css; charset=utf-8"),
+    ] {
         let answer = server.get(path);
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{path}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
@@ -184,7 +189,8 @@ fn the_page_may_load_nothing_from_elsewhere() {
         }
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
         let text = answer.text();
-        let loads = ["src=\"http", "href=\"http", "src=\"//", "href=\"//", "url(", "@import", "style=", "onclick="];
+        let loads =
+            ["src=\"http", "href=\"http", "src=\"//", "href=\"//", "url(", "@import", "style=", "onclick="];
         let found: Vec<_> = loads.iter().filter(|part| text.contains(**part)).collect();
         assert!(found.is_empty(), "{path} has {found:?}");
     }

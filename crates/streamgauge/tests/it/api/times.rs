@@ -36,11 +36,19 @@ fn every_form_of_a_timestamp_is_read() {
     ];
     for (at, (sent, expect)) in cases.into_iter().enumerate() {
         let is_future = expect.starts_with("5138");
-        let answer = server.post("/v1/events?wait=true", &[], format!(r#"{{"id":{at},"event_type":"t","ts":{sent}}}"#));
+        let answer = server.post(
+            "/v1/events?wait=true",
+            &[],
+            format!(r#"{{"id":{at},"event_type":"t","ts":{sent}}}"#),
+        );
         if is_future {
             // The largest number that still means seconds.
             let problem = answer.json();
-            assert_eq!((answer.status, &problem["code"]), (422, &"future_timestamp".into()), "{sent}: {problem}");
+            assert_eq!(
+                (answer.status, &problem["code"]),
+                (422, &"future_timestamp".into()),
+                "{sent}: {problem}"
+            );
             assert!(problem["detail"].as_str().is_some_and(|detail| detail.starts_with(expect)), "{problem}");
             continue;
         }

@@ -29,7 +29,8 @@ fn kathmandu(_: i64) -> i64 {
 fn post_around(server: &Server, day: i64) -> Vec<i64> {
     let from = YEAR_2025_MS + days(day - 5) + 7 * MINUTE_MS;
     let times: Vec<i64> = (0..days(10) / (37 * MINUTE_MS)).map(|step| from + step * 37 * MINUTE_MS).collect();
-    let events: Vec<String> = times.iter().map(|at| format!(r#"{{"event_type":"day {day}","ts":{at}}}"#)).collect();
+    let events: Vec<String> =
+        times.iter().map(|at| format!(r#"{{"event_type":"day {day}","ts":{at}}}"#)).collect();
     post_seen(server, &format!("[{}]", events.join(",")));
     times
 }
@@ -72,7 +73,8 @@ fn days_of_a_zone_are_those_of_its_clocks() {
         let kind = format!("event_type=day%20{day}");
         let in_london = asked(&server, &format!("{kind}&interval=1d&tz=Europe/London"), days(1), london);
         assert_eq!(in_london, counted(&times, days(1), london), "day {day}");
-        let in_kathmandu = asked(&server, &format!("{kind}&interval=1d&tz=Asia/Kathmandu"), days(1), kathmandu);
+        let in_kathmandu =
+            asked(&server, &format!("{kind}&interval=1d&tz=Asia/Kathmandu"), days(1), kathmandu);
         assert_eq!(in_kathmandu, counted(&times, days(1), kathmandu), "day {day}");
         let in_utc = asked(&server, &format!("{kind}&interval=1d"), days(1), |_| 0);
         assert_eq!(in_utc, counted(&times, days(1), |_| 0), "day {day}");

@@ -44,7 +44,8 @@ fn zstd_bomb() -> Vec<u8> {
 /// An event without a type that packs to about half.
 fn noise(bytes: usize) -> Vec<u8> {
     let mut numbers = Numbers(3);
-    let digits: String = std::iter::repeat_with(|| format!("{:08x}", numbers.next() as u32)).take(bytes / 8).collect();
+    let digits: String =
+        std::iter::repeat_with(|| format!("{:08x}", numbers.next() as u32)).take(bytes / 8).collect();
     format!("[{{\"x\":\"{digits}\"}}]").into_bytes()
 }
 
@@ -113,7 +114,12 @@ fn what_is_broken_or_packed_by_something_else_is_refused() {
     ];
     for (at, (coding, body)) in cases.into_iter().enumerate() {
         let answer = server.post("/v1/events", &[("content-encoding", coding)], body);
-        assert_eq!((answer.status, &answer.json()["code"]), (400, &"bad_encoding".into()), "case {at}: {}", answer.text());
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (400, &"bad_encoding".into()),
+            "case {at}: {}",
+            answer.text()
+        );
     }
     for coding in ["br", "deflate", "compress", "gzip;q=1", "zstd,gzip", "x"] {
         let answer = server.post("/v1/events", &[("content-encoding", coding)], &whole);

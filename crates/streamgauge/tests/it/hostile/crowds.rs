@@ -91,7 +91,8 @@ fn who_does_not_send_is_gone_and_others_are_served() {
     assert!(slowest < SERVED, "a request took {slowest:?}");
     assert!(memory(&server, "VmHWM") - highest_before < 64 << 20);
     let metrics = server.get("/metrics").text();
-    let dropped = metrics.lines().find_map(|line| line.strip_prefix("streamgauge_http_connections_dropped_total "));
+    let dropped =
+        metrics.lines().find_map(|line| line.strip_prefix("streamgauge_http_connections_dropped_total "));
     let dropped: u64 = dropped.and_then(|text| text.parse().ok()).expect("it is counted");
     assert!(dropped >= 420, "{dropped} dropped connections were counted");
     assert_well(&server);
@@ -100,7 +101,8 @@ fn who_does_not_send_is_gone_and_others_are_served() {
 #[test]
 fn an_answer_comes_although_the_body_is_not_sent_to_its_end() {
     let server = Server::start(&[]);
-    let too_large = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\nexpect: 100-continue\r\n\r\n";
+    let too_large =
+        b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\nexpect: 100-continue\r\n\r\n";
     let answer = super::exchange(&server, too_large, 1);
     assert_eq!(super::statuses(&answer), [413], "{answer}");
     assert_well(&server);

@@ -45,7 +45,11 @@ fn lines_of_a_kib(count: usize) -> String {
     let mut numbers = Numbers(1);
     let mut text = String::with_capacity(count << 10);
     for _ in 0..count {
-        let start = format!(r#"{{"event_type":"a","ts":0,"n":"{:016x}{:016x}","x":""#, numbers.next(), numbers.next());
+        let start = format!(
+            r#"{{"event_type":"a","ts":0,"n":"{:016x}{:016x}","x":""#,
+            numbers.next(),
+            numbers.next()
+        );
         text += &start;
         text += &"x".repeat(1_024 - start.len() - 3);
         text += "\"}\n";
@@ -62,7 +66,10 @@ fn bytes_of_an_unpacked_body() {
     assert_eq!(text.len(), 16 * MIB);
     assert_eq!(post(&server, "/v1/events", &headers, pack(text.trim_end())), taken());
     assert_eq!(post(&server, "/v1/events", &headers, pack(&text)), taken());
-    assert_eq!(post(&server, "/v1/events", &headers, pack(&format!("{text} "))), refused(413, "body_too_large"));
+    assert_eq!(
+        post(&server, "/v1/events", &headers, pack(&format!("{text} "))),
+        refused(413, "body_too_large")
+    );
     server.post("/v1/flush", &[], "");
     assert_eq!(kept(&server), (2 << 14, 2 << 14));
 }
@@ -72,7 +79,11 @@ fn events_of_a_request() {
     let server = Server::start(&[]);
     for (count, expect) in [(19_999, taken()), (20_000, taken()), (20_001, refused(413, "too_many_events"))] {
         let event = r#"{"event_type":"a","ts":0}"#;
-        assert_eq!(post(&server, "/v1/events", &LINES, format!("{event}\n").repeat(count)), expect, "{count} lines");
+        assert_eq!(
+            post(&server, "/v1/events", &LINES, format!("{event}\n").repeat(count)),
+            expect,
+            "{count} lines"
+        );
         let array = format!("[{}{event}]", format!("{event},").repeat(count - 1));
         assert_eq!(post(&server, "/v1/events", &[], array), expect, "an array of {count}");
     }
@@ -94,13 +105,30 @@ fn what_an_event_may_have() {
     // Each limit: what is at it, the members one below, at and one above it, and the code for above.
     let limits: Vec<(&str, [String; 3], &str)> = vec![
         ("type", [255, 256, 257].map(|n| format!(r#""name":"{}""#, texts(n))), "dimension_too_long"),
-        ("user", [255, 256, 257].map(|n| format!(r#""event_type":"a","user_id":"{}""#, texts(n))), "dimension_too_long"),
+        (
+            "user",
+            [255, 256, 257].map(|n| format!(r#""event_type":"a","user_id":"{}""#, texts(n))),
+            "dimension_too_long",
+        ),
         ("depth", [30, 31, 32].map(|n| format!(r#""event_type":"a","x":{}"#, nested(n))), "too_deep"),
-        ("members", [255, 256, 257].map(|n| format!(r#""event_type":"a"{}"#, members(n))), "too_many_members"),
-        ("exponent", [298, 299, 300].map(|n| format!(r#""event_type":"a","x":1e{n}"#)), "number_out_of_range"),
+        (
+            "members",
+            [255, 256, 257].map(|n| format!(r#""event_type":"a"{}"#, members(n))),
+            "too_many_members",
+        ),
+        (
+            "exponent",
+            [298, 299, 300].map(|n| format!(r#""event_type":"a","x":1e{n}"#)),
+            "number_out_of_range",
+        ),
         (
             "bytes",
-            [-1, 0, 1].map(|n| format!(r#""event_type":"a","ts":0,"x":"{}""#, "x".repeat((262_144 - base as i64 - 7 + n) as usize))),
+            [-1, 0, 1].map(|n| {
+                format!(
+                    r#""event_type":"a","ts":0,"x":"{}""#,
+                    "x".repeat((262_144 - base as i64 - 7 + n) as usize)
+                )
+            }),
             "event_too_large",
         ),
     ];

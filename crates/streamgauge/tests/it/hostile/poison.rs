@@ -93,7 +93,8 @@ fn each_poison_is_named_and_its_neighbours_count() {
         let answer = client.post("/v1/events", &LINES, body.as_bytes()).expect("there is an answer");
         assert_eq!(answer.status, 202, "{poison:.100}: {}", answer.text());
         let told = answer.json();
-        let named = (&told["accepted"], &told["rejected"], &told["errors"][0]["index"], &told["errors"][0]["code"]);
+        let named =
+            (&told["accepted"], &told["rejected"], &told["errors"][0]["index"], &told["errors"][0]["code"]);
         assert_eq!(named, (&2.into(), &1.into(), &1.into(), &code.into()), "{poison:.100}: {told}");
         good += 2;
         if poison.starts_with("[{") {
@@ -126,7 +127,9 @@ fn poison_for_a_sum_is_named_too() {
         ("{}", "bad_number"),
         ("false", "bad_number"),
     ] {
-        let body = format!(r#"[{{"stream_id":"s","type":"donation","amount_usd":{amount},"ts":0}},{{"stream_id":"s","type":"donation","amount_usd":0.01,"ts":0}}]"#);
+        let body = format!(
+            r#"[{{"stream_id":"s","type":"donation","amount_usd":{amount},"ts":0}},{{"stream_id":"s","type":"donation","amount_usd":0.01,"ts":0}}]"#
+        );
         let answer = server.post("/v1/events?stream=stream.events&wait=true", &[], &body);
         let told = answer.json();
         assert_eq!((answer.status, &told["errors"][0]["code"]), (202, &code.into()), "{amount}: {told}");

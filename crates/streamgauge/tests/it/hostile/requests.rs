@@ -21,7 +21,12 @@ fn check_cut(server: &Server, bytes: &[u8], expect: &[u16]) {
 
 fn check_of(server: &Server, bytes: &[u8], expect: &[u16], answers: usize) {
     let answer = exchange(server, bytes, answers);
-    assert_eq!(statuses(&answer), expect, "{}\n→ {answer}", String::from_utf8_lossy(&bytes[..bytes.len().min(200)]));
+    assert_eq!(
+        statuses(&answer),
+        expect,
+        "{}\n→ {answer}",
+        String::from_utf8_lossy(&bytes[..bytes.len().min(200)])
+    );
 }
 
 #[test]
@@ -74,7 +79,14 @@ fn what_is_unusual_and_right_is_served() {
     let one = format!("content-length: {}\r\n", EVENT.len());
     check(&server, b"GET /livez HTTP/1.0\r\n\r\n", &[200]);
     check(&server, format!("POST /v1/events HTTP/1.0\r\n{one}\r\n{EVENT}").as_bytes(), &[202]);
-    check(&server, &post("transfer-encoding: chunked\r\n", &format!("9;a=b\r\n{}\r\n9\r\n{}\r\n0\r\ntrailer: x\r\n\r\n", &EVENT[..9], &EVENT[9..])), &[202]);
+    check(
+        &server,
+        &post(
+            "transfer-encoding: chunked\r\n",
+            &format!("9;a=b\r\n{}\r\n9\r\n{}\r\n0\r\ntrailer: x\r\n\r\n", &EVENT[..9], &EVENT[9..]),
+        ),
+        &[202],
+    );
     check(&server, &post(&format!("expect: 100-continue\r\n{one}"), EVENT), &[100, 202]);
     check(&server, b"GET http://elsewhere/livez HTTP/1.1\r\nhost: x\r\n\r\n", &[200]);
     check(&server, b"GET /livez HTTP/1.1\nhost: x\n\n", &[200]);
@@ -115,7 +127,8 @@ fn an_answer_comes_before_the_rest_of_the_next_request() {
     let server = Server::start(&[]);
     let mut stream = std::net::TcpStream::connect(server.address()).expect("the server accepts");
     stream.set_read_timeout(Some(std::time::Duration::from_secs(3))).expect("a time-out can be set");
-    std::io::Write::write_all(&mut stream, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /li").expect("the server reads");
+    std::io::Write::write_all(&mut stream, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /li")
+        .expect("the server reads");
     let mut answer = [0; 12];
     std::io::Read::read_exact(&mut stream, &mut answer).expect("the first answer comes at once");
     assert_eq!(&answer, b"HTTP/1.1 200");
@@ -175,13 +188,23 @@ fn tricks_with_paths_lead_nowhere() {
         ("/v1/rollups/hourly_aggregations?interval=99999999999999999999d", 400),
         ("/v1/rollups/hourly_aggregations?interval=1d&tz=../../../etc/passwd", 400),
         ("/v1/rollups/hourly_aggregations?cursor=5b393232333337323033363835343737353830372c5b5d5d", 200),
-        ("/v1/rollups/hourly_aggregations?interval=1d&cursor=5b393232333337323033363835343737353830372c5b5d5d", 200),
-        ("/v1/rollups/hourly_aggregations?interval=1d&fill=zero&cursor=5b2d393232333337323033363835343737353830382c5b2261225d5d", 200),
+        (
+            "/v1/rollups/hourly_aggregations?interval=1d&cursor=5b393232333337323033363835343737353830372c5b5d5d",
+            200,
+        ),
+        (
+            "/v1/rollups/hourly_aggregations?interval=1d&fill=zero&cursor=5b2d393232333337323033363835343737353830382c5b2261225d5d",
+            200,
+        ),
     ] {
         let answer = server.get(path);
         assert_eq!(answer.status, expect, "{path}: {}", answer.text());
         let kind = answer.header("content-type").unwrap_or_default();
-        assert_eq!(kind, if expect == 200 { "application/json" } else { "application/problem+json" }, "{path}");
+        assert_eq!(
+            kind,
+            if expect == 200 { "application/json" } else { "application/problem+json" },
+            "{path}"
+        );
     }
     for (method, path, expect) in [
         ("BREW", "/", 405),
@@ -203,7 +226,8 @@ fn tricks_with_paths_lead_nowhere() {
 fn random_bytes_do_no_harm() {
     let server = Server::start(&[]);
     let mut numbers = super::Numbers(42);
-    let template = post(&format!("content-type: application/json\r\ncontent-length: {}\r\n", EVENT.len()), EVENT);
+    let template =
+        post(&format!("content-type: application/json\r\ncontent-length: {}\r\n", EVENT.len()), EVENT);
     for _ in 0..300 {
         let mut bytes = template.clone();
         for _ in 0..=numbers.next() % 4 {
