@@ -3,7 +3,8 @@
 # Usage: endure.sh PATH_OF_STREAMGAUGE [MILLIONS]     (see README.md; CONTROLS may be set)
 set -euo pipefail
 
-readonly STREAMGAUGE=${1:?usage: endure.sh PATH_OF_STREAMGAUGE [MILLIONS]}
+STREAMGAUGE=$(realpath "${1:?usage: endure.sh PATH_OF_STREAMGAUGE [MILLIONS]}")
+readonly STREAMGAUGE
 readonly MILLIONS=${2:-10}
 readonly HERE=$(cd "$(dirname "$0")" && pwd)
 readonly PROBES=200

@@ -74,9 +74,9 @@ fn lines(text: &str) -> Result<Items<'_>, ApiError> {
     Ok(Items::Many(items))
 }
 
-/// One object, however it is laid out, or several after one another.
+/// One object, however it is laid out, or several that begin on lines of their own.
 fn objects(text: &str) -> Result<Items<'_>, ApiError> {
-    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() && !text.contains("}{") && !text.contains("} {") {
+    if memchr::memchr(b'\n', text.as_bytes()).is_none() {
         return Ok(Items::One(text));
     }
     let mut items = Vec::new();

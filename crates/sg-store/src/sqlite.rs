@@ -182,7 +182,9 @@ impl RollupReader for SqliteStore {
         let query = query.clone();
         let doing = format!("reading events of {}", query.stream);
         let index = self.index.shared();
-        self.pool.read(doing, move |connection, deadline| events::read(connection, &index, &query, deadline)).await
+        self.pool
+            .read(doing, move |connection, deadline| events::read(connection, &index, &query, deadline))
+            .await
     }
 
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError> {

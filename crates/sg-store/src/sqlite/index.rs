@@ -89,10 +89,10 @@ impl Index {
             rung: Condvar::new(),
         });
         let mut worker = worker::Worker::new(path, sizes, shared.clone());
-        let thread = std::thread::Builder::new()
-            .name("store-index".to_owned())
-            .spawn(move || worker.run())
-            .map_err(|error| PortError::from_source(ErrorKind::Closed, "starting the index's thread", error))?;
+        let thread =
+            std::thread::Builder::new().name("store-index".to_owned()).spawn(move || worker.run()).map_err(
+                |error| PortError::from_source(ErrorKind::Closed, "starting the index's thread", error),
+            )?;
         Ok(Index { shared, thread: Mutex::new(Some(thread)) })
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use sg_core::ports::{ErrorKind, PortError};
 use tokio::sync::Semaphore;
@@ -91,7 +92,9 @@ impl Pool {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
                 Ok(answer)
             });
-            answer.map_err(|error| if error.is_interrupted() { too_slow(&doing) } else { error.into_port(&doing) })
+            answer.map_err(
+                |error| if error.is_interrupted() { too_slow(&doing) } else { error.into_port(&doing) },
+            )
         });
         answer.await.map_err(|error| PortError::from_source(ErrorKind::Retry, "asking the store", error))?
     }
@@ -102,11 +105,18 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    keep_plans(&connection)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.execute_batch(&format!(
         "PRAGMA query_only = ON; PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;"
     ))?;
     Ok(connection)
+}
+
+/// Has a prepared statement keep its plan: else it may be made anew for each value that is bound to it.
+pub(crate) fn keep_plans(connection: &Connection) -> Result<(), Error> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 #[cfg(test)]

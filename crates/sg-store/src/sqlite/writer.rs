@@ -135,6 +135,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
     let mut connection =
         Connection::open_with_flags(path, OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    super::pool::keep_plans(&connection)?;
     // Others may look into the file, a backup may hold it for a moment; nobody else writes for long.
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.execute_batch(&format!(

@@ -4,7 +4,7 @@
 use crate::harness::witness::audit;
 use crate::harness::{Launch, PATIENCE, Server, until};
 
-/// Windows of ten seconds without grace, in a stream that counts as idle after a second.
+/// Windows of two seconds without grace, in a stream that counts as idle after a second.
 const CONFIG: &str = r#"
 [flush]
 interval = "20ms"
@@ -14,7 +14,7 @@ idle_timeout = "1s"
 [[rollup]]
 name = "hits"
 stream = "events"
-window = "10s"
+window = "2s"
 grace = "0s"
 keep = "400d"
 by = ["page"]

@@ -22,7 +22,7 @@ fn a_second_process_leaves_and_the_first_goes_on() {
     let began = Instant::now();
     let second = Launch::new().data_dir(server.data_dir()).start();
     let took = began.elapsed();
-    let Exited { status, stderr } = second.err().expect("the second server must not start");
+    let Exited { status, stderr } = second.expect_err("the second server must not start");
     assert_eq!(status.code(), Some(75), "{stderr}");
     assert!(took < Duration::from_secs(1), "it left after {took:?}");
     assert!(stderr.contains("another server works in"), "{stderr}");

@@ -11,6 +11,7 @@ use super::entry::{END, Entry, Kind};
 use super::page::{self, Page};
 use super::piece::Piece;
 use crate::sqlite::error::Error;
+use crate::sqlite::pool;
 
 /// Grows with every change of the format; a file of another version is made again.
 const VERSION: i64 = 1;
@@ -32,7 +33,9 @@ const SCHEMA: &str = "
 
 /// Opens the file to write it, and makes it when it is missing.
 pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
-    let mut connection = Connection::open_with_flags(path, OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let mut connection =
+        Connection::open_with_flags(path, OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    pool::keep_plans(&connection)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.execute_batch(&format!(
         "PRAGMA page_size = {PAGE_BYTES};
@@ -54,7 +57,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
     } else if version != VERSION {
         return Err(Error::Index(format!("it has version {version}, this binary writes {VERSION}")));
     } else {
-        let written: String = transaction.query_row("SELECT machine_start FROM about", [], |row| row.get(0))?;
+        let written: String =
+            transaction.query_row("SELECT machine_start FROM about", [], |row| row.get(0))?;
         if machine_start.is_empty() || written != machine_start {
             return Err(Error::Index("it was written before the machine started".to_owned()));
         }
@@ -67,6 +71,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
 pub(crate) fn open_to_read(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    pool::keep_plans(&connection)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}; PRAGMA mmap_size = 0; BEGIN"))?;
     Ok(connection)
@@ -92,11 +97,16 @@ fn machine_start() -> String {
 
 /// Returns the live pieces in the order in which they were made.
 pub(crate) fn pieces(connection: &Connection) -> Result<Vec<Piece>, Error> {
-    let mut statement = connection.prepare_cached("SELECT piece, body, checksum FROM pieces ORDER BY piece")?;
+    let mut statement =
+        connection.prepare_cached("SELECT piece, body, checksum FROM pieces ORDER BY piece")?;
     let mut rows = statement.query([])?;
     let mut pieces = Vec::new();
     while let Some(row) = rows.next()? {
-        pieces.push(Piece::decode(row.get(0)?, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?, row.get(2)?)?);
+        pieces.push(Piece::decode(
+            row.get(0)?,
+            row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?,
+            row.get(2)?,
+        )?);
     }
     Ok(pieces)
 }

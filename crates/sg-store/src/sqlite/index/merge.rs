@@ -92,7 +92,11 @@ impl Merge {
     }
 
     /// Goes on for a few milliseconds; returns the merged piece and those in whose place it is, once it is published.
-    pub(crate) fn step(&mut self, index: &mut Connection, sizes: Sizes) -> Result<Option<(Piece, Vec<Piece>)>, Error> {
+    pub(crate) fn step(
+        &mut self,
+        index: &mut Connection,
+        sizes: Sizes,
+    ) -> Result<Option<(Piece, Vec<Piece>)>, Error> {
         let transaction = index.transaction()?;
         let Some(kind) = KINDS.get(self.runs_done) else {
             file::publish(&transaction, &self.target, &self.sources)?;

@@ -63,7 +63,8 @@ impl Piece {
 
     /// Returns the piece as the file keeps it: a text and its checksum.
     pub(crate) fn encode(&self) -> Result<(String, i64), Error> {
-        let ranges: Vec<_> = self.ranges.iter().map(|range| (range.partition, range.from, range.to)).collect();
+        let ranges: Vec<_> =
+            self.ranges.iter().map(|range| (range.partition, range.from, range.to)).collect();
         let body = serde_json::to_string(&(&self.stream, self.level, self.times, ranges))
             .map_err(|error| Error::Unfit(format!("a piece as JSON: {error}")))?;
         let checksum = checksum(self.id, &body);

@@ -34,8 +34,9 @@ struct Draft {
 
 /// Returns what is not in pieces, of streams that keep raw rows.
 pub(crate) fn backlogs(store: &Connection, sealed: &Sealed) -> Result<Vec<Backlog>, Error> {
-    let mut statement =
-        store.prepare_cached("SELECT stream, partition, next_offset FROM sg_partitions ORDER BY stream, partition")?;
+    let mut statement = store.prepare_cached(
+        "SELECT stream, partition, next_offset FROM sg_partitions ORDER BY stream, partition",
+    )?;
     let mut rows = statement.query([])?;
     let mut backlogs: Vec<Backlog> = Vec::new();
     while let Some(row) = rows.next()? {
@@ -49,7 +50,9 @@ pub(crate) fn backlogs(store: &Connection, sealed: &Sealed) -> Result<Vec<Backlo
         let range = Range { partition, from, to };
         match backlogs.last_mut() {
             Some(last) if last.stream == key.0 => last.ranges.push(range),
-            _ if events::has_table(store, &key.0)? => backlogs.push(Backlog { stream: key.0, ranges: vec![range] }),
+            _ if events::has_table(store, &key.0)? => {
+                backlogs.push(Backlog { stream: key.0, ranges: vec![range] })
+            }
             _ => {}
         }
     }
@@ -90,7 +93,9 @@ fn read(store: &Connection, range: Range, rows_max: usize, draft: &mut Draft) ->
     let (first, last) = range.positions()?;
     let table = raw_table(&draft.piece.stream);
     let start: Option<i64> = store
-        .prepare_cached(&format!("SELECT position FROM {table} WHERE position BETWEEN ? AND ? ORDER BY position LIMIT 1"))?
+        .prepare_cached(&format!(
+            "SELECT position FROM {table} WHERE position BETWEEN ? AND ? ORDER BY position LIMIT 1"
+        ))?
         .query_row([first, last], |row| row.get(0))
         .optional()?;
     let Some(start) = start.map(|position| raw::place(position).1) else { return Ok(range.to) };
@@ -109,7 +114,8 @@ fn read(store: &Connection, range: Range, rows_max: usize, draft: &mut Draft) ->
             break;
         }
         (to, count) = (offset + 1, count + 1);
-        let local = u32::try_from(before + offset - from).map_err(|_| Error::Unfit("a piece is too long".to_owned()))?;
+        let local = u32::try_from(before + offset - from)
+            .map_err(|_| Error::Unfit("a piece is too long".to_owned()))?;
         let time_ms = row.get(5)?;
         draft.piece.times = (draft.piece.times.0.min(time_ms), draft.piece.times.1.max(time_ms));
         for (column, run) in (1..5).zip(&mut draft.runs) {

@@ -93,7 +93,10 @@ impl Rows {
         }
         for (partition, next) in self.next.iter().enumerate() {
             transaction
-                .execute("UPDATE sg_partitions SET next_offset = ? WHERE partition = ?", params![*next as i64, partition as i64])
+                .execute(
+                    "UPDATE sg_partitions SET next_offset = ? WHERE partition = ?",
+                    params![*next as i64, partition as i64],
+                )
                 .expect("the table is there");
         }
         transaction.commit().expect("the disk has room");
@@ -119,7 +122,8 @@ impl Rows {
     }
 
     fn plain(&self, query: &EventQuery) -> Vec<StoredEvent> {
-        events::scan(&self.outside, query, &Select::new(query), &[(i64::MIN, i64::MAX)]).expect("the table is there")
+        events::scan(&self.outside, query, &Select::new(query), &[(i64::MIN, i64::MAX)])
+            .expect("the table is there")
     }
 
     async fn check(&self, query: &EventQuery) {
@@ -176,8 +180,15 @@ fn draws() -> impl Strategy<Value = Vec<Draw>> {
 }
 
 fn queries() -> impl Strategy<Value = EventQuery> {
-    let text = |name: &'static str, end: u32| prop::option::weighted(0.3, (0..end).prop_map(move |n| format!("{name}{n}")));
-    let time = || prop::option::weighted(0.4, prop_oneof![(-2..45i64).prop_map(Timestamp), Just(Timestamp::NEVER), Just(Timestamp(i64::MAX))]);
+    let text = |name: &'static str, end: u32| {
+        prop::option::weighted(0.3, (0..end).prop_map(move |n| format!("{name}{n}")))
+    };
+    let time = || {
+        prop::option::weighted(
+            0.4,
+            prop_oneof![(-2..45i64).prop_map(Timestamp), Just(Timestamp::NEVER), Just(Timestamp(i64::MAX))],
+        )
+    };
     let limit = prop_oneof![0..6usize, Just(1_000), Just(usize::MAX)];
     (text("e", 52), text("u", 5), text("s", 4), text("t", 4), time(), time(), limit).prop_map(
         |(event_id, user_id, session_id, event_type, from, to, limit)| EventQuery {
@@ -204,10 +215,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(at, bytes)| Step::Damage(at, bytes)),
         6 => prop::collection::vec(queries(), 1..8).prop_map(Step::Ask),
     ];
-    (prop::collection::vec(step, 1..24), prop::collection::vec(queries(), 12)).prop_map(|(mut steps, last)| {
-        steps.extend([Step::Settle, Step::Ask(last)]);
-        steps
-    })
+    (prop::collection::vec(step, 1..24), prop::collection::vec(queries(), 12)).prop_map(
+        |(mut steps, last)| {
+            steps.extend([Step::Settle, Step::Ask(last)]);
+            steps
+        },
+    )
 }
 
 proptest! {
@@ -274,7 +287,13 @@ async fn makes_a_useless_file_again() {
         ("before the machine started", |path| change(path, "UPDATE about SET machine_start = 'then'")),
         ("a changed piece", |path| change(path, "UPDATE pieces SET body = replace(body, '5', '6')")),
         ("no database", |path| std::fs::write(path, "no database".repeat(99)).expect("the disk has room")),
-        ("cut off", |path| std::fs::File::options().write(true).open(path).and_then(|file| file.set_len(20_000)).expect("it is there")),
+        ("cut off", |path| {
+            std::fs::File::options()
+                .write(true)
+                .open(path)
+                .and_then(|file| file.set_len(20_000))
+                .expect("it is there")
+        }),
     ];
     for (name, spoil) in spoils {
         let mut rows = Rows::new().await;

@@ -248,6 +248,8 @@ fn last_row(store: &Connection, stream: &str, range: &Range) -> Result<Option<(i
         "SELECT position, event_id, event_time FROM {} WHERE position BETWEEN ? AND ? ORDER BY position DESC LIMIT 1",
         raw_table(stream)
     );
-    let row = store.prepare_cached(&sql)?.query_row([first, last], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let row = store
+        .prepare_cached(&sql)?
+        .query_row([first, last], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
     Ok(row.optional()?)
 }

@@ -6,11 +6,15 @@ use super::*;
 async fn stops_what_takes_too_long() {
     let folder = tempfile::tempdir().expect("the system has a temporary folder");
     let path = folder.path().join("store.db");
-    Connection::open(&path).and_then(|file| file.execute_batch("CREATE TABLE t (n)")).expect("the folder is new");
+    Connection::open(&path)
+        .and_then(|file| file.execute_batch("CREATE TABLE t (n)"))
+        .expect("the folder is new");
     let pool = Pool::new(&path).within(Duration::from_millis(20));
     let endless = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n";
     let ask = |sql: &'static str| {
-        pool.read("counting", move |connection, _| Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?))
+        pool.read("counting", move |connection, _| {
+            Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?)
+        })
     };
     for _ in 0..3 {
         let stopped = ask(endless).await.expect_err("it does not end");
