@@ -54,7 +54,16 @@ impl Mixed {
 }
 
 fn body(mixed: &mut Mixed) -> Bytes {
-    const TYPES: [&str; 8] = ["page_view", "add_cart_", "purchase_", "search___", "sign_up__", "log_in___", "log_out__", "share____"];
+    const TYPES: [&str; 8] = [
+        "page_view",
+        "add_cart_",
+        "purchase_",
+        "search___",
+        "sign_up__",
+        "log_in___",
+        "log_out__",
+        "share____",
+    ];
     let line = |_| {
         let (high, low, rest) = (mixed.next(), mixed.next(), mixed.next());
         format!(

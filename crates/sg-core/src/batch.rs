@@ -103,14 +103,7 @@ pub struct EventBatch {
 impl EventBatch {
     /// Makes an empty batch over the given bytes.
     pub fn new(stream: Arc<str>, main: Bytes) -> EventBatch {
-        EventBatch {
-            stream,
-            main,
-            side: Vec::new(),
-            entries: Vec::new(),
-            fields: None,
-            refused: Vec::new(),
-        }
+        EventBatch { stream, main, side: Vec::new(), entries: Vec::new(), fields: None, refused: Vec::new() }
     }
 
     /// Returns the number of events.
@@ -165,8 +158,13 @@ impl EventBatch {
 
     /// Returns about how many bytes of memory the batch holds.
     pub fn memory(&self) -> usize {
-        let fields = self.fields.as_ref().map_or(0, |fields| fields.texts.len() * 8 + fields.numbers.len() * 16);
-        BATCH_OVERHEAD + self.main.len() + self.side.capacity() + self.entries.capacity() * size_of::<Entry>() + fields
+        let fields =
+            self.fields.as_ref().map_or(0, |fields| fields.texts.len() * 8 + fields.numbers.len() * 16);
+        BATCH_OVERHEAD
+            + self.main.len()
+            + self.side.capacity()
+            + self.entries.capacity() * size_of::<Entry>()
+            + fields
     }
 }
 

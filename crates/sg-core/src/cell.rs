@@ -61,8 +61,12 @@ impl Value {
         match (self, other) {
             (Value::Count(count), Value::Count(more)) => *count += more,
             (Value::Sum(sum), Value::Sum(more)) => *sum += more,
-            (Value::Min(least), Value::Min(Some(other))) => *least = Some(least.map_or(other, |old| old.min(other))),
-            (Value::Max(most), Value::Max(Some(other))) => *most = Some(most.map_or(other, |old| old.max(other))),
+            (Value::Min(least), Value::Min(Some(other))) => {
+                *least = Some(least.map_or(other, |old| old.min(other)))
+            }
+            (Value::Max(most), Value::Max(Some(other))) => {
+                *most = Some(most.map_or(other, |old| old.max(other)))
+            }
             (Value::Avg { sum, count }, Value::Avg { sum: more, count: others }) => {
                 *sum += more;
                 *count += others;
@@ -82,7 +86,9 @@ impl Value {
             Value::Sum(sum) => Some(decimal::format(sum, scale)),
             Value::Min(value) | Value::Max(value) => value.map(|value| decimal::format(value, scale)),
             Value::Avg { count: 0, .. } => None,
-            Value::Avg { sum, count } => Some(decimal::format(decimal::average(sum, count, AVERAGE_EXTRA_SCALE), scale)),
+            Value::Avg { sum, count } => {
+                Some(decimal::format(decimal::average(sum, count, AVERAGE_EXTRA_SCALE), scale))
+            }
         }
     }
 
@@ -158,12 +164,20 @@ impl Cells {
     }
 
     /// Counts one event into its cell and returns the cell's values. `dimensions` are encoded by [`push_dimension`].
-    pub(crate) fn add(&mut self, pane: Timestamp, dimensions: &[u8], is_late: bool, empty: &[Value]) -> &mut [Value] {
+    pub(crate) fn add(
+        &mut self,
+        pane: Timestamp,
+        dimensions: &[u8],
+        is_late: bool,
+        empty: &[Value],
+    ) -> &mut [Value] {
         let hash = xxh3_64_with_seed(dimensions, pane.0 as u64);
         let (keys, arena) = (&self.keys, &self.arena);
         let is_same = |at: &u32| {
             let key = &keys[*at as usize];
-            key.hash == hash && key.pane == pane && arena[key.dimensions.0 as usize..key.dimensions.1 as usize] == *dimensions
+            key.hash == hash
+                && key.pane == pane
+                && arena[key.dimensions.0 as usize..key.dimensions.1 as usize] == *dimensions
         };
         let at = match self.index.find(hash, is_same) {
             Some(at) => *at as usize,
@@ -190,7 +204,9 @@ impl Cells {
     /// Returns the cells ordered by pane and dimensions: all writers lock them in this order.
     pub fn sorted(&self) -> Vec<CellDelta<'_>> {
         let mut cells: Vec<CellDelta<'_>> = (0..self.keys.len()).map(|at| self.get(at)).collect();
-        cells.sort_unstable_by(|left, right| left.pane.cmp(&right.pane).then_with(|| left.dimensions().cmp(right.dimensions())));
+        cells.sort_unstable_by(|left, right| {
+            left.pane.cmp(&right.pane).then_with(|| left.dimensions().cmp(right.dimensions()))
+        });
         cells
     }
 

@@ -86,9 +86,13 @@ fn shifted(value: i128, shift: i64, sticky: bool) -> i128 {
     }
     if shift >= 0 {
         let factor = u32::try_from(shift).ok().and_then(|digits| 10i128.checked_pow(digits));
-        return factor.and_then(|factor| value.checked_mul(factor)).map_or(WIDE_LIMIT, |scaled| scaled.min(WIDE_LIMIT));
+        return factor
+            .and_then(|factor| value.checked_mul(factor))
+            .map_or(WIDE_LIMIT, |scaled| scaled.min(WIDE_LIMIT));
     }
-    let Some(divisor) = u32::try_from(-shift).ok().and_then(|digits| 10i128.checked_pow(digits)) else { return 0 };
+    let Some(divisor) = u32::try_from(-shift).ok().and_then(|digits| 10i128.checked_pow(digits)) else {
+        return 0;
+    };
     let (quotient, rest) = (value / divisor, value % divisor);
     let half = divisor / 2;
     let above_half = rest > half || (rest == half && sticky);

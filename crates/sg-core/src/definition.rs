@@ -123,7 +123,9 @@ impl Function {
     pub fn number(&self) -> Option<&NumberField> {
         match self {
             Function::Count => None,
-            Function::Sum(field) | Function::Min(field) | Function::Max(field) | Function::Avg(field) => Some(field),
+            Function::Sum(field) | Function::Min(field) | Function::Max(field) | Function::Avg(field) => {
+                Some(field)
+            }
         }
     }
 

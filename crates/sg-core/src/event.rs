@@ -35,7 +35,10 @@ const CANONICAL_COUNT: usize = 6;
 pub const SPELLINGS: [(Canonical, &[&str]); CANONICAL_COUNT] = [
     (Canonical::EventId, &["event_id", "eventId", "messageId", "message_id", "uuid", "$insert_id", "id"]),
     (Canonical::EventType, &["event_type", "eventType", "event_name", "eventName", "event", "type", "name"]),
-    (Canonical::Timestamp, &["timestamp", "ts", "time", "event_time", "event_ts", "originalTimestamp", "created_at"]),
+    (
+        Canonical::Timestamp,
+        &["timestamp", "ts", "time", "event_time", "event_ts", "originalTimestamp", "created_at"],
+    ),
     (Canonical::UserId, &["user_id", "userId", "distinct_id", "anonymousId", "anonymous_id"]),
     (Canonical::SessionId, &["session_id", "sessionId", "$session_id"]),
     (Canonical::Properties, &["properties", "metadata", "payload", "props", "data"]),
@@ -109,7 +112,11 @@ impl<'a> Members<'a> {
     pub fn read(text: &'a str) -> Result<Members<'a>, Refusal> {
         let text = text.trim_matches([' ', '\t', '\r', '\n']);
         if text.len() > EVENT_BYTES_MAX {
-            return Err(Refusal::new(Code::EventTooLarge, "", format!("an event has at most {EVENT_BYTES_MAX} bytes, this one {}", text.len())));
+            return Err(Refusal::new(
+                Code::EventTooLarge,
+                "",
+                format!("an event has at most {EVENT_BYTES_MAX} bytes, this one {}", text.len()),
+            ));
         }
         let mut gathered = Gathered::default();
         // The fast way finds nothing that a store could not hold: no escapes, no exponents, no depth.
@@ -147,10 +154,15 @@ impl<'a> Members<'a> {
     pub fn text_of(&self, field: Canonical) -> Result<Option<Cow<'a, str>>, Refusal> {
         let Some(raw) = self.raw(field) else { return Ok(None) };
         let name = self.spelling(field);
-        let text = scalar_text(raw)
-            .ok_or_else(|| Refusal::new(Code::BadField, name, format!("{name} is a string, not an object or an array")))?;
+        let text = scalar_text(raw).ok_or_else(|| {
+            Refusal::new(Code::BadField, name, format!("{name} is a string, not an object or an array"))
+        })?;
         if text.trim().is_empty() {
-            return Err(Refusal::new(Code::BlankField, name, format!("{name} is blank: leave it out or name something")));
+            return Err(Refusal::new(
+                Code::BlankField,
+                name,
+                format!("{name} is blank: leave it out or name something"),
+            ));
         }
         Ok(Some(text))
     }
@@ -171,8 +183,16 @@ impl<'a> Members<'a> {
             None => Timestamp::from_number(raw),
         };
         read.map(Some).map_err(|error| match error {
-            TimeError::Unreadable => Refusal::new(Code::BadTimestamp, name, format!("{name} is a time in RFC 3339 or a number since 1970")),
-            TimeError::OutOfRange => Refusal::new(Code::TimestampOutOfRange, name, format!("{name} lies in the years 0001 to 9999")),
+            TimeError::Unreadable => Refusal::new(
+                Code::BadTimestamp,
+                name,
+                format!("{name} is a time in RFC 3339 or a number since 1970"),
+            ),
+            TimeError::OutOfRange => Refusal::new(
+                Code::TimestampOutOfRange,
+                name,
+                format!("{name} lies in the years 0001 to 9999"),
+            ),
         })
     }
 
@@ -247,7 +267,11 @@ impl<'a> Gathered<'a> {
         if self.others.iter().any(|(known, _)| *known == name) {
             self.refusal = Some(duplicate(&name));
         } else if self.others.len() == MEMBERS_MAX {
-            self.refusal = Some(Refusal::new(Code::TooManyMembers, "", format!("an event has at most {MEMBERS_MAX} members")));
+            self.refusal = Some(Refusal::new(
+                Code::TooManyMembers,
+                "",
+                format!("an event has at most {MEMBERS_MAX} members"),
+            ));
         } else {
             self.others.push((name, value));
         }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::batch::{EventBatch, Fields, LogBatch, MISSING};
 use crate::cell::{Value, push_dimension};
 use crate::definition::LatePolicy;
-use crate::flush::{Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, RollupDelta};
+use crate::flush::{
+    Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, RollupDelta,
+};
 use crate::judge::{Fingerprint, Judge, Verdict};
 use crate::plan::{Plan, RollupPlan};
 use crate::reason::{Code, Refusal};
@@ -59,9 +61,10 @@ impl Fold {
     /// Resumes at a checkpoint. The judge is empty until [`Fold::remember`] has seen the duplicate window again.
     pub fn resume(plan: Arc<Plan>, partition: u32, checkpoint: &Checkpoint, seed: u64) -> Fold {
         let (from, r_at_from) = checkpoint.dedup_from;
-        let empty = plan.rollups.iter().map(|planned| {
-            planned.measures.iter().map(|measure| Value::empty(&measure.function)).collect()
-        });
+        let empty = plan
+            .rollups
+            .iter()
+            .map(|planned| planned.measures.iter().map(|measure| Value::empty(&measure.function)).collect());
         Fold {
             partition,
             epoch: checkpoint.epoch,
@@ -109,7 +112,11 @@ impl Fold {
     pub fn batch(&mut self, batch: &LogBatch, until: u64) {
         let place_of = |wanted: u64| (0..batch.events.len()).find(|index| batch.place(*index).0 >= wanted);
         let Some(first) = place_of(self.next_offset) else { return };
-        let stop = if until < batch.next_offset() { place_of(until).unwrap_or(batch.events.len()) } else { batch.events.len() };
+        let stop = if until < batch.next_offset() {
+            place_of(until).unwrap_or(batch.events.len())
+        } else {
+            batch.events.len()
+        };
         let mut read_back;
         let events: &Arc<EventBatch> = if batch.events.fields.is_some() {
             &batch.events
@@ -148,7 +155,13 @@ impl Fold {
     }
 
     /// Gives one record its fate; returns its row for the raw table when it is counted.
-    fn record(&mut self, place: &LogBatch, events: &EventBatch, fields: &Fields, (index, fingerprint): (usize, Fingerprint)) -> Option<RawRow> {
+    fn record(
+        &mut self,
+        place: &LogBatch,
+        events: &EventBatch,
+        fields: &Fields,
+        (index, fingerprint): (usize, Fingerprint),
+    ) -> Option<RawRow> {
         let (offset, appended_at) = place.place(index);
         let entry = &events.entries[index];
         let received_at = entry.received_at.unwrap_or(appended_at);
@@ -281,7 +294,12 @@ impl Fold {
 }
 
 impl Record<'_> {
-    fn late_event(&self, planned: &RollupPlan, window_start: Timestamp, row: &[crate::batch::Span]) -> LateEvent {
+    fn late_event(
+        &self,
+        planned: &RollupPlan,
+        window_start: Timestamp,
+        row: &[crate::batch::Span],
+    ) -> LateEvent {
         let entry = &self.batch.entries[self.index];
         LateEvent {
             offset: self.offset,
@@ -289,7 +307,11 @@ impl Record<'_> {
             event_time: self.event_time,
             received_at: self.received_at,
             window_start,
-            dimensions: planned.dimensions.iter().map(|slot| self.batch.text(row[*slot]).to_owned()).collect(),
+            dimensions: planned
+                .dimensions
+                .iter()
+                .map(|slot| self.batch.text(row[*slot]).to_owned())
+                .collect(),
             raw: self.batch.bytes(entry.raw).to_vec(),
         }
     }

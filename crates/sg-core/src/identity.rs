@@ -11,14 +11,22 @@ use crate::time::Timestamp;
 /// Returns the id of an event that names a user, an event *name* (not merely a type) and a time: SHA-256, in hex,
 /// over the canonical JSON (RFC 8785) of `[user_id, event name, timestamp in ms, properties]`. `None` for others:
 /// two of them may look alike and still be two.
-pub(crate) fn derive(members: &Members<'_>, properties: Option<&str>, time: Option<Timestamp>) -> Option<String> {
+pub(crate) fn derive(
+    members: &Members<'_>,
+    properties: Option<&str>,
+    time: Option<Timestamp>,
+) -> Option<String> {
     let is_name = !members.spelling(Canonical::EventType).to_ascii_lowercase().ends_with("type");
     let user = members.text_of(Canonical::UserId).ok()??;
     let name = members.text_of(Canonical::EventType).ok()?.filter(|_| is_name)?;
     let time = time?;
-    let properties: Value = properties.map_or(Value::Null, |text| serde_json::from_str(text).unwrap_or(Value::Null));
+    let properties: Value =
+        properties.map_or(Value::Null, |text| serde_json::from_str(text).unwrap_or(Value::Null));
     let mut text = String::new();
-    canonical(&Value::from(vec![Value::from(user), Value::from(name), Value::from(time.0), properties]), &mut text);
+    canonical(
+        &Value::from(vec![Value::from(user), Value::from(name), Value::from(time.0), properties]),
+        &mut text,
+    );
     let digest = Sha256::digest(text.as_bytes());
     Some(digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("writing to a String cannot fail");

@@ -30,7 +30,9 @@ pub enum CutError {
     #[error("tz is a name of the IANA time zone database such as Europe/London")]
     UnknownZone,
     /// A boundary does not fall between two panes.
-    #[error("the rollup is stored in panes of {pane_ms} ms, which {at} does not begin: ask for a coarser interval, another tz, or define the rollup with a smaller pane")]
+    #[error(
+        "the rollup is stored in panes of {pane_ms} ms, which {at} does not begin: ask for a coarser interval, another tz, or define the rollup with a smaller pane"
+    )]
     PaneTooCoarse {
         /// Pane length in milliseconds.
         pane_ms: i64,
@@ -54,11 +56,22 @@ impl Interval {
     /// # Errors
     /// [`CutError::UnknownInterval`].
     pub fn parse(text: &str) -> Result<Interval, CutError> {
-        let (digits, unit) = text.split_at(text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len()));
-        let count: i64 = digits.parse().ok().filter(|count| (1..=1_000_000).contains(count)).ok_or(CutError::UnknownInterval)?;
+        let (digits, unit) =
+            text.split_at(text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len()));
+        let count: i64 = digits
+            .parse()
+            .ok()
+            .filter(|count| (1..=1_000_000).contains(count))
+            .ok_or(CutError::UnknownInterval)?;
         let fixed = |unit_ms: i64| {
             let ms = count * unit_ms;
-            if ms == DAY_MS { Ok(Interval::Days(1)) } else if DAY_MS % ms == 0 { Ok(Interval::Fixed(ms)) } else { Err(CutError::UnknownInterval) }
+            if ms == DAY_MS {
+                Ok(Interval::Days(1))
+            } else if DAY_MS % ms == 0 {
+                Ok(Interval::Fixed(ms))
+            } else {
+                Err(CutError::UnknownInterval)
+            }
         };
         match unit {
             "s" => fixed(1_000),
@@ -100,9 +113,18 @@ impl Cuts {
     ///
     /// # Errors
     /// [`CutError`] when the zone is unknown, a pane would be split, or there are too many.
-    pub fn calendar(interval: Interval, zone: &str, pane_ms: i64, (from, to): (Timestamp, Timestamp)) -> Result<Cuts, CutError> {
+    pub fn calendar(
+        interval: Interval,
+        zone: &str,
+        pane_ms: i64,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<Cuts, CutError> {
         let zone = TimeZone::get(zone).map_err(|_| CutError::UnknownZone)?;
-        let local = |at: Timestamp| jiff::Timestamp::from_millisecond(at.0).map(|at| zone.to_datetime(at)).map_err(|_| CutError::TooMany);
+        let local = |at: Timestamp| {
+            jiff::Timestamp::from_millisecond(at.0)
+                .map(|at| zone.to_datetime(at))
+                .map_err(|_| CutError::TooMany)
+        };
         let mut day = first_day(interval, local(from)?.date());
         let mut bounds: Vec<Timestamp> = Vec::new();
         let step = match interval {
@@ -132,16 +154,17 @@ impl Cuts {
     pub fn range(&self) -> (Timestamp, Timestamp) {
         match self {
             Cuts::Windows { from, to, .. } => (*from, *to),
-            Cuts::Calendar(bounds) => (bounds.first().copied().unwrap_or_default(), bounds.last().copied().unwrap_or_default()),
+            Cuts::Calendar(bounds) => {
+                (bounds.first().copied().unwrap_or_default(), bounds.last().copied().unwrap_or_default())
+            }
         }
     }
 
     /// Returns the interval that contains a time.
     pub fn containing(&self, at: Timestamp) -> Option<(Timestamp, Timestamp)> {
         match self {
-            Cuts::Windows { length_ms, from, to } => {
-                (*from <= at && at < *to).then(|| (crate::window::start_of(at, *length_ms), crate::window::end_of(at, *length_ms)))
-            }
+            Cuts::Windows { length_ms, from, to } => (*from <= at && at < *to)
+                .then(|| (crate::window::start_of(at, *length_ms), crate::window::end_of(at, *length_ms))),
             Cuts::Calendar(bounds) => {
                 let after = bounds.partition_point(|bound| *bound <= at);
                 Some((*bounds.get(after.checked_sub(1)?)?, *bounds.get(after)?))
@@ -155,7 +178,11 @@ impl Cuts {
             Cuts::Windows { length_ms, from, to } => {
                 let (start, length) = (from.0, *length_ms);
                 let count = usize::try_from((to.0 - from.0) / length_ms).unwrap_or(0).min(CUTS_MAX);
-                Box::new((0..count as i64).map(move |at| (Timestamp(start + at * length), Timestamp(start + (at + 1) * length))))
+                Box::new(
+                    (0..count as i64).map(move |at| {
+                        (Timestamp(start + at * length), Timestamp(start + (at + 1) * length))
+                    }),
+                )
             }
             Cuts::Calendar(bounds) => Box::new(bounds.windows(2).map(|pair| (pair[0], pair[1]))),
         }
@@ -166,7 +193,8 @@ impl Cuts {
 fn first_day(interval: Interval, date: Date) -> Date {
     let epoch = Date::constant(1970, 1, 1);
     let back = |days: i64| date.checked_sub(days.days()).unwrap_or(date);
-    let days_since = |origin: Date| i64::from(date.since(origin).map(|span: Span| span.get_days()).unwrap_or(0));
+    let days_since =
+        |origin: Date| i64::from(date.since(origin).map(|span: Span| span.get_days()).unwrap_or(0));
     match interval {
         Interval::Fixed(_) => date,
         Interval::Days(count) => back(days_since(epoch).rem_euclid(count)),
@@ -182,7 +210,9 @@ fn first_day(interval: Interval, date: Date) -> Date {
 
 /// Adds the boundaries that one local day begins or contains.
 fn push_bounds(bounds: &mut Vec<Timestamp>, interval: Interval, zone: &TimeZone, day: Date) {
-    let instant = |local: DateTime| zone.to_ambiguous_timestamp(local).compatible().map(|at| Timestamp(at.as_millisecond()));
+    let instant = |local: DateTime| {
+        zone.to_ambiguous_timestamp(local).compatible().map(|at| Timestamp(at.as_millisecond()))
+    };
     let mut push = |at: Timestamp| {
         if bounds.last().is_none_or(|last| *last < at) {
             bounds.push(at);

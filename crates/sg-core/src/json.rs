@@ -24,7 +24,11 @@ pub(crate) fn check_storable(text: &str) -> Result<(), Refusal> {
             b'{' | b'[' => {
                 depth += 1;
                 if depth > JSON_DEPTH_MAX {
-                    return Err(Refusal::new(Code::TooDeep, "", format!("an event is nested at most {JSON_DEPTH_MAX} deep")));
+                    return Err(Refusal::new(
+                        Code::TooDeep,
+                        "",
+                        format!("an event is nested at most {JSON_DEPTH_MAX} deep"),
+                    ));
                 }
                 at += 1;
             }
@@ -58,7 +62,9 @@ fn check_string(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
 
 /// Checks the `\uXXXX` at `at`, with its second half where it is a surrogate, and returns the index behind it.
 fn check_escape(bytes: &[u8], at: usize) -> Result<usize, Refusal> {
-    let fault = |what: &str| Err(Refusal::new(Code::InvalidText, "", format!("{what} cannot be stored: send the text without it")));
+    let fault = |what: &str| {
+        Err(Refusal::new(Code::InvalidText, "", format!("{what} cannot be stored: send the text without it")))
+    };
     match hex(bytes, at + 2) {
         Some(0) => fault("a NUL character (\\u0000)"),
         Some(0xD800..=0xDBFF) => match (bytes.get(at + 6..at + 8), hex(bytes, at + 8)) {
@@ -88,7 +94,11 @@ fn check_number(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
     }
     if exponent.saturating_add(whole as i64) > NUMBER_EXPONENT_MAX || exponent < -NUMBER_EXPONENT_MAX {
         let shown = String::from_utf8_lossy(&number[..length.min(40)]).into_owned();
-        return Err(Refusal::new(Code::NumberOutOfRange, "", format!("the number {shown} is beyond what can be stored")));
+        return Err(Refusal::new(
+            Code::NumberOutOfRange,
+            "",
+            format!("the number {shown} is beyond what can be stored"),
+        ));
     }
     Ok(start + length)
 }

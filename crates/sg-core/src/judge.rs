@@ -62,7 +62,15 @@ impl Judge {
     /// Makes a judge whose window begins at `from`, where R is `r_at_from`. The seed is the process's own secret.
     pub fn new(window: Dedup, seed: u64, from: u64, r_at_from: Timestamp) -> Judge {
         let parts = (0..PARTS).map(|_| Part::default()).collect();
-        Judge { seed, window, parts, spare: Vec::new(), base: from, from, runs: VecDeque::from([(from, r_at_from)]) }
+        Judge {
+            seed,
+            window,
+            parts,
+            spare: Vec::new(),
+            base: from,
+            from,
+            runs: VecDeque::from([(from, r_at_from)]),
+        }
     }
 
     /// Returns the fingerprint of a key and id.

@@ -85,7 +85,9 @@ impl Source {
         match Canonical::of_spelling(name) {
             Some((Canonical::Properties, _)) => Source::Properties,
             Some((canonical, 0)) => Source::Canonical(canonical),
-            _ => Source::Property { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect() },
+            _ => {
+                Source::Property { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect() }
+            }
         }
     }
 
@@ -190,7 +192,12 @@ impl Plan {
     ///
     /// # Errors
     /// The [`Refusal`] for its sender; the batch is then as it was, but for spare side bytes.
-    pub fn accept(&self, text: &str, arrival: &mut Arrival<'_>, batch: &mut EventBatch) -> Result<(), Refusal> {
+    pub fn accept(
+        &self,
+        text: &str,
+        arrival: &mut Arrival<'_>,
+        batch: &mut EventBatch,
+    ) -> Result<(), Refusal> {
         let event = Read::new(text)?;
         let event_time = event.members.timestamp()?;
         self.check_future(&event, event_time, arrival.received_at)?;
@@ -233,7 +240,8 @@ impl Plan {
             let already = batch.refusal(index).cloned();
             let read = match already {
                 Some(refusal) => Err(refusal),
-                None => Read::new(&text).and_then(|event| self.read_fields(&event, &kind, &id, batch, &mut fields)),
+                None => Read::new(&text)
+                    .and_then(|event| self.read_fields(&event, &kind, &id, batch, &mut fields)),
             };
             if let Err(refusal) = read {
                 fields.texts.resize((index + 1) * self.texts.len(), Span::NONE);
@@ -246,13 +254,21 @@ impl Plan {
         batch.fields = Some(fields);
     }
 
-    fn check_future(&self, event: &Read<'_>, time: Option<Timestamp>, received_at: Timestamp) -> Result<(), Refusal> {
+    fn check_future(
+        &self,
+        event: &Read<'_>,
+        time: Option<Timestamp>,
+        received_at: Timestamp,
+    ) -> Result<(), Refusal> {
         let latest = received_at.plus(self.stream.max_future);
         match time {
             Some(time) if time > latest => Err(Refusal::new(
                 Code::FutureTimestamp,
                 event.members.spelling(Canonical::Timestamp),
-                format!("{time} lies more than {} s ahead of the time of arrival", self.stream.max_future.as_secs()),
+                format!(
+                    "{time} lies more than {} s ahead of the time of arrival",
+                    self.stream.max_future.as_secs()
+                ),
             )),
             _ => Ok(()),
         }
@@ -264,7 +280,11 @@ impl Plan {
             return Ok(kind);
         }
         if self.stream.default_type.is_empty() {
-            return Err(Refusal::new(Code::MissingEventType, Canonical::EventType.name(), "an event has an event_type (or event_name)"));
+            return Err(Refusal::new(
+                Code::MissingEventType,
+                Canonical::EventType.name(),
+                "an event has an event_type (or event_name)",
+            ));
         }
         Ok(Cow::Borrowed(&self.stream.default_type))
     }
@@ -273,9 +293,19 @@ impl Plan {
         for (name, source) in &self.require {
             let text = source.raw(event).and_then(scalar_text);
             match text {
-                None => return Err(Refusal::new(Code::MissingField, name.as_str(), format!("an event of this stream has a {name}"))),
+                None => {
+                    return Err(Refusal::new(
+                        Code::MissingField,
+                        name.as_str(),
+                        format!("an event of this stream has a {name}"),
+                    ));
+                }
                 Some(text) if text.trim().is_empty() => {
-                    return Err(Refusal::new(Code::BlankField, name.as_str(), format!("{name} is blank: name something")));
+                    return Err(Refusal::new(
+                        Code::BlankField,
+                        name.as_str(),
+                        format!("{name} is blank: name something"),
+                    ));
                 }
                 Some(_) => {}
             }
@@ -283,27 +313,49 @@ impl Plan {
         Ok(())
     }
 
-    fn id<'e>(&self, event: &Read<'e>, time: Option<Timestamp>, arrival: &mut Arrival<'_>) -> Result<Cow<'e, str>, Refusal> {
+    fn id<'e>(
+        &self,
+        event: &Read<'e>,
+        time: Option<Timestamp>,
+        arrival: &mut Arrival<'_>,
+    ) -> Result<Cow<'e, str>, Refusal> {
         if let Some(id) = event.members.text_of(Canonical::EventId)? {
             if id.len() > EVENT_ID_BYTES_MAX {
                 let name = event.members.spelling(Canonical::EventId);
-                return Err(Refusal::new(Code::IdTooLong, name, format!("an event id has at most {EVENT_ID_BYTES_MAX} bytes")));
+                return Err(Refusal::new(
+                    Code::IdTooLong,
+                    name,
+                    format!("an event id has at most {EVENT_ID_BYTES_MAX} bytes"),
+                ));
             }
             return Ok(id);
         }
-        let derived = if self.stream.derive_id { identity::derive(&event.members, event.properties.as_deref(), time) } else { None };
+        let derived = if self.stream.derive_id {
+            identity::derive(&event.members, event.properties.as_deref(), time)
+        } else {
+            None
+        };
         Ok(Cow::Owned(derived.unwrap_or_else(|| (arrival.new_id)())))
     }
 
     fn key<'e>(&self, event: &'e Read<'_>, id: &'e str) -> Cow<'e, str> {
-        let present = |source: &Source| source.raw(event).and_then(scalar_text).filter(|text| !text.is_empty());
+        let present =
+            |source: &Source| source.raw(event).and_then(scalar_text).filter(|text| !text.is_empty());
         self.key_by.iter().find_map(present).unwrap_or(Cow::Borrowed(id))
     }
 
     /// Appends one row of fields; on an error the row is taken back.
-    fn read_fields(&self, event: &Read<'_>, kind: &str, id: &str, batch: &mut EventBatch, fields: &mut Fields) -> Result<(), Refusal> {
+    fn read_fields(
+        &self,
+        event: &Read<'_>,
+        kind: &str,
+        id: &str,
+        batch: &mut EventBatch,
+        fields: &mut Fields,
+    ) -> Result<(), Refusal> {
         let (texts_before, numbers_before) = (fields.texts.len(), fields.numbers.len());
-        let read = self.read_texts(event, kind, id, batch, fields).and_then(|()| self.read_numbers(event, fields));
+        let read =
+            self.read_texts(event, kind, id, batch, fields).and_then(|()| self.read_numbers(event, fields));
         if read.is_err() {
             fields.texts.truncate(texts_before);
             fields.numbers.truncate(numbers_before);
@@ -311,7 +363,14 @@ impl Plan {
         read
     }
 
-    fn read_texts(&self, event: &Read<'_>, kind: &str, id: &str, batch: &mut EventBatch, fields: &mut Fields) -> Result<(), Refusal> {
+    fn read_texts(
+        &self,
+        event: &Read<'_>,
+        kind: &str,
+        id: &str,
+        batch: &mut EventBatch,
+        fields: &mut Fields,
+    ) -> Result<(), Refusal> {
         for source in &self.texts {
             let span = match source {
                 Source::Canonical(Canonical::EventType) => batch.span_of(kind.as_bytes()),
@@ -368,7 +427,9 @@ fn number_of(raw: &str, field: &NumberField) -> Result<i128, Refusal> {
     let text = text.ok_or_else(bad)?;
     decimal::parse(text.trim(), field.scale).map_err(|error| match error {
         NumberError::Unreadable => bad(),
-        NumberError::OutOfRange => Refusal::new(Code::NumberOutOfRange, name, format!("{name} is too large to be summed")),
+        NumberError::OutOfRange => {
+            Refusal::new(Code::NumberOutOfRange, name, format!("{name} is too large to be summed"))
+        }
     })
 }
 
@@ -376,7 +437,11 @@ fn check_length(name: &str, text: &str) -> Result<(), Refusal> {
     if text.len() <= DIMENSION_BYTES_MAX {
         return Ok(());
     }
-    Err(Refusal::new(Code::DimensionTooLong, name, format!("{name} has at most {DIMENSION_BYTES_MAX} bytes, this one {}", text.len())))
+    Err(Refusal::new(
+        Code::DimensionTooLong,
+        name,
+        format!("{name} has at most {DIMENSION_BYTES_MAX} bytes, this one {}", text.len()),
+    ))
 }
 
 /// JSON strings cannot hold raw line breaks, so every one stands between tokens and can go.
@@ -392,7 +457,10 @@ fn push_raw(text: &str, batch: &mut EventBatch) -> Span {
 fn joined_properties(event: &Read<'_>, batch: &mut EventBatch) -> Span {
     let others = event.members.others();
     let loose = match &event.properties {
-        None => event.members.raw(Canonical::Properties).map(|raw| (event.members.spelling(Canonical::Properties), raw)),
+        None => event
+            .members
+            .raw(Canonical::Properties)
+            .map(|raw| (event.members.spelling(Canonical::Properties), raw)),
         Some(properties) if others.is_empty() => return batch.span_of(properties.as_bytes()),
         Some(_) => None,
     };

@@ -47,7 +47,11 @@ impl PortError {
     }
 
     /// Makes an error from the cause below it.
-    pub fn from_source(kind: ErrorKind, doing: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PortError {
+    pub fn from_source(
+        kind: ErrorKind,
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> PortError {
         PortError { kind, doing: doing.into(), source: Some(source.into()) }
     }
 }

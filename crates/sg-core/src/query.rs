@@ -180,7 +180,8 @@ impl Row {
 pub fn fill_with_zeros(rows: Vec<Row>, cuts: &Cuts, empty: &[Value]) -> Vec<Row> {
     let mut filled: BTreeMap<(Timestamp, Vec<String>), Row> =
         rows.into_iter().map(|row| ((row.start, row.dimensions.clone()), row)).collect();
-    let dimensions: std::collections::BTreeSet<Vec<String>> = filled.keys().map(|(_, dimensions)| dimensions.clone()).collect();
+    let dimensions: std::collections::BTreeSet<Vec<String>> =
+        filled.keys().map(|(_, dimensions)| dimensions.clone()).collect();
     for (start, end) in cuts.iter() {
         for values in &dimensions {
             filled.entry((start, values.clone())).or_insert_with(|| Row {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::limits::{TIME_MAX_MS, TIME_MIN_MS};
 
 /// Milliseconds since 1970-01-01T00:00:00Z; the only time type of the code base. Negative before 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
@@ -161,9 +163,8 @@ impl Reader<'_> {
         if digits == 0 {
             return None;
         }
-        let ms = (0..3).fold(0, |ms, place| {
-            ms * 10 + if place < digits { i64::from(self.0[place] - b'0') } else { 0 }
-        });
+        let ms = (0..3)
+            .fold(0, |ms, place| ms * 10 + if place < digits { i64::from(self.0[place] - b'0') } else { 0 });
         self.0 = &self.0[digits..];
         Some(ms)
     }
@@ -203,9 +204,9 @@ impl Reader<'_> {
     fn digits(&mut self, count: usize) -> Option<i64> {
         let (digits, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
-        digits.iter().try_fold(0, |value, byte| {
-            byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
-        })
+        digits
+            .iter()
+            .try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
     }
 }
 

@@ -56,7 +56,10 @@ pub(crate) fn row_json(rollup: &Rollup, row: &Row, closed_to: Timestamp) -> Stri
     let mut text = format!("{{\"window_start\":\"{}\",\"window_end\":\"{}\"", row.start, row.end);
     push_cell(&mut text, rollup, row);
     let is_final = row.end <= closed_to;
-    text += &format!(",\"late_count\":{},\"revision\":{},\"is_final\":{is_final}}}", row.late_count, row.revision);
+    text += &format!(
+        ",\"late_count\":{},\"revision\":{},\"is_final\":{is_final}}}",
+        row.late_count, row.revision
+    );
     text
 }
 
@@ -83,9 +86,17 @@ pub(crate) fn csv(rollup: &Rollup, rows: &[Row], closed_to: Timestamp) -> Result
     for row in rows {
         let mut record = vec![row.start.to_string(), row.end.to_string()];
         record.extend(row.dimensions.iter().map(|text| harmless(text)));
-        let shown = rollup.measures.iter().zip(&row.values).map(|(measure, value)| value.show(&measure.function).unwrap_or_default());
+        let shown = rollup
+            .measures
+            .iter()
+            .zip(&row.values)
+            .map(|(measure, value)| value.show(&measure.function).unwrap_or_default());
         record.extend(shown);
-        record.extend([row.late_count.to_string(), row.revision.to_string(), (row.end <= closed_to).to_string()]);
+        record.extend([
+            row.late_count.to_string(),
+            row.revision.to_string(),
+            (row.end <= closed_to).to_string(),
+        ]);
         writer.write_record(&record).map_err(failed)?;
     }
     let bytes = writer.into_inner().map_err(|error| ApiError::Internal(format!("writing CSV: {error}")))?;

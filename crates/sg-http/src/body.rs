@@ -38,7 +38,11 @@ pub(crate) struct Body {
 }
 
 /// Reads and unpacks a request's body.
-pub(crate) async fn read(headers: &HeaderMap, body: axum::body::Body, budget: &Arc<Semaphore>) -> Result<Body, ApiError> {
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: axum::body::Body,
+    budget: &Arc<Semaphore>,
+) -> Result<Body, ApiError> {
     let coding = Coding::of(headers)?;
     let mut share = Vec::new();
     let read = read_wire(body, budget, &mut share);
@@ -50,7 +54,8 @@ pub(crate) async fn read(headers: &HeaderMap, body: axum::body::Body, budget: &A
             let budget = budget.clone();
             // Unpacking takes milliseconds: not on a thread that serves others.
             let unpacked = tokio::task::spawn_blocking(move || unpack(&wire, coding, &budget)).await;
-            let (bytes, more) = unpacked.map_err(|_| ApiError::Internal("unpacking a body failed".to_owned()))??;
+            let (bytes, more) =
+                unpacked.map_err(|_| ApiError::Internal("unpacking a body failed".to_owned()))??;
             share.extend(more);
             bytes
         }
@@ -60,7 +65,11 @@ pub(crate) async fn read(headers: &HeaderMap, body: axum::body::Body, budget: &A
 
 /// Copies the pieces into one buffer of the body's own: a piece shares the connection's read buffer, which is many times
 /// larger than a small body and would stay in memory as long as the events wait to be folded.
-async fn read_wire(mut body: axum::body::Body, budget: &Arc<Semaphore>, share: &mut Vec<OwnedSemaphorePermit>) -> Result<Bytes, ApiError> {
+async fn read_wire(
+    mut body: axum::body::Body,
+    budget: &Arc<Semaphore>,
+    share: &mut Vec<OwnedSemaphorePermit>,
+) -> Result<Bytes, ApiError> {
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     // Who says beforehand that it is too much need not send it.
     if expected > WIRE_BYTES_MAX {
@@ -69,7 +78,8 @@ async fn read_wire(mut body: axum::body::Body, budget: &Arc<Semaphore>, share: &
     let mut bytes = Vec::with_capacity(expected.min(PREALLOCATED_BYTES_MAX));
     let bytes_max = if expected == 0 { WIRE_BYTES_MAX } else { expected };
     loop {
-        let frame = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await.map_err(|_| ApiError::SlowBody)?;
+        let frame =
+            tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await.map_err(|_| ApiError::SlowBody)?;
         let Some(frame) = frame else { return Ok(fitted(bytes)) };
         let frame = frame.map_err(|error| ApiError::InvalidBody(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -121,8 +131,13 @@ impl Coding {
     }
 }
 
-fn unpack(wire: &[u8], coding: Coding, budget: &Arc<Semaphore>) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), ApiError> {
-    let broken = |error: std::io::Error| ApiError::BadEncoding(format!("the body cannot be unpacked: {error}"));
+fn unpack(
+    wire: &[u8],
+    coding: Coding,
+    budget: &Arc<Semaphore>,
+) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), ApiError> {
+    let broken =
+        |error: std::io::Error| ApiError::BadEncoding(format!("the body cannot be unpacked: {error}"));
     match coding {
         Coding::Gzip => {
             let decoder = flate2::bufread::MultiGzDecoder::new(wire);
@@ -140,12 +155,18 @@ fn unpack(wire: &[u8], coding: Coding, budget: &Arc<Semaphore>) -> Result<(Bytes
 
 /// Unpacks step by step; `consumed` says how many bytes the decoder has read. The ratio is that of what was read so far,
 /// so that a bomb is refused at its beginning and not where it has filled the limit.
-fn unpack_from<D: Read>(mut decoder: D, consumed: impl Fn(&D) -> usize, budget: &Arc<Semaphore>) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), ApiError> {
+fn unpack_from<D: Read>(
+    mut decoder: D,
+    consumed: impl Fn(&D) -> usize,
+    budget: &Arc<Semaphore>,
+) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), ApiError> {
     let mut unpacked = Vec::new();
     let mut share = Vec::new();
     let mut step = vec![0; UNPACK_STEP];
     loop {
-        let count = decoder.read(&mut step).map_err(|error| ApiError::BadEncoding(format!("the body cannot be unpacked: {error}")))?;
+        let count = decoder
+            .read(&mut step)
+            .map_err(|error| ApiError::BadEncoding(format!("the body cannot be unpacked: {error}")))?;
         if count == 0 {
             return Ok((fitted(unpacked), share));
         }
@@ -154,7 +175,9 @@ fn unpack_from<D: Read>(mut decoder: D, consumed: impl Fn(&D) -> usize, budget: 
             return Err(ApiError::BodyTooLarge(UNPACKED_BYTES_MAX));
         }
         if total > RATIO_FREE_BYTES.max(consumed(&decoder) * RATIO_MAX) {
-            return Err(ApiError::BadEncoding(format!("the body unpacks to more than {RATIO_MAX} times its size")));
+            return Err(ApiError::BadEncoding(format!(
+                "the body unpacks to more than {RATIO_MAX} times its size"
+            )));
         }
         share.push(take_share(budget, count)?);
         push(&mut unpacked, &step[..count], UNPACKED_BYTES_MAX);

@@ -18,7 +18,10 @@ const PAGE_ROWS: usize = 100;
 const PAGE_ROWS_MAX: usize = 10_000;
 
 /// `GET /v1/dead-letters?stream=&reason=&event_id=&limit=`: newest first.
-pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let params = Params::parse(query.as_deref().unwrap_or_default());
     params.only(&["stream", "reason", "event_id", "limit"])?;
     let text = |name: &str| params.get(name).map(str::to_owned);

@@ -45,7 +45,9 @@ impl ApiError {
             ApiError::BadEncoding(_) => (StatusCode::BAD_REQUEST, "bad_encoding"),
             ApiError::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             ApiError::TooManyEvents(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events"),
-            ApiError::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            ApiError::UnsupportedMediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
             ApiError::UnsupportedEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
             ApiError::OverBudget => (StatusCode::TOO_MANY_REQUESTS, "over_budget"),
             ApiError::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
@@ -68,10 +70,18 @@ impl ApiError {
 
     fn detail(&self) -> String {
         match self {
-            ApiError::EmptyBody => "the body is empty: send one event, an array or lines of events".to_owned(),
-            ApiError::BodyTooLarge(limit) => format!("a body has at most {limit} bytes: send it in smaller pieces"),
-            ApiError::TooManyEvents(limit) => format!("a request has at most {limit} events: send them in smaller batches"),
-            ApiError::OverBudget => "too many bytes are in flight: send again after the time in Retry-After".to_owned(),
+            ApiError::EmptyBody => {
+                "the body is empty: send one event, an array or lines of events".to_owned()
+            }
+            ApiError::BodyTooLarge(limit) => {
+                format!("a body has at most {limit} bytes: send it in smaller pieces")
+            }
+            ApiError::TooManyEvents(limit) => {
+                format!("a request has at most {limit} events: send them in smaller batches")
+            }
+            ApiError::OverBudget => {
+                "too many bytes are in flight: send again after the time in Retry-After".to_owned()
+            }
             ApiError::SlowBody => "the body came too slowly".to_owned(),
             ApiError::Refused(refusal) => refusal.detail.clone(),
             ApiError::AllRejected(count, _) => format!("none of the {count} events was accepted"),
@@ -99,7 +109,9 @@ impl ApiError {
         match error.kind {
             ErrorKind::Full => ApiError::DiskFull(error.to_string()),
             ErrorKind::Closed => ApiError::Draining,
-            ErrorKind::Retry | ErrorKind::Corrupt | ErrorKind::Invalid => ApiError::LogUnavailable(error.to_string()),
+            ErrorKind::Retry | ErrorKind::Corrupt | ErrorKind::Invalid => {
+                ApiError::LogUnavailable(error.to_string())
+            }
         }
     }
 
@@ -107,7 +119,9 @@ impl ApiError {
     pub(crate) fn of_store(error: &PortError) -> ApiError {
         match error.kind {
             ErrorKind::Invalid => ApiError::RangeTooLarge(error.to_string()),
-            ErrorKind::Retry | ErrorKind::Full | ErrorKind::Closed => ApiError::StoreUnavailable(error.to_string()),
+            ErrorKind::Retry | ErrorKind::Full | ErrorKind::Closed => {
+                ApiError::StoreUnavailable(error.to_string())
+            }
             ErrorKind::Corrupt => ApiError::Internal(error.to_string()),
         }
     }
@@ -144,7 +158,12 @@ impl IntoResponse for ApiError {
         let mut response = (status, problem.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE) {
+        if matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::INSUFFICIENT_STORAGE
+        ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if matches!(self, ApiError::UnsupportedEncoding(_)) {

@@ -28,9 +28,22 @@ const LOG_SEARCH_RECORDS: u64 = 200_000;
 const LOG_SEARCH_BYTES: usize = 1 << 20;
 
 /// `GET /v1/events?stream=&event_id=&user_id=&session_id=&event_type=&from=&to=&limit=&format=`.
-pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let params = Params::parse(query.as_deref().unwrap_or_default());
-    params.only(&["stream", "event_id", "user_id", "session_id", "event_type", "from", "to", "limit", "format"])?;
+    params.only(&[
+        "stream",
+        "event_id",
+        "user_id",
+        "session_id",
+        "event_type",
+        "from",
+        "to",
+        "limit",
+        "format",
+    ])?;
     let door = raw_door(&app, params.get("stream"))?;
     let now = app.clock.now();
     let text = |name: &str| params.get(name).map(str::to_owned);
@@ -52,7 +65,11 @@ pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
     let written: Vec<String> = events.iter().map(event_json).collect();
     Ok(match format {
         Format::Ndjson => answer::ndjson(&written),
-        Format::Json | Format::Csv => answer::json(format!("{{\"stream\":{},\"data\":[{}]}}", answer::quoted(&query.stream), written.join(","))),
+        Format::Json | Format::Csv => answer::json(format!(
+            "{{\"stream\":{},\"data\":[{}]}}",
+            answer::quoted(&query.stream),
+            written.join(",")
+        )),
     })
 }
 
@@ -66,9 +83,10 @@ fn raw_door<'a>(app: &'a App, stream: Option<&str>) -> Result<&'a Door, ApiError
             || "no stream keeps raw events".to_owned(),
             |name| format!("there is no stream {name}"),
         ))),
-        Some(door) if door.plan.stream.raw_table.is_none() => {
-            Err(ApiError::NotFound(format!("stream {} keeps no raw events: give it a raw_table", door.plan.stream.name)))
-        }
+        Some(door) if door.plan.stream.raw_table.is_none() => Err(ApiError::NotFound(format!(
+            "stream {} keeps no raw events: give it a raw_table",
+            door.plan.stream.name
+        ))),
         Some(door) => Ok(door),
     }
 }
@@ -99,7 +117,8 @@ pub(crate) async fn fate(State(app): State<Arc<App>>, Named(event_id): Named) ->
     for door in &app.doors {
         fates.extend(log_fates(&app, door, &event_id, &fates).await?);
     }
-    let fate = fates.first().map_or("unknown", |first| first["fate"].as_str().unwrap_or("unknown")).to_owned();
+    let fate =
+        fates.first().map_or("unknown", |first| first["fate"].as_str().unwrap_or("unknown")).to_owned();
     let mut body = json!({"event_id": event_id, "fate": fate, "found": fates});
     if fate == "unknown" {
         let why = format!(
@@ -162,7 +181,11 @@ fn cells_of(plan: &Plan, event: &StoredEvent) -> Vec<Value> {
 }
 
 async fn dead_letters(app: &App, event_id: &str) -> Result<Vec<Value>, ApiError> {
-    let query = DeadLetterQuery { event_id: Some(event_id.to_owned()), limit: PAGE_ROWS, ..DeadLetterQuery::default() };
+    let query = DeadLetterQuery {
+        event_id: Some(event_id.to_owned()),
+        limit: PAGE_ROWS,
+        ..DeadLetterQuery::default()
+    };
     let letters = app.store.dead_letters(&query).await.map_err(|error| ApiError::of_store(&error))?;
     let fate_of = |letter: &sg_core::query::StoredDeadLetter| {
         json!({
@@ -182,23 +205,38 @@ async fn log_fates(app: &App, door: &Door, event_id: &str, known: &[Value]) -> R
     for here in pending.iter().filter(|pending| pending.stream == door.plan.stream.name) {
         let mut seen_keys: Vec<u64> = Vec::new();
         let mut at = here.log_start.max(here.log_end.saturating_sub(LOG_SEARCH_RECORDS));
-        let mut reader = app.log.open(&here.stream, here.partition, at).await.map_err(|error| ApiError::of_store(&error))?;
+        let mut reader = app
+            .log
+            .open(&here.stream, here.partition, at)
+            .await
+            .map_err(|error| ApiError::of_store(&error))?;
         while at < here.log_end {
-            let batches = reader.next(LOG_SEARCH_BYTES, Duration::from_secs(1)).await.map_err(|error| ApiError::of_store(&error))?;
+            let batches = reader
+                .next(LOG_SEARCH_BYTES, Duration::from_secs(1))
+                .await
+                .map_err(|error| ApiError::of_store(&error))?;
             let Some(last) = batches.last() else { break };
             at = last.next_offset();
             for batch in &batches {
-                let matches = (0..batch.events.len()).filter(|index| batch.events.bytes(batch.events.entries[*index].id) == event_id.as_bytes());
+                let matches = (0..batch.events.len()).filter(|index| {
+                    batch.events.bytes(batch.events.entries[*index].id) == event_id.as_bytes()
+                });
                 for index in matches {
                     let offset = batch.place(index).0;
                     let key = batch.events.entries[index].key_hash;
                     let is_repeated = seen_keys.contains(&key);
                     seen_keys.push(key);
-                    let is_known = known.iter().any(|fate| fate["stream"] == here.stream.as_str() && fate["partition"] == here.partition && fate["offset"] == offset);
+                    let is_known = known.iter().any(|fate| {
+                        fate["stream"] == here.stream.as_str()
+                            && fate["partition"] == here.partition
+                            && fate["offset"] == offset
+                    });
                     if is_known {
                         continue;
                     }
-                    let has_counted = known.iter().any(|fate| fate["fate"] == "counted" && fate["stream"] == here.stream.as_str());
+                    let has_counted = known
+                        .iter()
+                        .any(|fate| fate["fate"] == "counted" && fate["stream"] == here.stream.as_str());
                     let fate = match () {
                         () if offset >= here.flushed => "in_flight",
                         () if is_repeated || has_counted => "duplicate",

@@ -50,12 +50,17 @@ async fn faults(app: &App) -> Vec<String> {
 }
 
 fn answer(app: &App, faults: &[String]) -> Response {
-    let (status, word) = if faults.is_empty() { (StatusCode::OK, "UP") } else { (StatusCode::SERVICE_UNAVAILABLE, "DOWN") };
+    let (status, word) =
+        if faults.is_empty() { (StatusCode::OK, "UP") } else { (StatusCode::SERVICE_UNAVAILABLE, "DOWN") };
     let mut body = format!("{{\"ok\":{},\"status\":\"{word}\"", faults.is_empty());
     if !faults.is_empty() {
         body += &format!(",\"error\":{}", Value::from(faults.join("; ")));
     }
-    body += &format!(",\"version\":{},\"backends\":{}}}", json!(app.version), json!({"log": app.backends.0, "store": app.backends.1}));
+    body += &format!(
+        ",\"version\":{},\"backends\":{}}}",
+        json!(app.version),
+        json!({"log": app.backends.0, "store": app.backends.1})
+    );
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
@@ -69,15 +74,32 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     head(&mut out, "process_resident_memory_bytes", "gauge", "Resident memory of the process.");
     line(&mut out, format_args!("process_resident_memory_bytes {}", resident_bytes()));
     head(&mut out, "streamgauge_body_bytes_in_flight", "gauge", "Bytes of event bodies in memory.");
-    line(&mut out, format_args!("streamgauge_body_bytes_in_flight {}", app.budget_bytes - app.budget.available_permits()));
+    line(
+        &mut out,
+        format_args!(
+            "streamgauge_body_bytes_in_flight {}",
+            app.budget_bytes - app.budget.available_permits()
+        ),
+    );
     if let Ok(status) = app.store.status(StatusDetail::Marks).await {
         render_store(&mut out, &status);
     }
     if let Ok(pending) = app.pipeline.pending().await {
-        head(&mut out, "streamgauge_consumer_lag_records", "gauge", "Records in the log that the store does not have yet.");
+        head(
+            &mut out,
+            "streamgauge_consumer_lag_records",
+            "gauge",
+            "Records in the log that the store does not have yet.",
+        );
         for pending in &pending {
             let lag = pending.log_end.saturating_sub(pending.flushed);
-            line(&mut out, format_args!("streamgauge_consumer_lag_records{{stream=\"{}\",partition=\"{}\"}} {lag}", pending.stream, pending.partition));
+            line(
+                &mut out,
+                format_args!(
+                    "streamgauge_consumer_lag_records{{stream=\"{}\",partition=\"{}\"}} {lag}",
+                    pending.stream, pending.partition
+                ),
+            );
         }
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response()
@@ -88,22 +110,57 @@ fn render_store(out: &mut String, status: &StoreStatus) {
     head(out, "streamgauge_events_processed_total", "counter", "Records folded, by what became of them.");
     for partition in &status.partitions {
         let ledger = &partition.ledger;
-        for (fate, count) in [("counted", ledger.counted), ("duplicate", ledger.duplicate), ("dead_lettered", ledger.dead_lettered), ("deleted", ledger.deleted)] {
+        for (fate, count) in [
+            ("counted", ledger.counted),
+            ("duplicate", ledger.duplicate),
+            ("dead_lettered", ledger.dead_lettered),
+            ("deleted", ledger.deleted),
+        ] {
             let (stream, number) = (&partition.stream, partition.partition);
-            line(out, format_args!("streamgauge_events_processed_total{{stream=\"{stream}\",partition=\"{number}\",fate=\"{fate}\"}} {count}"));
+            line(
+                out,
+                format_args!(
+                    "streamgauge_events_processed_total{{stream=\"{stream}\",partition=\"{number}\",fate=\"{fate}\"}} {count}"
+                ),
+            );
         }
     }
-    head(out, "streamgauge_id_conflicts_total", "counter", "Duplicates whose content differed from the first record's.");
+    head(
+        out,
+        "streamgauge_id_conflicts_total",
+        "counter",
+        "Duplicates whose content differed from the first record's.",
+    );
     for partition in &status.partitions {
         let (stream, number) = (&partition.stream, partition.partition);
-        line(out, format_args!("streamgauge_id_conflicts_total{{stream=\"{stream}\",partition=\"{number}\"}} {}", partition.ledger.id_conflict));
+        line(
+            out,
+            format_args!(
+                "streamgauge_id_conflicts_total{{stream=\"{stream}\",partition=\"{number}\"}} {}",
+                partition.ledger.id_conflict
+            ),
+        );
     }
     head(out, "streamgauge_events_late_total", "counter", "Events that a rollup diverted to its late lane.");
     for rollup in &status.rollups {
-        line(out, format_args!("streamgauge_events_late_total{{rollup=\"{}\"}} {}", rollup.name, rollup.diverted));
+        line(
+            out,
+            format_args!("streamgauge_events_late_total{{rollup=\"{}\"}} {}", rollup.name, rollup.diverted),
+        );
     }
-    head(out, "streamgauge_watermark_timestamp_seconds", "gauge", "Event time up to which windows are shown as complete.");
+    head(
+        out,
+        "streamgauge_watermark_timestamp_seconds",
+        "gauge",
+        "Event time up to which windows are shown as complete.",
+    );
     for (stream, at) in status.watermarks.iter().filter(|(_, at)| *at != Timestamp::NEVER) {
-        line(out, format_args!("streamgauge_watermark_timestamp_seconds{{stream=\"{stream}\"}} {}", at.0 as f64 / 1e3));
+        line(
+            out,
+            format_args!(
+                "streamgauge_watermark_timestamp_seconds{{stream=\"{stream}\"}} {}",
+                at.0 as f64 / 1e3
+            ),
+        );
     }
 }

@@ -22,7 +22,10 @@ use crate::{App, body};
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// `POST /v1/events[?stream=S][&wait=true]`.
-pub(crate) async fn post_by_query(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+pub(crate) async fn post_by_query(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let Some(query) = request.uri().query() else { return take(&app, 0, false, request).await };
     let params = Params::parse(query);
     params.only(&["stream", "wait"])?;
@@ -35,7 +38,11 @@ pub(crate) async fn post_by_query(State(app): State<Arc<App>>, request: Request)
 }
 
 /// `POST` on one of a stream's own paths.
-pub(crate) async fn post_to(State(app): State<Arc<App>>, door: usize, request: Request) -> Result<Response, ApiError> {
+pub(crate) async fn post_to(
+    State(app): State<Arc<App>>,
+    door: usize,
+    request: Request,
+) -> Result<Response, ApiError> {
     let wait = match request.uri().query() {
         None => false,
         Some(query) => Params::parse(query).flag("wait")?,
@@ -97,7 +104,8 @@ async fn take_in(app: &App, door: usize, wait: bool, request: Request) -> Result
 
 fn parse(app: &App, plan: &Plan, bytes: &Bytes, items: &Items<'_>) -> Result<Taken, ApiError> {
     let mut batch = EventBatch::new(plan.name.clone(), bytes.clone());
-    let mut arrival = Arrival { received_at: app.clock.now(), new_id: &mut || uuid::Uuid::now_v7().to_string() };
+    let mut arrival =
+        Arrival { received_at: app.clock.now(), new_id: &mut || uuid::Uuid::now_v7().to_string() };
     let items = match items {
         Items::One(text) => {
             plan.accept(text, &mut arrival, &mut batch).map_err(|refusal| {
@@ -135,10 +143,17 @@ fn as_one(refusal: Refusal) -> ApiError {
     }
 }
 
-fn accepted_response(accepted: usize, rejected: usize, errors: &[(usize, Refusal)], single: Option<String>) -> Response {
+fn accepted_response(
+    accepted: usize,
+    rejected: usize,
+    errors: &[(usize, Refusal)],
+    single: Option<String>,
+) -> Response {
     let text = match single {
         Some(id) => format!("{{\"status\":\"accepted\",\"event_id\":{}}}", serde_json::Value::from(id)),
-        None if errors.is_empty() => format!("{{\"accepted\":{accepted},\"rejected\":{rejected},\"errors\":[]}}"),
+        None if errors.is_empty() => {
+            format!("{{\"accepted\":{accepted},\"rejected\":{rejected},\"errors\":[]}}")
+        }
         None => {
             let errors: Vec<_> = errors.iter().map(|(index, refusal)| item_json(*index, refusal)).collect();
             serde_json::json!({"accepted": accepted, "rejected": rejected, "errors": errors}).to_string()

@@ -96,8 +96,5 @@ pub fn router(app: Arc<App>) -> Router {
             router = router.route(path, post(post_here));
         }
     }
-    router
-        .fallback(error::not_found)
-        .method_not_allowed_fallback(error::method_not_allowed)
-        .with_state(app)
+    router.fallback(error::not_found).method_not_allowed_fallback(error::method_not_allowed).with_state(app)
 }

@@ -54,7 +54,9 @@ const PAGES: [(&str, &str); 41] = [
 /// `GET /docs/errors/{code}`.
 pub(crate) async fn error_page(Named(code): Named) -> Result<Response, ApiError> {
     match PAGES.iter().find(|(known, _)| *known == code) {
-        Some((_, page)) => Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], *page).into_response()),
+        Some((_, page)) => {
+            Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], *page).into_response())
+        }
         None => Err(ApiError::NotFound(format!("there is no error code {code}"))),
     }
 }

@@ -14,7 +14,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, ApiError> {
         let read = Path::<String>::from_request_parts(parts, state).await;
-        let Path(name) = read.map_err(|_| ApiError::BadQuery("the name in the path is not UTF-8".to_owned()))?;
+        let Path(name) =
+            read.map_err(|_| ApiError::BadQuery("the name in the path is not UTF-8".to_owned()))?;
         Ok(Named(name))
     }
 }
@@ -30,7 +31,10 @@ impl Params {
 
     /// Returns a parameter that is there and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, value)| known == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
 
     /// Returns a parameter also when it is empty: a dimension may be the empty text.
@@ -42,7 +46,10 @@ impl Params {
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
         match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(()),
-            Some((name, _)) => Err(ApiError::BadQuery(format!("there is no parameter {name}; there are {}", known.join(", ")))),
+            Some((name, _)) => Err(ApiError::BadQuery(format!(
+                "there is no parameter {name}; there are {}",
+                known.join(", ")
+            ))),
         }
     }
 
@@ -66,7 +73,11 @@ impl Params {
     pub(crate) fn time(&self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let time = sg_core::query::parse_time(text, now);
-        time.map(Some).map_err(|_| ApiError::BadQuery(format!("{name} is a time such as -1h, 2025-01-01T00:00:00Z or 1735689600, not {text}")))
+        time.map(Some).map_err(|_| {
+            ApiError::BadQuery(format!(
+                "{name} is a time such as -1h, 2025-01-01T00:00:00Z or 1735689600, not {text}"
+            ))
+        })
     }
 }
 

@@ -27,7 +27,8 @@ const TOP_ROWS: usize = 10;
 /// `GET /v1/rollups`.
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let status = app.store.status(StatusDetail::Marks).await.map_err(|error| ApiError::of_store(&error))?;
-    let described: Vec<String> = rollups(&app).map(|rollup| describe(rollup, closed_to(&status, rollup))).collect();
+    let described: Vec<String> =
+        rollups(&app).map(|rollup| describe(rollup, closed_to(&status, rollup))).collect();
     Ok(answer::json(format!("{{\"rollups\":[{}]}}", described.join(","))))
 }
 
@@ -66,13 +67,18 @@ fn describe_measure(measure: &Measure) -> serde_json::Value {
     }
     let Condition(filter) = &measure.filter;
     if !filter.is_empty() {
-        described["where"] = filter.iter().map(|(name, values)| (name.clone(), serde_json::json!(values))).collect();
+        described["where"] =
+            filter.iter().map(|(name, values)| (name.clone(), serde_json::json!(values))).collect();
     }
     described
 }
 
 fn closed_to(status: &StoreStatus, rollup: &Rollup) -> Timestamp {
-    status.rollups.iter().find(|known| known.name == rollup.name).map_or(Timestamp::NEVER, |known| known.closed_to)
+    status
+        .rollups
+        .iter()
+        .find(|known| known.name == rollup.name)
+        .map_or(Timestamp::NEVER, |known| known.closed_to)
 }
 
 /// What a question about rows asks for.
@@ -99,7 +105,8 @@ impl<'a> Question<'a> {
         params.only(&known)?;
         let now = app.clock.now();
         let tz = params.get("tz");
-        let interval_text = params.get("interval").map_or_else(|| format!("{}s", rollup.window_ms / 1_000), str::to_owned);
+        let interval_text =
+            params.get("interval").map_or_else(|| format!("{}s", rollup.window_ms / 1_000), str::to_owned);
         let interval = match (params.get("interval"), tz) {
             (None, None) => None,
             _ => Some((Interval::parse(&interval_text).map_err(cut_error)?, tz.unwrap_or("UTC").to_owned())),
@@ -109,7 +116,8 @@ impl<'a> Question<'a> {
             Some("zero") => true,
             Some(other) => return Err(ApiError::BadQuery(format!("fill is zero or none, not {other}"))),
         };
-        let filter = |(at, name): (usize, &String)| params.get_even_empty(name).map(|value| (at, value.to_owned()));
+        let filter =
+            |(at, name): (usize, &String)| params.get_even_empty(name).map(|value| (at, value.to_owned()));
         Ok(Question {
             from: params.time("from", now)?,
             to: params.time("to", now)?,
@@ -137,7 +145,9 @@ impl<'a> Question<'a> {
     fn cuts(&self, (from, to): (Timestamp, Timestamp)) -> Result<Cuts, ApiError> {
         match &self.interval {
             None => Ok(Cuts::windows(self.rollup.window_ms, from, to)),
-            Some((interval, zone)) => Cuts::calendar(*interval, zone, self.rollup.pane_ms, (from, to)).map_err(cut_error),
+            Some((interval, zone)) => {
+                Cuts::calendar(*interval, zone, self.rollup.pane_ms, (from, to)).map_err(cut_error)
+            }
         }
     }
 }
@@ -158,19 +168,29 @@ struct Page {
 }
 
 /// `GET /v1/rollups/{name}`.
-pub(crate) async fn rows(State(app): State<Arc<App>>, Named(name): Named, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(crate) async fn rows(
+    State(app): State<Arc<App>>,
+    Named(name): Named,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let question = Question::read(&app, &name, query.as_deref())?;
     let status = app.store.status(StatusDetail::Marks).await.map_err(|error| ApiError::of_store(&error))?;
     let page = page(&app, &question).await?;
     let closed_to = closed_to(&status, question.rollup);
     let written: Vec<String> = match question.format {
         Format::Csv => return answer::csv(question.rollup, &page.rows, closed_to),
-        Format::Json | Format::Ndjson => page.rows.iter().map(|row| answer::row_json(question.rollup, row, closed_to)).collect(),
+        Format::Json | Format::Ndjson => {
+            page.rows.iter().map(|row| answer::row_json(question.rollup, row, closed_to)).collect()
+        }
     };
     if question.format == Format::Ndjson {
         return Ok(answer::ndjson(&written));
     }
-    let next = page.rows.last().filter(|_| page.has_more).map_or_else(|| "null".to_owned(), |row| answer::quoted(&cursor_of(row)));
+    let next = page
+        .rows
+        .last()
+        .filter(|_| page.has_more)
+        .map_or_else(|| "null".to_owned(), |row| answer::quoted(&cursor_of(row)));
     Ok(answer::json(format!(
         "{{\"rollup\":{},\"range\":{{\"from\":\"{}\",\"to\":\"{}\",\"interval\":{}}},\"as_of\":{},\"data\":[{}],\"next_cursor\":{next}}}",
         answer::quoted(&question.rollup.name),
@@ -183,9 +203,11 @@ pub(crate) async fn rows(State(app): State<Arc<App>>, Named(name): Named, RawQue
 }
 
 fn as_of(status: &StoreStatus, stream: &str) -> String {
-    let watermark = status.watermarks.iter().find(|(name, _)| name == stream).map_or(Timestamp::NEVER, |(_, at)| *at);
+    let watermark =
+        status.watermarks.iter().find(|(name, _)| name == stream).map_or(Timestamp::NEVER, |(_, at)| *at);
     let mine = status.partitions.iter().filter(|partition| partition.stream == stream);
-    let offsets: Vec<String> = mine.map(|partition| format!("\"{}\":{}", partition.partition, partition.next_offset)).collect();
+    let offsets: Vec<String> =
+        mine.map(|partition| format!("\"{}\":{}", partition.partition, partition.next_offset)).collect();
     format!("{{\"watermark\":{},\"offsets\":{{{}}}}}", answer::time(watermark), offsets.join(","))
 }
 
@@ -203,7 +225,9 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
     let mut cells = read_cells(app, question, (read_from, read_to), PAGE_CELLS).await?;
     let is_cut_short = cells.len() == PAGE_CELLS;
     if is_cut_short && question.fill {
-        return Err(ApiError::RangeTooLarge(format!("the range has more than {PAGE_CELLS} cells to fill between: ask for a shorter one or filter")));
+        return Err(ApiError::RangeTooLarge(format!(
+            "the range has more than {PAGE_CELLS} cells to fill between: ask for a shorter one or filter"
+        )));
     }
     let seen = seen_range(&cells, question.rollup.pane_ms);
     let cuts = match early {
@@ -218,8 +242,13 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
     }
     let mut rows = query::rows(cells, &cuts);
     if question.fill {
-        let filled = if bounded { cuts.clone() } else { question.cuts((question.from.unwrap_or(seen.0), question.to.unwrap_or(seen.1).max(seen.0)))? };
-        let empty: Vec<Value> = question.rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
+        let filled = if bounded {
+            cuts.clone()
+        } else {
+            question.cuts((question.from.unwrap_or(seen.0), question.to.unwrap_or(seen.1).max(seen.0)))?
+        };
+        let empty: Vec<Value> =
+            question.rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
         rows = query::fill_with_zeros(rows, &filled, &empty);
     }
     if let Some((start, dimensions)) = &question.after {
@@ -228,14 +257,23 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
     let has_more = is_cut_short || rows.len() > question.limit;
     rows.truncate(question.limit);
     let range = match (bounded, rows.first(), rows.last()) {
-        (false, Some(first), Some(last)) => (question.from.map_or(first.start, |_| cuts.range().0), question.to.map_or(last.end, |_| cuts.range().1)),
+        (false, Some(first), Some(last)) => (
+            question.from.map_or(first.start, |_| cuts.range().0),
+            question.to.map_or(last.end, |_| cuts.range().1),
+        ),
         _ => cuts.range(),
     };
     Ok(Page { rows, range, has_more })
 }
 
-async fn read_cells(app: &App, question: &Question<'_>, (from, to): (Timestamp, Timestamp), cells_max: usize) -> Result<Vec<CellRow>, ApiError> {
-    let query = CellQuery { rollup: question.rollup.clone(), from, to, filters: question.filters.clone(), cells_max };
+async fn read_cells(
+    app: &App,
+    question: &Question<'_>,
+    (from, to): (Timestamp, Timestamp),
+    cells_max: usize,
+) -> Result<Vec<CellRow>, ApiError> {
+    let query =
+        CellQuery { rollup: question.rollup.clone(), from, to, filters: question.filters.clone(), cells_max };
     app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))
 }
 
@@ -250,7 +288,9 @@ fn drop_last_interval(cells: &mut Vec<CellRow>, cuts: &Cuts) -> Result<(), ApiEr
     let Some(last_start) = last_start else { return Ok(()) };
     cells.retain(|cell| cell.pane < last_start);
     if cells.is_empty() {
-        return Err(ApiError::RangeTooLarge(format!("one interval has more than {PAGE_CELLS} cells: filter by a dimension or ask for a finer interval")));
+        return Err(ApiError::RangeTooLarge(format!(
+            "one interval has more than {PAGE_CELLS} cells: filter by a dimension or ask for a finer interval"
+        )));
     }
     Ok(())
 }
@@ -262,14 +302,20 @@ fn cursor_of(row: &Row) -> String {
 }
 
 fn read_cursor(cursor: &str) -> Result<(Timestamp, Vec<String>), ApiError> {
-    let bytes: Option<Vec<u8>> = (0..cursor.len()).step_by(2).map(|at| u8::from_str_radix(cursor.get(at..at + 2)?, 16).ok()).collect();
+    let bytes: Option<Vec<u8>> =
+        (0..cursor.len()).step_by(2).map(|at| u8::from_str_radix(cursor.get(at..at + 2)?, 16).ok()).collect();
     let read = bytes.and_then(|bytes| serde_json::from_slice::<(i64, Vec<String>)>(&bytes).ok());
-    let (start, dimensions) = read.ok_or_else(|| ApiError::BadQuery("cursor is the next_cursor of an earlier answer".to_owned()))?;
+    let (start, dimensions) =
+        read.ok_or_else(|| ApiError::BadQuery("cursor is the next_cursor of an earlier answer".to_owned()))?;
     Ok((Timestamp(start), dimensions))
 }
 
 /// `GET /v1/rollups/{name}/top?by=&n=&from=&to=`.
-pub(crate) async fn top(State(app): State<Arc<App>>, Named(name): Named, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(crate) async fn top(
+    State(app): State<Arc<App>>,
+    Named(name): Named,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let rollup = find(&app, &name)?;
     let params = Params::parse(query.as_deref().unwrap_or_default());
     let mut known = vec!["by", "n", "limit", "from", "to"];
@@ -282,9 +328,11 @@ pub(crate) async fn top(State(app): State<Arc<App>>, Named(name): Named, RawQuer
             ApiError::BadQuery(format!("by is a measure of {name}: {}", names.join(", ")))
         })?,
     };
-    let count = params.count(if params.get("n").is_some() { "n" } else { "limit" }, TOP_ROWS, QUERY_ROWS_MAX)?;
+    let count =
+        params.count(if params.get("n").is_some() { "n" } else { "limit" }, TOP_ROWS, QUERY_ROWS_MAX)?;
     let now = app.clock.now();
-    let filter = |(at, name): (usize, &String)| params.get_even_empty(name).map(|value| (at, value.to_owned()));
+    let filter =
+        |(at, name): (usize, &String)| params.get_even_empty(name).map(|value| (at, value.to_owned()));
     let query = CellQuery {
         rollup: rollup.clone(),
         from: params.time("from", now)?.unwrap_or(Timestamp(TIME_MIN_MS)),
@@ -295,7 +343,9 @@ pub(crate) async fn top(State(app): State<Arc<App>>, Named(name): Named, RawQuer
     let (from, to) = (query.from, query.to);
     let cells = app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))?;
     if cells.len() == QUERY_CELLS_MAX {
-        return Err(ApiError::RangeTooLarge(format!("the range has more than {QUERY_CELLS_MAX} cells: ask for a shorter one")));
+        return Err(ApiError::RangeTooLarge(format!(
+            "the range has more than {QUERY_CELLS_MAX} cells: ask for a shorter one"
+        )));
     }
     let ranked = query::top(cells, measure, count);
     let written: Vec<String> = ranked.iter().map(|total| top_json(rollup, total, (from, to))).collect();

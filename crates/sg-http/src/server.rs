@@ -55,7 +55,12 @@ impl Server {
     ///
     /// # Errors
     /// Those of the system, when the address cannot be had.
-    pub async fn bind(address: &str, router: Router, metrics: Arc<Metrics>, places: Arc<Semaphore>) -> std::io::Result<Server> {
+    pub async fn bind(
+        address: &str,
+        router: Router,
+        metrics: Arc<Metrics>,
+        places: Arc<Semaphore>,
+    ) -> std::io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
         Ok(Server { listener, router, metrics, places })
     }
@@ -147,7 +152,8 @@ impl Watch {
     }
 
     fn is_idle(&self) -> bool {
-        let since = (self.began.elapsed().as_millis() as usize).saturating_sub(self.last_ms.load(Ordering::Relaxed));
+        let since =
+            (self.began.elapsed().as_millis() as usize).saturating_sub(self.last_ms.load(Ordering::Relaxed));
         self.requests_under_way.load(Ordering::Relaxed) == 0 && since >= IDLE_TIMEOUT.as_millis() as usize
     }
 
@@ -188,7 +194,13 @@ impl Housekeeper {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, metrics: &Metrics, housekeeper: Housekeeper, stop: CancellationToken) {
+async fn serve(
+    stream: TcpStream,
+    router: Router,
+    metrics: &Metrics,
+    housekeeper: Housekeeper,
+    stop: CancellationToken,
+) {
     // Answers are small and complete: waiting to fill a packet only delays them. An error shows at the next read.
     drop(stream.set_nodelay(true));
     let mut byte = [0];
@@ -211,7 +223,8 @@ async fn serve(stream: TcpStream, router: Router, metrics: &Metrics, housekeeper
         noted.requests_under_way.fetch_add(1, Ordering::Relaxed);
         let (noted, mut router) = (noted.clone(), router.clone());
         async move {
-            let answer: Result<Response, Infallible> = router.call(request.map(axum::body::Body::new) as Request).await;
+            let answer: Result<Response, Infallible> =
+                router.call(request.map(axum::body::Body::new) as Request).await;
             noted.note_answer();
             answer
         }

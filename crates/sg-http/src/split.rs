@@ -30,14 +30,17 @@ enum Kind {
 /// Splits a body.
 pub(crate) fn split<'a>(bytes: &'a [u8], headers: &HeaderMap) -> Result<Items<'a>, ApiError> {
     let kind = kind_of(headers)?;
-    let text = std::str::from_utf8(bytes).map_err(|error| ApiError::InvalidBody(format!("the body is not UTF-8: {error}")))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| ApiError::InvalidBody(format!("the body is not UTF-8: {error}")))?;
     let text = text.trim_start_matches('\u{feff}').trim_matches([' ', '\t', '\r', '\n']);
     match text.as_bytes().first() {
         None => Err(ApiError::EmptyBody),
         _ if kind == Kind::Lines => lines(text),
         Some(b'[') => array(text),
         Some(b'{') => objects(text),
-        Some(_) => Err(ApiError::InvalidBody("the body is neither a JSON object nor an array nor lines of objects".to_owned())),
+        Some(_) => Err(ApiError::InvalidBody(
+            "the body is neither a JSON object nor an array nor lines of objects".to_owned(),
+        )),
     }
 }
 
@@ -52,10 +55,22 @@ fn kind_of(headers: &HeaderMap) -> Result<Kind, ApiError> {
         }
     }
     match media.trim() {
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" | "application/json-lines" | "text/x-ndjson" => Ok(Kind::Lines),
-        "" | "application/json" | "text/json" | "text/plain" | "application/x-www-form-urlencoded" | "application/octet-stream" => Ok(Kind::Json),
+        "application/x-ndjson"
+        | "application/ndjson"
+        | "application/jsonl"
+        | "application/x-jsonlines"
+        | "application/json-lines"
+        | "text/x-ndjson" => Ok(Kind::Lines),
+        ""
+        | "application/json"
+        | "text/json"
+        | "text/plain"
+        | "application/x-www-form-urlencoded"
+        | "application/octet-stream" => Ok(Kind::Json),
         media if media.ends_with("+json") => Ok(Kind::Json),
-        media => Err(ApiError::UnsupportedMediaType(format!("events are sent as application/json or application/x-ndjson, not {media}"))),
+        media => Err(ApiError::UnsupportedMediaType(format!(
+            "events are sent as application/json or application/x-ndjson, not {media}"
+        ))),
     }
 }
 
@@ -93,8 +108,12 @@ fn objects(text: &str) -> Result<Items<'_>, ApiError> {
 
 fn array(text: &str) -> Result<Items<'_>, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let items = deserializer.deserialize_seq(Elements).map_err(|error| ApiError::InvalidBody(format!("the body is not a JSON array: {error}")))?;
-    deserializer.end().map_err(|error| ApiError::InvalidBody(format!("something follows the array: {error}")))?;
+    let items = deserializer
+        .deserialize_seq(Elements)
+        .map_err(|error| ApiError::InvalidBody(format!("the body is not a JSON array: {error}")))?;
+    deserializer
+        .end()
+        .map_err(|error| ApiError::InvalidBody(format!("something follows the array: {error}")))?;
     let items = items.ok_or(ApiError::TooManyEvents(EVENTS_PER_REQUEST_MAX))?;
     if items.is_empty() { Err(ApiError::EmptyBody) } else { Ok(Items::Many(items)) }
 }

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use axum::extract::State;
 use axum::response::Response;
+use serde_json::{Value, json};
 use sg_core::flush::Ledger;
 use sg_core::ports::{PartitionStatus, Pending, RollupStatus, StatusDetail, StoreStatus};
 use sg_core::time::Timestamp;
-use serde_json::{Value, json};
 
 use crate::App;
 use crate::answer;
@@ -18,7 +18,8 @@ use crate::error::ApiError;
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let status = app.store.status(StatusDetail::Ledger).await.map_err(|error| ApiError::of_store(&error))?;
     let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_store(&error))?;
-    let streams: Vec<Value> = app.doors.iter().map(|door| stream_json(&app, &door.plan.stream.name, &status, &pending)).collect();
+    let streams: Vec<Value> =
+        app.doors.iter().map(|door| stream_json(&app, &door.plan.stream.name, &status, &pending)).collect();
     let rollups: Vec<Value> = status.rollups.iter().map(|rollup| rollup_json(&app, rollup)).collect();
     let judge_bytes: u64 = pending.iter().map(|pending| pending.judge_bytes).sum();
     let body = json!({
@@ -39,14 +40,17 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
 }
 
 fn stream_json(app: &App, name: &str, status: &StoreStatus, pending: &[Pending]) -> Value {
-    let watermark = status.watermarks.iter().find(|(stream, _)| stream == name).map_or(Timestamp::NEVER, |(_, at)| *at);
+    let watermark =
+        status.watermarks.iter().find(|(stream, _)| stream == name).map_or(Timestamp::NEVER, |(_, at)| *at);
     let mine = status.partitions.iter().filter(|partition| partition.stream == name);
     let partitions: Vec<Value> = mine.map(|partition| partition_json(app, partition, pending)).collect();
     json!({"name": name, "watermark": time(watermark), "partitions": partitions})
 }
 
 fn partition_json(app: &App, partition: &PartitionStatus, pending: &[Pending]) -> Value {
-    let here = pending.iter().find(|pending| pending.stream == partition.stream && pending.partition == partition.partition);
+    let here = pending
+        .iter()
+        .find(|pending| pending.stream == partition.stream && pending.partition == partition.partition);
     let (from, r_from) = partition.dedup_from;
     let mut body = json!({
         "partition": partition.partition,
@@ -95,7 +99,11 @@ fn ledger_json(ledger: &Ledger) -> Value {
 }
 
 fn rollup_json(app: &App, rollup: &RollupStatus) -> Value {
-    let planned = app.doors.iter().flat_map(|door| &door.plan.rollups).find(|planned| planned.rollup.name == rollup.name);
+    let planned = app
+        .doors
+        .iter()
+        .flat_map(|door| &door.plan.rollups)
+        .find(|planned| planned.rollup.name == rollup.name);
     json!({
         "name": rollup.name,
         "stream": planned.map(|planned| planned.rollup.stream.clone()),

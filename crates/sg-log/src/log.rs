@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use sg_core::metrics::LogMetrics;
 use sg_core::batch::EventBatch;
+use sg_core::metrics::LogMetrics;
 use sg_core::ports::{ErrorKind, EventLog, Extent, LogReader, PortError};
 use sg_core::time::Clock;
 use tokio::sync::{Notify, oneshot, watch};

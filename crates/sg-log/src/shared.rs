@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sg_core::metrics::LogMetrics;
 use sg_core::batch::EventBatch;
+use sg_core::metrics::LogMetrics;
 use sg_core::ports::{Extent, PortError};
 use sg_core::time::{Clock, Timestamp};
 use tokio::sync::{Notify, oneshot, watch};

@@ -48,7 +48,10 @@ impl Fleet {
 
 fn stands_still(owner: &Progress) -> PortError {
     let why = owner.stopped.borrow().clone().unwrap_or_default();
-    PortError::new(ErrorKind::Retry, format!("waiting for partition {} of {}, which stopped: {why}", owner.partition, owner.stream))
+    PortError::new(
+        ErrorKind::Retry,
+        format!("waiting for partition {} of {}, which stopped: {why}", owner.partition, owner.stream),
+    )
 }
 
 #[async_trait]
@@ -68,7 +71,10 @@ impl Pipeline for Fleet {
     async fn wait_for(&self, stream: &str, partition: u32, offset: u64) -> Result<(), PortError> {
         match self.owner(stream, partition) {
             Some(owner) => self.reach(owner, offset).await,
-            None => Err(PortError::new(ErrorKind::Invalid, format!("waiting for partition {partition} of {stream}, which this process does not own"))),
+            None => Err(PortError::new(
+                ErrorKind::Invalid,
+                format!("waiting for partition {partition} of {stream}, which this process does not own"),
+            )),
         }
     }
 

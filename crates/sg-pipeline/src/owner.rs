@@ -185,16 +185,28 @@ impl Owner {
 
     async fn claim(&self, stop: &CancellationToken) -> Result<Checkpoint, Stopped> {
         let Settings { plan, partition, log, store, name, .. } = &self.settings;
-        let (log_identity, extent) = (log.identity(&plan.name).await?, log.extent(&plan.name, *partition).await?);
-        let claim = Claim { plan: plan.clone(), partition: *partition, owner: name.clone(), log_identity, start: extent.start };
+        let (log_identity, extent) =
+            (log.identity(&plan.name).await?, log.extent(&plan.name, *partition).await?);
+        let claim = Claim {
+            plan: plan.clone(),
+            partition: *partition,
+            owner: name.clone(),
+            log_identity,
+            start: extent.start,
+        };
         let checkpoint = retrying(stop, "claiming a partition", || store.claim(&claim)).await?;
         self.check_inside_log(&checkpoint).await?;
         Ok(checkpoint)
     }
 
-    async fn read_checkpoint(&self, old: &Checkpoint, stop: &CancellationToken) -> Result<Checkpoint, Stopped> {
+    async fn read_checkpoint(
+        &self,
+        old: &Checkpoint,
+        stop: &CancellationToken,
+    ) -> Result<Checkpoint, Stopped> {
         let Settings { plan, partition, store, .. } = &self.settings;
-        let checkpoint = retrying(stop, "reading a checkpoint", || store.checkpoint(&plan.name, *partition)).await?;
+        let checkpoint =
+            retrying(stop, "reading a checkpoint", || store.checkpoint(&plan.name, *partition)).await?;
         if checkpoint.epoch != old.epoch {
             return Err(self.fenced());
         }
@@ -251,7 +263,11 @@ impl Owner {
     }
 
     /// Shows the fold's judge the duplicate window again; returns a reader at the checkpoint.
-    async fn remember(&self, checkpoint: &Checkpoint, fold: &mut Fold) -> Result<Box<dyn LogReader>, Stopped> {
+    async fn remember(
+        &self,
+        checkpoint: &Checkpoint,
+        fold: &mut Fold,
+    ) -> Result<Box<dyn LogReader>, Stopped> {
         let Settings { plan, partition, log, .. } = &self.settings;
         let extent = log.extent(&plan.name, *partition).await?;
         let (dedup_from, mut r) = checkpoint.dedup_from;
@@ -273,7 +289,11 @@ impl Owner {
     }
 
     /// Waits for whatever comes first: records, a finished flush, a due time, a request.
-    async fn step(&mut self, stretch: &mut Stretch, stop: &CancellationToken) -> Result<Option<End>, Stopped> {
+    async fn step(
+        &mut self,
+        stretch: &mut Stretch,
+        stop: &CancellationToken,
+    ) -> Result<Option<End>, Stopped> {
         // While a flush is under way its end is what the next one waits for.
         let due = stretch.flush_due.filter(|_| stretch.in_flight.is_none());
         let until = due.unwrap_or(stretch.refresh_due).min(stretch.refresh_due);
@@ -294,8 +314,10 @@ impl Owner {
 
         let now = Instant::now();
         let pending = stretch.fold.pending();
-        let is_wanted = pending > 0 && stretch.fold.next_offset() - pending < self.progress.wanted.load(Ordering::Relaxed);
-        let is_due = is_wanted || stretch.flush_due.is_some_and(|due| due <= now) || pending >= self.flush_at();
+        let is_wanted = pending > 0
+            && stretch.fold.next_offset() - pending < self.progress.wanted.load(Ordering::Relaxed);
+        let is_due =
+            is_wanted || stretch.flush_due.is_some_and(|due| due <= now) || pending >= self.flush_at();
         if is_due && stretch.in_flight.is_none() {
             self.begin_flush(stretch);
         }
@@ -314,7 +336,8 @@ impl Owner {
     async fn fold(&self, stretch: &mut Stretch, batches: &[LogBatch]) -> Result<(), Stopped> {
         let Some(last) = batches.last() else { return Ok(()) };
         // While a refused record is looked for, a flush holds exactly so many records.
-        let until = (stretch.fold.next_offset() - stretch.fold.pending()).saturating_add(self.flush_records_max);
+        let until =
+            (stretch.fold.next_offset() - stretch.fold.pending()).saturating_add(self.flush_records_max);
         for batch in batches {
             stretch.fold.batch(batch, until);
         }
@@ -344,7 +367,11 @@ impl Owner {
     }
 
     /// Takes note of a finished flush; returns how the stretch ends when it does.
-    async fn flushed(&mut self, stretch: &mut Stretch, (flush, outcome): (Arc<Flush>, Result<FlushOutcome, PortError>)) -> Result<Option<End>, Stopped> {
+    async fn flushed(
+        &mut self,
+        stretch: &mut Stretch,
+        (flush, outcome): (Arc<Flush>, Result<FlushOutcome, PortError>),
+    ) -> Result<Option<End>, Stopped> {
         stretch.in_flight = None;
         match outcome? {
             FlushOutcome::Done => {
@@ -395,7 +422,9 @@ impl Owner {
     async fn refresh(&self, stretch: &mut Stretch) -> Result<(), Stopped> {
         let Settings { plan, partition, log, store, clock, .. } = &self.settings;
         let extent = log.extent(&plan.name, *partition).await?;
-        let is_behind = stretch.fold.next_offset() < extent.end || stretch.fold.pending() > 0 || stretch.in_flight.is_some();
+        let is_behind = stretch.fold.next_offset() < extent.end
+            || stretch.fold.pending() > 0
+            || stretch.in_flight.is_some();
         if !is_behind && extent.newest > sg_core::time::Timestamp::NEVER {
             stretch.fold.pass_time(extent.newest);
         }
@@ -447,7 +476,11 @@ impl Owner {
 }
 
 /// Reads the log, but not before its time.
-async fn read(reader: &mut dyn LogReader, read_at: Instant, wait: Duration) -> Result<Vec<LogBatch>, PortError> {
+async fn read(
+    reader: &mut dyn LogReader,
+    read_at: Instant,
+    wait: Duration,
+) -> Result<Vec<LogBatch>, PortError> {
     tokio::time::sleep_until(read_at).await;
     reader.next(READ_BYTES_MAX, wait).await
 }

@@ -45,8 +45,17 @@ fn event() -> impl Strategy<Value = Event> {
 
 impl Event {
     fn text(&self) -> String {
-        let amount = self.amount.map(|amount| format!(",\"amount\":{}.{:02}", amount / 100, (amount % 100).abs())).unwrap_or_default();
-        format!("{{\"id\":\"{}\",\"user_id\":\"k{}\",\"type\":\"t{}\",\"ts\":{}{amount}}}", self.id, self.key, self.kind, BASE + self.time_ms)
+        let amount = self
+            .amount
+            .map(|amount| format!(",\"amount\":{}.{:02}", amount / 100, (amount % 100).abs()))
+            .unwrap_or_default();
+        format!(
+            "{{\"id\":\"{}\",\"user_id\":\"k{}\",\"type\":\"t{}\",\"ts\":{}{amount}}}",
+            self.id,
+            self.key,
+            self.kind,
+            BASE + self.time_ms
+        )
     }
 
     /// What the text says, in hundredths: -0.50 is written as 0.50 by the line above, so it is read back from there.
@@ -89,14 +98,20 @@ fn plan(dedup: Dedup) -> Arc<Plan> {
         by,
         measures: measures.clone(),
     };
-    Arc::new(Plan::new(stream, &[rollup("minutes", 60_000, vec!["event_type".into()]), rollup("all", 3_600_000, Vec::new())]))
+    Arc::new(Plan::new(
+        stream,
+        &[rollup("minutes", 60_000, vec!["event_type".into()]), rollup("all", 3_600_000, Vec::new())],
+    ))
 }
 
 /// What happens to the owner of a partition.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     /// Folds so many records in one batch; the batch comes from memory or, without its fields, from disk.
-    Fold { records: usize, is_from_disk: bool },
+    Fold {
+        records: usize,
+        is_from_disk: bool,
+    },
     Flush,
     /// Flushes, and sends the same flush again because the answer was lost.
     FlushTwice,
@@ -137,17 +152,37 @@ impl Owner {
         }
         // One record a millisecond, so that the horizon can be met.
         let places = (from..to).map(|at| (at as u64, Timestamp(BASE + at as i64))).collect();
-        LogBatch { events: Arc::new(batch), first_offset: from as u64, appended_at: Timestamp(BASE), places: Some(places) }
+        LogBatch {
+            events: Arc::new(batch),
+            first_offset: from as u64,
+            appended_at: Timestamp(BASE),
+            places: Some(places),
+        }
     }
 
     async fn fold(&mut self, store: &SqliteStore) -> &mut Fold {
         if self.fold.is_none() {
-            let claim = Claim { plan: self.plan.clone(), partition: self.partition, owner: "test".into(), log_identity: "log".into(), start: 0 };
+            let claim = Claim {
+                plan: self.plan.clone(),
+                partition: self.partition,
+                owner: "test".into(),
+                log_identity: "log".into(),
+                start: 0,
+            };
             let checkpoint = store.claim(&claim).await.expect("claimed");
-            let mut fold = Fold::resume(self.plan.clone(), self.partition, &checkpoint, u64::from(checkpoint.epoch.unsigned_abs()));
+            let mut fold = Fold::resume(
+                self.plan.clone(),
+                self.partition,
+                &checkpoint,
+                u64::from(checkpoint.epoch.unsigned_abs()),
+            );
             let (from, r) = checkpoint.dedup_from;
             if from < checkpoint.next_offset {
-                fold.remember(&self.batch(from as usize, checkpoint.next_offset as usize), &checkpoint.dead_offsets, r);
+                fold.remember(
+                    &self.batch(from as usize, checkpoint.next_offset as usize),
+                    &checkpoint.dead_offsets,
+                    r,
+                );
             }
             self.fold = Some(fold);
         }
@@ -162,7 +197,8 @@ impl Owner {
                 if at < to {
                     let mut batch = self.batch(at, to);
                     if is_from_disk {
-                        batch.events = Arc::new(EventBatch { fields: None, ..EventBatch::clone(&batch.events) });
+                        batch.events =
+                            Arc::new(EventBatch { fields: None, ..EventBatch::clone(&batch.events) });
                     }
                     self.fold(store).await.batch(&batch, u64::MAX);
                 }
@@ -173,7 +209,10 @@ impl Owner {
                     assert_eq!(store.flush(flush.clone()).await.expect("written"), FlushOutcome::Done);
                     if matches!(step, Step::FlushTwice) {
                         let again = store.flush(flush.clone()).await.expect("answered");
-                        assert_eq!(again, FlushOutcome::Missed { epoch: flush.epoch, next_offset: flush.end });
+                        assert_eq!(
+                            again,
+                            FlushOutcome::Missed { epoch: flush.epoch, next_offset: flush.end }
+                        );
                     }
                 }
                 if matches!(step, Step::FlushAndCrash) {
@@ -197,7 +236,12 @@ fn run(logs: &[Vec<Event>], dedup: Dedup, steps: &[(usize, Step)]) -> Answer {
         let mut owners: Vec<Owner> = logs
             .iter()
             .enumerate()
-            .map(|(partition, records)| Owner { plan: plan.clone(), partition: partition as u32, records: records.clone(), fold: None })
+            .map(|(partition, records)| Owner {
+                plan: plan.clone(),
+                partition: partition as u32,
+                records: records.clone(),
+                fold: None,
+            })
             .collect();
         for (owner, step) in steps {
             let count = owners.len();
@@ -243,16 +287,20 @@ fn brute_force(logs: &[Vec<Event>], dedup: Dedup) -> Answer {
         for (at, event) in log.iter().enumerate() {
             // One record a millisecond: positions are also log times.
             let reach = dedup.records.min(dedup.horizon.as_millis() as u64) as usize;
-            let is_duplicate = log[at.saturating_sub(reach)..at].iter().any(|earlier| (earlier.key, earlier.id) == (event.key, event.id));
+            let is_duplicate = log[at.saturating_sub(reach)..at]
+                .iter()
+                .any(|earlier| (earlier.key, earlier.id) == (event.key, event.id));
             if is_duplicate {
                 continue;
             }
             for planned in &plan.rollups {
                 let rollup = &planned.rollup;
                 let time = BASE + event.time_ms;
-                let dimensions = if rollup.by.is_empty() { Vec::new() } else { vec![format!("t{}", event.kind)] };
+                let dimensions =
+                    if rollup.by.is_empty() { Vec::new() } else { vec![format!("t{}", event.kind)] };
                 let key = (rollup.name.clone(), time - time.rem_euclid(rollup.pane_ms), dimensions);
-                let empty = || rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
+                let empty =
+                    || rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
                 let values = answer.entry(key).or_insert_with(empty);
                 for (value, measure) in values.iter_mut().zip(&rollup.measures) {
                     if measure.filter.0.is_empty() || event.kind == 1 {
@@ -297,23 +345,35 @@ fn order_batching_partitions_and_crashes_do_not_show() {
     let events = prop::collection::vec(event(), 1..120).prop_map(same_content);
     let shuffled = events.prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle()));
     let schedule = || prop::collection::vec((0usize..4, step()), 0..25);
-    check(&(shuffled, 1usize..4, 1usize..4, schedule(), schedule()), |((events, other_order), partitions, other_partitions, steps, other_steps)| {
-        let one = run(&partitioned(&events, partitions), AMPLE, &steps);
-        let other = run(&partitioned(&other_order, other_partitions), AMPLE, &other_steps);
-        prop_assert_eq!(&one, &other);
-        let distinct: BTreeSet<(u8, u16)> = events.iter().map(|event| (event.key, event.id)).collect();
-        let counted = one.iter().filter(|((rollup, ..), _)| rollup == "all").map(|(_, values)| values[0]);
-        let total: u64 = counted.map(|value| if let Value::Count(count) = value { count } else { 0 }).sum();
-        prop_assert_eq!(total as usize, distinct.len());
-        Ok(())
-    });
+    check(
+        &(shuffled, 1usize..4, 1usize..4, schedule(), schedule()),
+        |((events, other_order), partitions, other_partitions, steps, other_steps)| {
+            let one = run(&partitioned(&events, partitions), AMPLE, &steps);
+            let other = run(&partitioned(&other_order, other_partitions), AMPLE, &other_steps);
+            prop_assert_eq!(&one, &other);
+            let distinct: BTreeSet<(u8, u16)> = events.iter().map(|event| (event.key, event.id)).collect();
+            let counted = one.iter().filter(|((rollup, ..), _)| rollup == "all").map(|(_, values)| values[0]);
+            let total: u64 =
+                counted.map(|value| if let Value::Count(count) = value { count } else { 0 }).sum();
+            prop_assert_eq!(total as usize, distinct.len());
+            Ok(())
+        },
+    );
 }
 
 #[test]
 fn the_duplicate_window_is_what_brute_force_says() {
-    let events = prop::collection::vec((0u8..2, 0u16..25, 0i64..200_000, 0u8..3, prop::option::of(-5_000i32..5_000)), 1..120);
-    let events = events.prop_map(|all| all.into_iter().map(|(key, id, time_ms, kind, amount)| Event { key, id, time_ms, kind, amount }).collect::<Vec<_>>());
-    let dedup = (1u64..40, 0u64..40).prop_map(|(records, ms)| Dedup { records, horizon: Duration::from_millis(ms) });
+    let events = prop::collection::vec(
+        (0u8..2, 0u16..25, 0i64..200_000, 0u8..3, prop::option::of(-5_000i32..5_000)),
+        1..120,
+    );
+    let events = events.prop_map(|all| {
+        all.into_iter()
+            .map(|(key, id, time_ms, kind, amount)| Event { key, id, time_ms, kind, amount })
+            .collect::<Vec<_>>()
+    });
+    let dedup =
+        (1u64..40, 0u64..40).prop_map(|(records, ms)| Dedup { records, horizon: Duration::from_millis(ms) });
     let schedule = prop::collection::vec((0usize..4, step()), 0..25);
     check(&(events, dedup, 1usize..3, schedule), |(events, dedup, partitions, steps)| {
         let logs = partitioned(&same_content(events), partitions);

@@ -14,7 +14,8 @@ use sg_core::flush::{Checkpoint, Flush};
 use sg_core::metrics::Metrics;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{
-    Claim, ErrorKind, EventLog, FlushOutcome, OutboxRow, PortError, Refresh, RollupReader, RollupWriter, StatusDetail, StoreStatus,
+    Claim, ErrorKind, EventLog, FlushOutcome, OutboxRow, PortError, Refresh, RollupReader, RollupWriter,
+    StatusDetail, StoreStatus,
 };
 use sg_core::query::DeadLetterQuery;
 use sg_core::time::{Clock, Timestamp};
@@ -137,7 +138,11 @@ struct Bench {
 impl Bench {
     async fn open(folder: &Path, faults: Faults) -> Bench {
         let plan = plan();
-        let options = Options { pool_bytes_max: 0, segment_bytes: 1 << 20, ..Options::new(folder.join("log"), Arc::new(Fixed), Arc::new(RealDisk)) };
+        let options = Options {
+            pool_bytes_max: 0,
+            segment_bytes: 1 << 20,
+            ..Options::new(folder.join("log"), Arc::new(Fixed), Arc::new(RealDisk))
+        };
         let log = Arc::new(EmbeddedLog::open(options).expect("a log"));
         let inner = SqliteStore::open(&folder.join("test.db"), Arc::new(Fixed)).expect("a store");
         let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
@@ -186,7 +191,8 @@ impl Bench {
         let stop = CancellationToken::new();
         let task = tokio::spawn(owner.run(stop.clone()));
         let mut flushed = progress.flushed.subscribe();
-        let reached = tokio::time::timeout(Duration::from_secs(60), flushed.wait_for(|flushed| *flushed >= end)).await;
+        let reached =
+            tokio::time::timeout(Duration::from_secs(60), flushed.wait_for(|flushed| *flushed >= end)).await;
         assert!(reached.is_ok(), "the owner stands at {}", *progress.flushed.borrow());
         stop.cancel();
         task.await.expect("no panic")
@@ -210,7 +216,11 @@ async fn bad_data_is_isolated_and_everything_else_counts() {
     let letters = bench.store.inner.dead_letters(&query).await.expect("letters");
     let offsets: BTreeSet<u64> = letters.iter().map(|letter| letter.offset).collect();
     assert_eq!(offsets, bad);
-    assert!(letters.iter().all(|letter| letter.reason == "store_refused" && letter.detail == "a value that it cannot hold"));
+    assert!(
+        letters
+            .iter()
+            .all(|letter| letter.reason == "store_refused" && letter.detail == "a value that it cannot hold")
+    );
 }
 
 #[tokio::test]
@@ -251,10 +261,17 @@ async fn an_owner_that_was_replaced_writes_nothing_and_stops() {
     let task = tokio::spawn(owner.run(CancellationToken::new()));
     let mut flushed = progress.flushed.subscribe();
     flushed.wait_for(|flushed| *flushed >= end).await.expect("flushed");
-    let claim = Claim { plan: bench.plan.clone(), partition: 0, owner: "other".into(), log_identity: bench.log.identity("s").await.expect("an identity"), start: 0 };
+    let claim = Claim {
+        plan: bench.plan.clone(),
+        partition: 0,
+        owner: "other".into(),
+        log_identity: bench.log.identity("s").await.expect("an identity"),
+        start: 0,
+    };
     bench.store.inner.claim(&claim).await.expect("claimed");
     bench.append(10..20).await;
-    let stopped = tokio::time::timeout(Duration::from_secs(30), task).await.expect("it stops").expect("no panic");
+    let stopped =
+        tokio::time::timeout(Duration::from_secs(30), task).await.expect("it stops").expect("no panic");
     assert!(matches!(stopped, Stopped::Fenced { .. }), "{stopped}");
     assert_eq!(bench.status().await.partitions[0].ledger.processed, 10);
     assert!(bench.metrics.flush_missed.get() > 0);
@@ -297,7 +314,8 @@ async fn a_log_that_cannot_be_read_for_a_moment_is_read_again() {
     std::fs::remove_dir(&segment).expect("removed");
     std::fs::rename(&away, &segment).expect("renamed back");
     let mut flushed = progress.flushed.subscribe();
-    let reached = tokio::time::timeout(Duration::from_secs(60), flushed.wait_for(|flushed| *flushed >= end)).await;
+    let reached =
+        tokio::time::timeout(Duration::from_secs(60), flushed.wait_for(|flushed| *flushed >= end)).await;
     assert!(reached.is_ok(), "the owner stands at {}", *progress.flushed.borrow());
     stop.cancel();
     assert!(matches!(task.await.expect("no panic"), Stopped::Asked));

@@ -59,7 +59,9 @@ fn main() -> ExitCode {
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return cmd::fail(exit::INTERNAL, &anyhow::Error::new(error).context("starting the runtime")),
+        Err(error) => {
+            return cmd::fail(exit::INTERNAL, &anyhow::Error::new(error).context("starting the runtime"));
+        }
     };
     let code = runtime.block_on(run(cli.command));
     // Whatever still runs in the background holds nothing that would be lost.

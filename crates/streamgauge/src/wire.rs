@@ -31,7 +31,9 @@ impl Failure {
         let code = match error.kind {
             ErrorKind::Invalid => crate::exit::CONFIGURATION,
             // Both backends are files of this machine: what may pass by itself is the disk's failure all the same.
-            ErrorKind::Retry | ErrorKind::Full | ErrorKind::Corrupt | ErrorKind::Closed => crate::exit::INTERNAL,
+            ErrorKind::Retry | ErrorKind::Full | ErrorKind::Corrupt | ErrorKind::Closed => {
+                crate::exit::INTERNAL
+            }
         };
         Failure { code, error: error.into() }
     }
@@ -67,7 +69,11 @@ impl Parts {
 }
 
 /// Opens everything that the settings name.
-pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>, salvage: bool) -> Result<Parts, Failure> {
+pub(crate) async fn open(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    salvage: bool,
+) -> Result<Parts, Failure> {
     let lock = lock(&settings.data_dir)?;
     let LogChoice::Embedded(log_dir) = &settings.log;
     let options = Options {
@@ -85,13 +91,21 @@ pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>, salvage: bo
     let streams: Vec<_> = settings.streams.iter().map(|settings| settings.stream.clone()).collect();
     store.prepare(&streams, &settings.rollups).await.map_err(Failure::of_port)?;
     let plans = streams.into_iter().map(|stream| Arc::new(Plan::new(stream, &settings.rollups))).collect();
-    Ok(Parts { log: Arc::new(log), store: Arc::new(store), plans, clock, metrics: Arc::new(Metrics::default()), _lock: lock })
+    Ok(Parts {
+        log: Arc::new(log),
+        store: Arc::new(store),
+        plans,
+        clock,
+        metrics: Arc::new(Metrics::default()),
+        _lock: lock,
+    })
 }
 
 /// Takes the data directory for this process alone.
 fn lock(data_dir: &Path) -> Result<File, Failure> {
     let make = || -> anyhow::Result<File> {
-        std::fs::create_dir_all(data_dir).with_context(|| format!("making the data directory {}", data_dir.display()))?;
+        std::fs::create_dir_all(data_dir)
+            .with_context(|| format!("making the data directory {}", data_dir.display()))?;
         let path = data_dir.join("lock");
         File::create(&path).with_context(|| format!("opening {}", path.display()))
     };
@@ -100,7 +114,10 @@ fn lock(data_dir: &Path) -> Result<File, Failure> {
         Ok(()) => Ok(file),
         Err(_) => Err(Failure {
             code: crate::exit::ALREADY_RUNNING,
-            error: anyhow::anyhow!("another server works in {}: stop it, or choose another --data-dir", data_dir.display()),
+            error: anyhow::anyhow!(
+                "another server works in {}: stop it, or choose another --data-dir",
+                data_dir.display()
+            ),
         }),
     }
 }

@@ -6,7 +6,13 @@ use proptest::prelude::*;
 
 fn functions() -> Vec<Function> {
     let field = NumberField { name: "x".into(), scale: 2 };
-    vec![Function::Count, Function::Sum(field.clone()), Function::Min(field.clone()), Function::Max(field.clone()), Function::Avg(field)]
+    vec![
+        Function::Count,
+        Function::Sum(field.clone()),
+        Function::Min(field.clone()),
+        Function::Max(field.clone()),
+        Function::Avg(field),
+    ]
 }
 
 fn folded(function: &Function, numbers: &[Option<i128>]) -> Value {
@@ -37,8 +43,20 @@ proptest! {
 
 #[test]
 fn shows_all_digits() {
-    let shown: Vec<_> = functions().iter().map(|function| folded(function, &[Some(100), None, Some(250)]).show(function)).collect();
-    assert_eq!(shown, [Some("3".into()), Some("3.50".into()), Some("1.00".into()), Some("2.50".into()), Some("1.75000000".into())]);
+    let shown: Vec<_> = functions()
+        .iter()
+        .map(|function| folded(function, &[Some(100), None, Some(250)]).show(function))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            Some("3".into()),
+            Some("3.50".into()),
+            Some("1.00".into()),
+            Some("2.50".into()),
+            Some("1.75000000".into())
+        ]
+    );
     let none: Vec<_> = functions().iter().map(|function| Value::empty(function).show(function)).collect();
     assert_eq!(none, [Some("0".into()), Some("0.00".into()), None, None, None]);
 }
@@ -52,6 +70,10 @@ fn cells_are_told_apart_by_pane_and_every_dimension() {
         dimensions.iter().for_each(|text| push_dimension(&mut key, text.as_bytes()));
         cells.add(Timestamp(pane), &key, false, &empty)[0].add(None);
     }
-    let rows: Vec<_> = cells.sorted().iter().map(|cell| (cell.pane.0, cell.dimensions().collect::<Vec<_>>(), cell.events)).collect();
+    let rows: Vec<_> = cells
+        .sorted()
+        .iter()
+        .map(|cell| (cell.pane.0, cell.dimensions().collect::<Vec<_>>(), cell.events))
+        .collect();
     assert_eq!(rows, [(0, vec!["a", "bc"], 2), (0, vec!["ab", "c"], 1), (1, vec!["a", "bc"], 1)]);
 }

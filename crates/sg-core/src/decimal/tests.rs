@@ -32,7 +32,9 @@ fn refuses_what_does_not_fit() {
     for text in ["", "-", ".", "1e", "1.2.3", "NaN", "Infinity", "0x10", "1_000", "--1", "1e+-2"] {
         assert_eq!(parse(text, 2), Err(NumberError::Unreadable), "{text}");
     }
-    for text in ["1e400", "1000000000000000000000000000", "-1e27", "99999999999999999999999999999999999999999999999"] {
+    for text in
+        ["1e400", "1000000000000000000000000000", "-1e27", "99999999999999999999999999999999999999999999999"]
+    {
         assert_eq!(parse(text, 0), Err(NumberError::OutOfRange), "{text}");
     }
     assert_eq!(parse("999999999999999999999999999", 0), Ok(SCALED_LIMIT - 1));
@@ -42,7 +44,9 @@ fn refuses_what_does_not_fit() {
 
 #[test]
 fn prints_all_digits() {
-    for (value, scale, expect) in [(1250, 2, "12.50"), (-5, 2, "-0.05"), (0, 2, "0.00"), (7, 0, "7"), (-7, 0, "-7")] {
+    for (value, scale, expect) in
+        [(1250, 2, "12.50"), (-5, 2, "-0.05"), (0, 2, "0.00"), (7, 0, "7"), (-7, 0, "-7")]
+    {
         assert_eq!(format(value, scale), expect);
     }
 }

@@ -30,7 +30,8 @@ fn every_spelling_is_known_and_the_first_in_the_table_wins() {
 
 #[test]
 fn null_is_absent_and_scalars_are_text() {
-    let members = read(r#"{"user_id":17,"session_id":null,"event_type":true,"id":"a\"b","timestamp":1611662684}"#);
+    let members =
+        read(r#"{"user_id":17,"session_id":null,"event_type":true,"id":"a\"b","timestamp":1611662684}"#);
     assert_eq!(members.text_of(Canonical::UserId).ok().flatten().as_deref(), Some("17"));
     assert_eq!(members.text_of(Canonical::SessionId), Ok(None));
     assert_eq!(members.text_of(Canonical::EventType).ok().flatten().as_deref(), Some("true"));
@@ -40,9 +41,16 @@ fn null_is_absent_and_scalars_are_text() {
 
 #[test]
 fn faults_of_fields_name_the_spelling_that_was_sent() {
-    let fault = |text: &str, field| read(text).text_of(field).err().map(|refusal| (refusal.code, refusal.field));
-    assert_eq!(fault(r#"{"sessionId":"  "}"#, Canonical::SessionId), Some((Code::BlankField, "sessionId".into())));
-    assert_eq!(fault(r#"{"event_name":{}}"#, Canonical::EventType), Some((Code::BadField, "event_name".into())));
+    let fault =
+        |text: &str, field| read(text).text_of(field).err().map(|refusal| (refusal.code, refusal.field));
+    assert_eq!(
+        fault(r#"{"sessionId":"  "}"#, Canonical::SessionId),
+        Some((Code::BlankField, "sessionId".into()))
+    );
+    assert_eq!(
+        fault(r#"{"event_name":{}}"#, Canonical::EventType),
+        Some((Code::BadField, "event_name".into()))
+    );
     let time = |text: &str| read(text).timestamp().err().map(|refusal| (refusal.code, refusal.field));
     assert_eq!(time(r#"{"ts":"soon"}"#), Some((Code::BadTimestamp, "ts".into())));
     assert_eq!(time(r#"{"ts":{}}"#), Some((Code::BadTimestamp, "ts".into())));
@@ -55,7 +63,13 @@ fn properties_are_an_object_or_a_text_that_holds_one() {
     let properties = |text: &str| read(text).properties().map(Cow::into_owned);
     assert_eq!(properties(r#"{"payload":"{\"path\":\"/home\"}"}"#).as_deref(), Some(r#"{"path":"/home"}"#));
     assert_eq!(properties(r#"{"metadata":{"a":1}}"#).as_deref(), Some(r#"{"a":1}"#));
-    for text in [r#"{"payload":"plain"}"#, r#"{"payload":"{broken"}"#, r#"{"payload":[1]}"#, r#"{"payload":"{\"a\":\"\\u0000\"}"}"#, "{}"] {
+    for text in [
+        r#"{"payload":"plain"}"#,
+        r#"{"payload":"{broken"}"#,
+        r#"{"payload":[1]}"#,
+        r#"{"payload":"{\"a\":\"\\u0000\"}"}"#,
+        "{}",
+    ] {
         assert_eq!(properties(text), None, "{text}");
     }
 }
@@ -96,7 +110,9 @@ fn holds_its_limits_to_the_byte() {
     assert_eq!(code(&sized(EVENT_BYTES_MAX - 1)), None);
     assert_eq!(code(&sized(EVENT_BYTES_MAX)), None);
     assert_eq!(code(&sized(EVENT_BYTES_MAX + 1)), Some(Code::EventTooLarge));
-    let members = |count: usize| format!("{{{}}}", (0..count).map(|at| format!("\"m{at}\":1")).collect::<Vec<_>>().join(","));
+    let members = |count: usize| {
+        format!("{{{}}}", (0..count).map(|at| format!("\"m{at}\":1")).collect::<Vec<_>>().join(","))
+    };
     assert_eq!(code(&members(MEMBERS_MAX)), None);
     assert_eq!(code(&members(MEMBERS_MAX + 1)), Some(Code::TooManyMembers));
 }

@@ -52,7 +52,12 @@ fn record(offset: u64, event_time: Option<i64>, received_at: i64, appended_at: i
     record_of(offset, &id, event_time, (received_at, appended_at))
 }
 
-fn record_of(offset: u64, id: &str, event_time: Option<i64>, (received_at, appended_at): (i64, i64)) -> LogBatch {
+fn record_of(
+    offset: u64,
+    id: &str,
+    event_time: Option<i64>,
+    (received_at, appended_at): (i64, i64),
+) -> LogBatch {
     let raw = format!("{{\"id\":\"{id}\"}}");
     let mut batch = EventBatch::new(Arc::from("s"), Bytes::from(raw.clone()));
     let id_span = batch.push_side(id.as_bytes());
@@ -66,7 +71,12 @@ fn record_of(offset: u64, id: &str, event_time: Option<i64>, (received_at, appen
         received_at: Some(Timestamp(received_at)),
         content: content_hash(raw.as_bytes()),
     });
-    LogBatch { events: Arc::new(batch), first_offset: offset, appended_at: Timestamp(appended_at), places: None }
+    LogBatch {
+        events: Arc::new(batch),
+        first_offset: offset,
+        appended_at: Timestamp(appended_at),
+        places: None,
+    }
 }
 
 fn fold_all(plan: &Arc<Plan>, records: &[LogBatch]) -> Flush {
@@ -87,7 +97,14 @@ const NOW: i64 = 1_700_000_040_000;
 #[test]
 fn start_is_inside_and_end_is_outside_also_before_1970() {
     let plan = plan(LatePolicy::Correct, i64::MAX / 2);
-    for (time, pane) in [(0, 0), (MINUTE - 1, 0), (MINUTE, MINUTE), (-1, -MINUTE), (-MINUTE, -MINUTE), (-MINUTE - 1, -2 * MINUTE)] {
+    for (time, pane) in [
+        (0, 0),
+        (MINUTE - 1, 0),
+        (MINUTE, MINUTE),
+        (-1, -MINUTE),
+        (-MINUTE, -MINUTE),
+        (-MINUTE - 1, -2 * MINUTE),
+    ] {
         assert_eq!(cells(&fold_all(&plan, &[record(0, Some(time), NOW, NOW)])), [(pane, 1, 0)], "{time}");
     }
 }
@@ -104,12 +121,21 @@ fn the_equal_case_is_late() {
     ] {
         let plan = plan(policy, grace);
         let later = end + 10 * MINUTE;
-        let flush = fold_all(&plan, &[record(0, Some(clock), later, later), record(1, Some(end - 1), later, later)]);
+        let flush =
+            fold_all(&plan, &[record(0, Some(clock), later, later), record(1, Some(end - 1), later, later)]);
         let old_window: Vec<_> = cells(&flush).into_iter().filter(|cell| cell.0 == end - MINUTE).collect();
         let diverted = flush.rollups[0].late.len();
         match policy {
-            LatePolicy::Correct => assert_eq!((old_window, diverted), (vec![(end - MINUTE, 1, u64::from(is_late))], 0), "{clock}"),
-            LatePolicy::Divert => assert_eq!((old_window.len(), diverted), (usize::from(!is_late), usize::from(is_late)), "{clock}"),
+            LatePolicy::Correct => assert_eq!(
+                (old_window, diverted),
+                (vec![(end - MINUTE, 1, u64::from(is_late))], 0),
+                "{clock}"
+            ),
+            LatePolicy::Divert => assert_eq!(
+                (old_window.len(), diverted),
+                (usize::from(!is_late), usize::from(is_late)),
+                "{clock}"
+            ),
         }
         assert_eq!(flush.rollups[0].folded, 2);
     }
@@ -118,7 +144,10 @@ fn the_equal_case_is_late() {
 #[test]
 fn an_event_can_make_itself_late_never_by_its_own_time_alone() {
     // Its own time moves the clock only to itself, which lies before its window's end.
-    let flush = fold_all(&plan(LatePolicy::Correct, 0), &[record(0, Some(NOW), NOW + 10 * MINUTE, NOW + 10 * MINUTE)]);
+    let flush = fold_all(
+        &plan(LatePolicy::Correct, 0),
+        &[record(0, Some(NOW), NOW + 10 * MINUTE, NOW + 10 * MINUTE)],
+    );
     assert_eq!(cells(&flush)[0].2, 0);
 }
 
@@ -210,7 +239,8 @@ fn a_batch_can_be_folded_in_parts_and_begun_inside() {
         let one = record(0, Some(NOW), NOW, NOW).events.entries[0];
         events.entries.push(Entry { raw: crate::batch::Span::main(0, 2), id, kind: id, ..one });
     }
-    let batch = LogBatch { events: Arc::new(events), first_offset: 10, appended_at: Timestamp(NOW), places: None };
+    let batch =
+        LogBatch { events: Arc::new(events), first_offset: 10, appended_at: Timestamp(NOW), places: None };
     let mut fold = Fold::resume(plan, 0, &Checkpoint { next_offset: 11, ..start() }, 7);
     fold.batch(&batch, 13);
     assert_eq!((fold.next_offset(), fold.pending()), (13, 2));

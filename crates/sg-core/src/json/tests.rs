@@ -3,7 +3,12 @@
 use super::*;
 
 fn fault(text: &str) -> Option<Code> {
-    assert!(serde_json::from_str::<serde_json::Value>(text).is_ok() || text.contains("\\ud") || text.contains('e'), "{text}");
+    assert!(
+        serde_json::from_str::<serde_json::Value>(text).is_ok()
+            || text.contains("\\ud")
+            || text.contains('e'),
+        "{text}"
+    );
     check_storable(text).err().map(|refusal| refusal.code)
 }
 
@@ -42,7 +47,9 @@ fn holds_the_depth_limit() {
 fn finds_members_by_path() {
     let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
     let object = r#"{"a":{"b":[1, 2],"b":"last"},"caf\u00e9":3}"#;
-    for (name, expect) in [("a.b", Some("\"last\"")), ("café", Some("3")), ("a.c", None), ("x", None), ("café.x", None)] {
+    for (name, expect) in
+        [("a.b", Some("\"last\"")), ("café", Some("3")), ("a.c", None), ("x", None), ("café.x", None)]
+    {
         assert_eq!(find(object, &path(name)), expect, "{name}");
     }
 }

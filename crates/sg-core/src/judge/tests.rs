@@ -11,7 +11,13 @@ fn window(records: u64, horizon_ms: u64) -> Dedup {
 /// What the judge says of records given as (id, A), by looking through all earlier ones.
 fn brute_force(records: &[(u32, i64)], window: Dedup) -> Vec<bool> {
     let mut running = i64::MIN;
-    let r: Vec<i64> = records.iter().map(|(_, a)| { running = running.max(*a); running }).collect();
+    let r: Vec<i64> = records
+        .iter()
+        .map(|(_, a)| {
+            running = running.max(*a);
+            running
+        })
+        .collect();
     (0..records.len())
         .map(|at| {
             (0..at).any(|before| {
@@ -69,7 +75,8 @@ fn holds_both_edges_of_the_window() {
         let mut records = vec![(1, 0)];
         records.extend((1..gap).map(|filler| (100 + filler, 0)));
         records.push((1, r_gap));
-        let verdicts = run(&mut Judge::new(window, 0, 0, Timestamp::NEVER), &records, 0, &mut Timestamp::NEVER.clone());
+        let verdicts =
+            run(&mut Judge::new(window, 0, 0, Timestamp::NEVER), &records, 0, &mut Timestamp::NEVER.clone());
         assert_eq!(verdicts.last(), Some(&expect), "{window:?} {gap} {r_gap}");
     }
 }
@@ -78,7 +85,10 @@ fn holds_both_edges_of_the_window() {
 fn a_duplicate_carries_the_window_on() {
     let mut r = Timestamp::NEVER;
     let records = [(1, 0), (2, 0), (1, 0), (3, 0), (1, 0)];
-    assert_eq!(run(&mut Judge::new(window(2, 1_000), 0, 0, r), &records, 0, &mut r), [false, false, true, false, true]);
+    assert_eq!(
+        run(&mut Judge::new(window(2, 1_000), 0, 0, r), &records, 0, &mut r),
+        [false, false, true, false, true]
+    );
 }
 
 #[test]

@@ -30,7 +30,11 @@ fn rollup() -> Rollup {
         late: LatePolicy::Correct,
         keep_ms: 1,
         by: vec!["country".into(), "page.path".into()],
-        measures: vec![Measure { name: "total".into(), function: Function::Sum(amount), filter: Condition::default() }],
+        measures: vec![Measure {
+            name: "total".into(),
+            function: Function::Sum(amount),
+            filter: Condition::default(),
+        }],
     }
 }
 
@@ -45,7 +49,13 @@ fn accept(plan: &Plan, text: &str) -> Result<EventBatch, Refusal> {
 }
 
 fn texts(batch: &EventBatch) -> Vec<&str> {
-    batch.fields.as_ref().map_or(&[][..], |fields| &fields.texts).iter().map(|span| batch.text(*span)).collect()
+    batch
+        .fields
+        .as_ref()
+        .map_or(&[][..], |fields| &fields.texts)
+        .iter()
+        .map(|span| batch.text(*span))
+        .collect()
 }
 
 fn code(plan: &Plan, text: &str) -> Option<(Code, String)> {
@@ -57,7 +67,10 @@ fn reads_dimensions_numbers_and_raw_columns() {
     let plan = Plan::new(stream(), &[rollup()]);
     let batch = accept(&plan, r#"{"type":"buy","userId":7,"country":"GB","props":{"page":{"path":"/a"},"amount":"12.345","country":"FR"},"x":[1,
  2]}"#).expect("fine");
-    assert_eq!(texts(&batch), ["GB", "/a", "7", "", r#"{"page":{"path":"/a"},"amount":"12.345","country":"GB","x":[1, 2]}"#]);
+    assert_eq!(
+        texts(&batch),
+        ["GB", "/a", "7", "", r#"{"page":{"path":"/a"},"amount":"12.345","country":"GB","x":[1, 2]}"#]
+    );
     assert_eq!(batch.fields.as_ref().map(|fields| fields.numbers.clone()), Some(vec![1234]));
     let entry = batch.entries[0];
     assert_eq!((batch.text(entry.id), batch.text(entry.kind), entry.event_time), ("given", "buy", None));
@@ -95,7 +108,11 @@ fn refuses_with_the_field_named() {
     ] {
         assert_eq!(code(&plan, &text), Some((expect.0, expect.1.to_owned())), "{text}");
     }
-    for fine in [with(",\"ts\":1700000300"), with(&format!(",\"country\":\"{}\"", &long[1..])), with(&format!(",\"event_id\":\"{}\"", &long[1..]))] {
+    for fine in [
+        with(",\"ts\":1700000300"),
+        with(&format!(",\"country\":\"{}\"", &long[1..])),
+        with(&format!(",\"event_id\":\"{}\"", &long[1..])),
+    ] {
         assert_eq!(code(&plan, &fine), None, "{fine}");
     }
 }
@@ -106,11 +123,16 @@ fn a_default_type_and_a_derived_id() {
     let batch = accept(&plan, r#"{"postcode":"SW19"}"#).expect("fine");
     assert_eq!(batch.text(batch.entries[0].kind), "pageview");
     let named = r#"{"user_id":"u","event_name":"n","timestamp":1}"#;
-    let ids: Vec<String> = (0..2).map(|_| accept(&plan, named).map(|batch| batch.text(batch.entries[0].id).to_owned()).expect("fine")).collect();
+    let ids: Vec<String> = (0..2)
+        .map(|_| accept(&plan, named).map(|batch| batch.text(batch.entries[0].id).to_owned()).expect("fine"))
+        .collect();
     assert_eq!(ids[0].len(), 64);
     assert_eq!(ids[0], ids[1]);
     let without = Plan::new(Stream { derive_id: false, ..stream() }, &[]);
-    assert_eq!(accept(&without, named).map(|batch| batch.text(batch.entries[0].id).to_owned()), Ok("given".into()));
+    assert_eq!(
+        accept(&without, named).map(|batch| batch.text(batch.entries[0].id).to_owned()),
+        Ok("given".into())
+    );
 }
 
 #[test]
@@ -121,7 +143,8 @@ fn a_refused_event_leaves_the_batch_as_it_was() {
     let mut batch = EventBatch::new(plan.name.clone(), main.clone());
     let mut arrival = Arrival { received_at: NOW, new_id: &mut || "given".to_owned() };
     let text = std::str::from_utf8(&main).expect("it was text");
-    let results: Vec<bool> = text.lines().map(|line| plan.accept(line, &mut arrival, &mut batch).is_ok()).collect();
+    let results: Vec<bool> =
+        text.lines().map(|line| plan.accept(line, &mut arrival, &mut batch).is_ok()).collect();
     assert_eq!(results, [true, false, true]);
     assert_eq!(batch.len(), 2);
     let fields = batch.fields.as_ref().expect("read");
@@ -139,7 +162,10 @@ fn reading_back_gives_the_same_fields_and_marks_what_no_longer_fits() {
         let mut from_the_log = EventBatch { fields: None, ..at_the_door.clone() };
         plan.read_back(&mut from_the_log);
         assert_eq!(texts(&at_the_door), texts(&from_the_log), "{text}");
-        assert_eq!(at_the_door.fields.map(|fields| fields.numbers), from_the_log.fields.map(|fields| fields.numbers));
+        assert_eq!(
+            at_the_door.fields.map(|fields| fields.numbers),
+            from_the_log.fields.map(|fields| fields.numbers)
+        );
     }
     let old = Plan::new(stream(), &[]);
     let mut batch = accept(&old, r#"{"type":"x","amount":"ten"}"#).expect("nothing sums it yet");

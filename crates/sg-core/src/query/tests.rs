@@ -26,7 +26,17 @@ fn reads_points_in_time() {
 
 #[test]
 fn reads_durations() {
-    for (text, expect) in [("250ms", Some(250)), ("30s", Some(30_000)), ("1h30m", Some(5_400_000)), ("7d", Some(604_800_000)), ("", None), ("5", None), ("s", None), ("5y", None), ("99999999999999999999s", None)] {
+    for (text, expect) in [
+        ("250ms", Some(250)),
+        ("30s", Some(30_000)),
+        ("1h30m", Some(5_400_000)),
+        ("7d", Some(604_800_000)),
+        ("", None),
+        ("5", None),
+        ("s", None),
+        ("5y", None),
+        ("99999999999999999999s", None),
+    ] {
         assert_eq!(parse_duration(text), expect.map(Duration::from_millis), "{text}");
     }
 }
@@ -42,6 +52,7 @@ fn ranks_totals_over_all_times() {
         revision: 0,
     };
     let cells = vec![cell(0, "a", 2), cell(0, "b", 3), cell(1, "a", 2), cell(1, "c", 3)];
-    let ranked: Vec<_> = top(cells, 0, 2).into_iter().map(|row| (row.dimensions[0].clone(), row.events)).collect();
+    let ranked: Vec<_> =
+        top(cells, 0, 2).into_iter().map(|row| (row.dimensions[0].clone(), row.events)).collect();
     assert_eq!(ranked, [("a".to_owned(), 4), ("b".to_owned(), 3)]);
 }

@@ -16,8 +16,14 @@ fn cuts_plain_objects() {
         ("{}", vec![]),
         ("{ }", vec![]),
         (r#"{"a":1}"#, vec![("a", "1")]),
-        ("{\n \"a\" : -0.5 ,\t\"long name of it\":\"x y\" }", vec![("a", "-0.5"), ("long name of it", "\"x y\"")]),
-        (r#"{"a":true,"b":null,"c":[1,{"d":[]}],"é":"ü"}"#, vec![("a", "true"), ("b", "null"), ("c", r#"[1,{"d":[]}]"#), ("é", "\"ü\"")]),
+        (
+            "{\n \"a\" : -0.5 ,\t\"long name of it\":\"x y\" }",
+            vec![("a", "-0.5"), ("long name of it", "\"x y\"")],
+        ),
+        (
+            r#"{"a":true,"b":null,"c":[1,{"d":[]}],"é":"ü"}"#,
+            vec![("a", "true"), ("b", "null"), ("c", r#"[1,{"d":[]}]"#), ("é", "\"ü\"")],
+        ),
     ] {
         assert_eq!(scanned(text), Some(expect), "{text}");
     }
@@ -28,10 +34,36 @@ fn leaves_everything_else() {
     let deep = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     assert!(scanned(&deep(JSON_DEPTH_MAX - 1)).is_some());
     for text in [
-        "", "{", "[]", "{}x", "{}{}", r#"{"a"}"#, r#"{"a":}"#, r#"{"a":1,}"#, r#"{,}"#, r#"{"a":1 "b":2}"#, r#"{a:1}"#,
-        r#"{"a":01}"#, r#"{"a":1.}"#, r#"{"a":.5}"#, r#"{"a":-}"#, r#"{"a":+1}"#, r#"{"a":1e5}"#, r#"{"a":1E5}"#, r#"{"a":tru}"#,
-        r#"{"a":truex}"#, r#"{"a":nul"#, r#"{"a":"b\n"}"#, "{\"a\":\"tab\there and more text\"}", r#"{"a":"open}"#, r#"{"a":[1,]}"#,
-        r#"{"a":[1 2]}"#, r#"{"a":{"b":1,}}"#, r#"{"a":{"b"}}"#, r#"{"a":[}"#, deep(JSON_DEPTH_MAX).as_str(),
+        "",
+        "{",
+        "[]",
+        "{}x",
+        "{}{}",
+        r#"{"a"}"#,
+        r#"{"a":}"#,
+        r#"{"a":1,}"#,
+        r#"{,}"#,
+        r#"{"a":1 "b":2}"#,
+        r#"{a:1}"#,
+        r#"{"a":01}"#,
+        r#"{"a":1.}"#,
+        r#"{"a":.5}"#,
+        r#"{"a":-}"#,
+        r#"{"a":+1}"#,
+        r#"{"a":1e5}"#,
+        r#"{"a":1E5}"#,
+        r#"{"a":tru}"#,
+        r#"{"a":truex}"#,
+        r#"{"a":nul"#,
+        r#"{"a":"b\n"}"#,
+        "{\"a\":\"tab\there and more text\"}",
+        r#"{"a":"open}"#,
+        r#"{"a":[1,]}"#,
+        r#"{"a":[1 2]}"#,
+        r#"{"a":{"b":1,}}"#,
+        r#"{"a":{"b"}}"#,
+        r#"{"a":[}"#,
+        deep(JSON_DEPTH_MAX).as_str(),
     ] {
         assert_eq!(scanned(text), None, "{text}");
     }

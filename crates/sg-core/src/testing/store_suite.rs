@@ -19,7 +19,8 @@ pub use closing::{
 };
 pub use feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
 pub use retention::{
-    expires_what_comes_too_late, keeps_letters_a_rebuild_needs, keeps_what_nothing_newer_follows, removes_old_cells, removes_old_rows,
+    expires_what_comes_too_late, keeps_letters_a_rebuild_needs, keeps_what_nothing_newer_follows,
+    removes_old_cells, removes_old_rows,
 };
 pub use writing::{
     claims, deletes_from_the_outbox, diverts_late_events, finds_events, flushes_all_or_nothing,

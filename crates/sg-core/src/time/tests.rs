@@ -24,7 +24,16 @@ fn reads_the_usual_forms() {
 
 #[test]
 fn refuses_what_is_no_time() {
-    for text in ["", "yesterday", "2025-13-01", "2025-02-29", "2025-01-01T24:00:00Z", "2025-01-01T00:00:00X", "2025-01-01T00:00:00.", "2025-1-1"] {
+    for text in [
+        "",
+        "yesterday",
+        "2025-13-01",
+        "2025-02-29",
+        "2025-01-01T24:00:00Z",
+        "2025-01-01T00:00:00X",
+        "2025-01-01T00:00:00.",
+        "2025-1-1",
+    ] {
         assert_eq!(Timestamp::from_text(text), Err(TimeError::Unreadable), "{text}");
     }
     assert_eq!(Timestamp::from_text("0001-01-01T00:00:00+01:00"), Err(TimeError::OutOfRange));

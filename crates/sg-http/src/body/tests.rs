@@ -81,7 +81,11 @@ async fn refuses_bombs_and_broken_streams() {
     }
     assert!(read_with("gzip", twice, AMPLE).await.0.is_ok(), "one layer only is unpacked");
     for coding in ["br", "gzip, gzip", "deflate"] {
-        assert_eq!(read_with(coding, Vec::new(), AMPLE).await.0, Err("UnsupportedEncoding".to_owned()), "{coding}");
+        assert_eq!(
+            read_with(coding, Vec::new(), AMPLE).await.0,
+            Err("UnsupportedEncoding".to_owned()),
+            "{coding}"
+        );
     }
 }
 

@@ -8,14 +8,25 @@ fn reads_names_and_values() {
     assert_eq!(params.get("a"), Some("1"));
     assert_eq!(params.get("b"), Some("café au"));
     assert_eq!((params.get("empty"), params.get_even_empty("empty")), (None, Some("")));
-    assert_eq!((params.flag("flag").ok(), params.flag("none").ok(), params.flag("b").ok()), (Some(true), Some(false), None));
+    assert_eq!(
+        (params.flag("flag").ok(), params.flag("none").ok(), params.flag("b").ok()),
+        (Some(true), Some(false), None)
+    );
     assert!(params.only(&["a", "b", "empty", "flag"]).is_ok());
     assert!(params.only(&["a", "b"]).is_err());
 }
 
 #[test]
 fn holds_the_limits_of_counts() {
-    for (text, expect) in [("", Some(7)), ("n=1", Some(1)), ("n=10", Some(10)), ("n=0", None), ("n=11", None), ("n=x", None), ("n=-1", None)] {
+    for (text, expect) in [
+        ("", Some(7)),
+        ("n=1", Some(1)),
+        ("n=10", Some(10)),
+        ("n=0", None),
+        ("n=11", None),
+        ("n=x", None),
+        ("n=-1", None),
+    ] {
         assert_eq!(Params::parse(text).count("n", 7, 10).ok(), expect, "{text}");
     }
 }

@@ -59,9 +59,15 @@ fn refuses_what_is_no_body_of_events() {
 
 #[test]
 fn holds_the_number_of_events() {
-    for (separator, open, close, content_type) in [("\n", "", "", LINES), (",", "[", "]", ""), ("\n", "", "", "")] {
+    for (separator, open, close, content_type) in
+        [("\n", "", "", LINES), (",", "[", "]", ""), ("\n", "", "", "")]
+    {
         let body = |count: usize| format!("{open}{}{close}", vec!["{}"; count].join(separator));
-        for (count, is_fine) in [(EVENTS_PER_REQUEST_MAX - 1, true), (EVENTS_PER_REQUEST_MAX, true), (EVENTS_PER_REQUEST_MAX + 1, false)] {
+        for (count, is_fine) in [
+            (EVENTS_PER_REQUEST_MAX - 1, true),
+            (EVENTS_PER_REQUEST_MAX, true),
+            (EVENTS_PER_REQUEST_MAX + 1, false),
+        ] {
             let result = split(body(count).as_bytes(), &with_type(content_type)).map(|_| ());
             assert_eq!(result.is_ok(), is_fine, "{count} {content_type}: {result:?}");
         }

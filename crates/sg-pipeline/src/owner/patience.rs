@@ -41,7 +41,11 @@ impl Pause {
 
 /// Writes a flush, trying again for ever where the fault may pass. A lost answer is harmless: the repeated flush then
 /// misses with the store already at its end.
-pub(super) async fn write(store: Arc<dyn RollupWriter>, metrics: &Metrics, flush: &Arc<Flush>) -> Result<FlushOutcome, PortError> {
+pub(super) async fn write(
+    store: Arc<dyn RollupWriter>,
+    metrics: &Metrics,
+    flush: &Arc<Flush>,
+) -> Result<FlushOutcome, PortError> {
     let mut pause = Pause::default();
     let mut is_repeated = false;
     loop {
@@ -49,7 +53,9 @@ pub(super) async fn write(store: Arc<dyn RollupWriter>, metrics: &Metrics, flush
         let outcome = store.flush(flush.clone()).await;
         metrics.flush_duration.observe(began.elapsed());
         match outcome {
-            Ok(FlushOutcome::Missed { epoch, next_offset }) if is_repeated && epoch == flush.epoch && next_offset == flush.end => {
+            Ok(FlushOutcome::Missed { epoch, next_offset })
+                if is_repeated && epoch == flush.epoch && next_offset == flush.end =>
+            {
                 return Ok(FlushOutcome::Done);
             }
             Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {

@@ -64,7 +64,10 @@ pub(crate) fn report(errors: &[String], is_question: bool) -> ExitCode {
     }
     let listed: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
     let count = errors.len();
-    fail(exit::CONFIGURATION, &anyhow::anyhow!("the configuration has {count} error(s):\n{}", listed.join("\n")))
+    fail(
+        exit::CONFIGURATION,
+        &anyhow::anyhow!("the configuration has {count} error(s):\n{}", listed.join("\n")),
+    )
 }
 
 /// Writes the values as TOML, each with its origin where that is not the built-in configuration.
@@ -97,7 +100,11 @@ fn push_value(out: &mut String, layers: &Layers, key: &str, path: &str, value: &
 fn push_table(out: &mut String, layers: &Layers, path: &str, value: &Value) {
     let items: Vec<(String, &toml::Table)> = match value {
         Value::Table(table) => vec![(path.to_owned(), table)],
-        Value::Array(items) => items.iter().enumerate().filter_map(|(at, item)| Some((format!("{path}.{at}"), item.as_table()?))).collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .filter_map(|(at, item)| Some((format!("{path}.{at}"), item.as_table()?)))
+            .collect(),
         _ => Vec::new(),
     };
     let heading: Vec<&str> = path.split('.').filter(|part| part.parse::<usize>().is_err()).collect();
@@ -106,7 +113,8 @@ fn push_table(out: &mut String, layers: &Layers, path: &str, value: &Value) {
         let origin = layers.origin(&place);
         let note = if origin == Origin::Default { String::new() } else { format!("  # {origin}") };
         *out += &format!("\n{open}{}{close}{note}\n", heading.join("."));
-        let (nested, plain): (Vec<_>, Vec<_>) = table.iter().partition(|(_, value)| value.is_array() && is_table_like(value));
+        let (nested, plain): (Vec<_>, Vec<_>) =
+            table.iter().partition(|(_, value)| value.is_array() && is_table_like(value));
         for (key, value) in plain {
             push_value(out, layers, key, &format!("{place}.{key}"), value);
         }

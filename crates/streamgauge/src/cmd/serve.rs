@@ -87,14 +87,26 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 }
 
 fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("STREAMGAUGE_LOG_LEVEL").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter = tracing_subscriber::EnvFilter::try_from_env("STREAMGAUGE_LOG_LEVEL")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Already set only in tests.
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init());
+    drop(
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .try_init(),
+    );
 }
 
 fn settings(args: &Args) -> Result<Settings, ExitCode> {
-    let (mut layers, mut errors) = config_cmd::layers(args.config.as_deref()).map_err(|error| fail(exit::CONFIGURATION, &error))?;
-    let texts = [("log", &args.log, "--log"), ("store", &args.store, "--store"), ("archive", &args.archive, "--archive")];
+    let (mut layers, mut errors) =
+        config_cmd::layers(args.config.as_deref()).map_err(|error| fail(exit::CONFIGURATION, &error))?;
+    let texts = [
+        ("log", &args.log, "--log"),
+        ("store", &args.store, "--store"),
+        ("archive", &args.archive, "--archive"),
+    ];
     for (key, value, flag) in texts {
         if let Some(value) = value {
             layers.flag(key, Value::String(value.clone()), flag);
@@ -107,7 +119,11 @@ fn settings(args: &Args) -> Result<Settings, ExitCode> {
         layers.flag("listen", listen_value(&args.listen), "--listen");
     }
     if !args.roles.is_empty() {
-        layers.flag("roles", Value::Array(args.roles.iter().cloned().map(Value::String).collect()), "--roles");
+        layers.flag(
+            "roles",
+            Value::Array(args.roles.iter().cloned().map(Value::String).collect()),
+            "--roles",
+        );
     }
     match Settings::resolve(&layers) {
         Ok(settings) if errors.is_empty() => Ok(settings),
@@ -151,7 +167,8 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
         loops.spawn(crate::generate::demo::run(urls[0].clone(), stop_loops.clone(), clock));
     }
     print_line(&format!("streamgauge ready on {}", urls.join(" and ")));
-    let running = Running { parts, app, servers, owners, loops, stop_servers, stop_owners, stop_loops, stopped };
+    let running =
+        Running { parts, app, servers, owners, loops, stop_servers, stop_owners, stop_loops, stopped };
     running.until_told().await
 }
 
@@ -203,7 +220,12 @@ fn start_loops(parts: &Parts, stop: &CancellationToken) -> TaskTracker {
     let (watchers, _) = broadcast::channel(WATCHERS_LAG_MAX);
     let streams = parts.plans.iter().map(|plan| plan.name.to_string()).collect();
     let outbox = Outbox { streams, store: parts.writer(), metrics: parts.metrics.clone(), watchers };
-    let upkeep = Upkeep { plans: parts.plans.clone(), log: parts.event_log(), store: parts.writer(), clock: parts.clock.clone() };
+    let upkeep = Upkeep {
+        plans: parts.plans.clone(),
+        log: parts.event_log(),
+        store: parts.writer(),
+        clock: parts.clock.clone(),
+    };
     loops.spawn(outbox.run(stop.clone()));
     loops.spawn(upkeep.run(stop.clone()));
     loops
@@ -230,13 +252,20 @@ fn app(settings: &Settings, parts: &Parts, progress: Vec<Arc<Progress>>) -> App 
     }
 }
 
-async fn listen(settings: &Settings, app: &Arc<App>, stop: &CancellationToken, servers: &TaskTracker) -> anyhow::Result<Vec<String>> {
+async fn listen(
+    settings: &Settings,
+    app: &Arc<App>,
+    stop: &CancellationToken,
+    servers: &TaskTracker,
+) -> anyhow::Result<Vec<String>> {
     let places = Arc::new(Semaphore::new(settings.connections_max as usize));
     let mut urls = Vec::new();
     for listen in &settings.listen {
         let router = sg_http::router(app.clone());
         let bound = Server::bind(&listen.address, router, app.metrics.clone(), places.clone()).await;
-        let server = bound.map_err(|error| anyhow::anyhow!("listening on {}: {error}; choose another with --listen", listen.address))?;
+        let server = bound.map_err(|error| {
+            anyhow::anyhow!("listening on {}: {error}; choose another with --listen", listen.address)
+        })?;
         urls.push(format!("http://{}", server.local_address()?));
         servers.spawn(server.run(stop.clone()));
     }
@@ -247,7 +276,9 @@ async fn listen(settings: &Settings, app: &Arc<App>, stop: &CancellationToken, s
 impl Running {
     /// Waits for a signal or a failure, then stops in order.
     async fn until_told(mut self) -> ExitCode {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
             return fail(exit::INTERNAL, &anyhow::anyhow!("the system gives no signals"));
         };
         let mut failure = self.parts.log.failure();
@@ -313,7 +344,9 @@ fn exit_code_of(stopped: &Stopped) -> Option<u8> {
     match stopped {
         Stopped::Fenced { .. } => Some(exit::ALREADY_RUNNING),
         // Neither mends while the process runs: the operator has to look at the disk, or to salvage the log.
-        Stopped::Port(error) if matches!(error.kind, ErrorKind::Closed | ErrorKind::Corrupt) => Some(exit::INTERNAL),
+        Stopped::Port(error) if matches!(error.kind, ErrorKind::Closed | ErrorKind::Corrupt) => {
+            Some(exit::INTERNAL)
+        }
         Stopped::Asked | Stopped::Port(_) => None,
     }
 }

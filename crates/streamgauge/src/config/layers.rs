@@ -61,9 +61,12 @@ impl Layers {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).with_context(|| format!("reading the configuration {}", path.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("reading the configuration {}", path.display()));
+            }
         };
-        let table: Table = text.parse().with_context(|| format!("reading the configuration {}", path.display()))?;
+        let table: Table =
+            text.parse().with_context(|| format!("reading the configuration {}", path.display()))?;
         let origin = Origin::File(path.display().to_string());
         merge(&mut self.table, table, "", &origin, &mut self.origins);
         Ok(())
@@ -72,10 +75,13 @@ impl Layers {
     /// Lays variables such as `STREAMGAUGE_FLUSH__INTERVAL` over; lists are reached by a definition's name or index.
     pub(crate) fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
         let mut errors = Vec::new();
-        let mut sorted: Vec<(String, String)> = variables.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)).collect();
+        let mut sorted: Vec<(String, String)> =
+            variables.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)).collect();
         sorted.sort();
-        for (name, value) in sorted.into_iter().filter(|(name, _)| !OTHER_VARIABLES.contains(&name.as_str())) {
-            let path: Vec<String> = name[ENVIRONMENT_PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
+        for (name, value) in sorted.into_iter().filter(|(name, _)| !OTHER_VARIABLES.contains(&name.as_str()))
+        {
+            let path: Vec<String> =
+                name[ENVIRONMENT_PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
             match place(&mut self.table, &path) {
                 Some((slot, path)) => {
                     *slot = from_text(&value);
@@ -153,7 +159,8 @@ fn is_named(item: &Value, wanted: &str) -> bool {
 
 /// Variables are texts: numbers, switches and lists are read as TOML, everything else is the text itself.
 fn from_text(text: &str) -> Value {
-    let is_plain = text.parse::<i64>().is_ok() || matches!(text, "true" | "false") || text.starts_with(['[', '{']);
+    let is_plain =
+        text.parse::<i64>().is_ok() || matches!(text, "true" | "false") || text.starts_with(['[', '{']);
     let read = is_plain.then(|| format!("value = {text}").parse::<Table>().ok()).flatten();
     read.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
 }

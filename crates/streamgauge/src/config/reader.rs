@@ -40,7 +40,14 @@ impl<'t> Reader<'t> {
     }
 
     /// Reads a value of one kind, or the default.
-    fn read<T>(&mut self, key: &'static str, default: T, errors: &mut Errors, kind: &str, convert: impl Fn(&'t Value) -> Option<T>) -> T {
+    fn read<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        errors: &mut Errors,
+        kind: &str,
+        convert: impl Fn(&'t Value) -> Option<T>,
+    ) -> T {
         let Some(value) = self.value(key) else { return default };
         convert(value).unwrap_or_else(|| {
             errors.add(&self.place(key), format!("{kind}, not {value}"));
@@ -50,7 +57,9 @@ impl<'t> Reader<'t> {
 
     /// Reads a text.
     pub(crate) fn text(&mut self, key: &'static str, default: &str, errors: &mut Errors) -> String {
-        self.read(key, default.to_owned(), errors, "is a text in quotes", |value| value.as_str().map(str::to_owned))
+        self.read(key, default.to_owned(), errors, "is a text in quotes", |value| {
+            value.as_str().map(str::to_owned)
+        })
     }
 
     /// Reads a text that must be there.
@@ -64,7 +73,8 @@ impl<'t> Reader<'t> {
 
     /// Reads a list of texts.
     pub(crate) fn texts(&mut self, key: &'static str, errors: &mut Errors) -> Vec<String> {
-        let convert = |value: &Value| value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+        let convert =
+            |value: &Value| value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect();
         self.read(key, Vec::new(), errors, "is a list of texts", convert)
     }
 
@@ -106,9 +116,14 @@ impl<'t> Reader<'t> {
     pub(crate) fn tables(&mut self, key: &'static str, errors: &mut Errors) -> Vec<Reader<'t>> {
         let place = self.place(key);
         let Some(value) = self.value(key) else { return Vec::new() };
-        let tables: Option<Vec<&Table>> = value.as_array().and_then(|items| items.iter().map(Value::as_table).collect());
+        let tables: Option<Vec<&Table>> =
+            value.as_array().and_then(|items| items.iter().map(Value::as_table).collect());
         match tables {
-            Some(tables) => tables.into_iter().enumerate().map(|(at, table)| Reader::new(table, format!("{place}.{at}"))).collect(),
+            Some(tables) => tables
+                .into_iter()
+                .enumerate()
+                .map(|(at, table)| Reader::new(table, format!("{place}.{at}")))
+                .collect(),
             None => {
                 errors.add(&place, format!("is a list of tables, written [[{key}]]"));
                 Vec::new()
@@ -126,7 +141,11 @@ impl<'t> Reader<'t> {
     }
 
     /// Returns the pairs of a table of conditions: a name and the texts it may have.
-    pub(crate) fn conditions(&mut self, key: &'static str, errors: &mut Errors) -> Vec<(String, Vec<String>)> {
+    pub(crate) fn conditions(
+        &mut self,
+        key: &'static str,
+        errors: &mut Errors,
+    ) -> Vec<(String, Vec<String>)> {
         let Some(reader) = self.table(key, errors) else { return Vec::new() };
         let mut conditions = Vec::new();
         for (name, value) in reader.table {
@@ -145,7 +164,9 @@ impl<'t> Reader<'t> {
     /// Notes every key that was not asked for.
     pub(crate) fn finish(self, errors: &mut Errors) {
         for key in self.table.keys().filter(|key| !self.asked.contains(&key.as_str())) {
-            let nearest = self.asked.iter().max_by(|one, other| strsim::jaro_winkler(one, key).total_cmp(&strsim::jaro_winkler(other, key)));
+            let nearest = self.asked.iter().max_by(|one, other| {
+                strsim::jaro_winkler(one, key).total_cmp(&strsim::jaro_winkler(other, key))
+            });
             let hint = nearest.filter(|name| strsim::jaro_winkler(name, key) > 0.75).map_or_else(
                 || format!("; there are {}", self.asked.join(", ")),
                 |name| format!("; did you mean {name}?"),

@@ -136,9 +136,15 @@ fn check_roles(roles: &[String], errors: &mut Errors) {
     for role in roles.iter().filter(|role| !ROLES.contains(&role.as_str())) {
         errors.add("roles", format!("there is no role {role}; there are {}", ROLES.join(", ")));
     }
-    let missing: Vec<&str> = ["ingest", "process", "query"].into_iter().filter(|role| !roles.iter().any(|known| known == role)).collect();
+    let missing: Vec<&str> = ["ingest", "process", "query"]
+        .into_iter()
+        .filter(|role| !roles.iter().any(|known| known == role))
+        .collect();
     if !missing.is_empty() {
-        errors.add("roles", format!("an embedded log is read by its own process only: add {}", missing.join(", ")));
+        errors.add(
+            "roles",
+            format!("an embedded log is read by its own process only: add {}", missing.join(", ")),
+        );
     }
 }
 
@@ -184,7 +190,12 @@ fn flush(reader: &mut Reader<'_>, errors: &mut Errors) -> (Duration, u64) {
 }
 
 fn embedded(reader: &mut Reader<'_>, errors: &mut Errors) -> Embedded {
-    let defaults = Embedded { segment_bytes: 64 << 20, pool_bytes_max: 1 << 30, keep_bytes: 8 << 30, keep_age: Duration::from_secs(86_400) };
+    let defaults = Embedded {
+        segment_bytes: 64 << 20,
+        pool_bytes_max: 1 << 30,
+        keep_bytes: 8 << 30,
+        keep_age: Duration::from_secs(86_400),
+    };
     let Some(mut table) = reader.table("embedded", errors) else { return defaults };
     let embedded = Embedded {
         segment_bytes: table.size("segment", defaults.segment_bytes, errors),

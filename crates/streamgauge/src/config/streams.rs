@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sg_core::definition::{Condition, Dedup, Function, LatePolicy, Measure, NumberField, RawTable, Rollup, Stream};
+use sg_core::definition::{
+    Condition, Dedup, Function, LatePolicy, Measure, NumberField, RawTable, Rollup, Stream,
+};
 use sg_core::limits::SCALE_MAX;
 use sg_core::time::millis;
 
@@ -16,7 +18,8 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_DEDUP: Dedup = Dedup { records: 500_000, horizon: DAY };
 const DEFAULT_RAW_KEEP: Duration = Duration::from_secs(7 * 86_400);
 /// Cells of panes under an hour are many, so they are kept for a shorter time.
-const DEFAULT_KEEP: (Duration, Duration) = (Duration::from_secs(90 * 86_400), Duration::from_secs(400 * 86_400));
+const DEFAULT_KEEP: (Duration, Duration) =
+    (Duration::from_secs(90 * 86_400), Duration::from_secs(400 * 86_400));
 const HOUR_MS: i64 = 3_600_000;
 /// Columns that every rollup's view has.
 const RESERVED_COLUMNS: [&str; 5] = ["window_start", "window_end", "late_count", "revision", "is_final"];
@@ -34,7 +37,10 @@ pub(crate) fn streams(reader: &mut Reader<'_>, errors: &mut Errors) -> Vec<Strea
         }
         for path in &read.paths {
             if !path.starts_with('/') || path.contains(['{', '}', '?', '#', ' ']) {
-                errors.add(&item.place("paths"), format!("{path} is no path: it begins with / and has no braces"));
+                errors.add(
+                    &item.place("paths"),
+                    format!("{path} is no path: it begins with / and has no braces"),
+                );
             }
             if !paths.insert(path.clone()) {
                 errors.add(&item.place("paths"), format!("{path} belongs to two streams"));
@@ -54,7 +60,10 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
     // The topic of the stream on a log that has topics.
     item.text("topic", &name, errors);
     let raw_table = item.table_or_off("raw_table", errors).map(|mut table| {
-        let raw = RawTable { name: table.required("name", errors), keep: table.duration("keep", DEFAULT_RAW_KEEP, errors) };
+        let raw = RawTable {
+            name: table.required("name", errors),
+            keep: table.duration("keep", DEFAULT_RAW_KEEP, errors),
+        };
         check_name(&table.place("name"), &raw.name, errors);
         table.finish(errors);
         raw
@@ -87,10 +96,17 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
 }
 
 /// Reads all rollups.
-pub(crate) fn rollups(reader: &mut Reader<'_>, streams: &[StreamSettings], errors: &mut Errors) -> Vec<Rollup> {
+pub(crate) fn rollups(
+    reader: &mut Reader<'_>,
+    streams: &[StreamSettings],
+    errors: &mut Errors,
+) -> Vec<Rollup> {
     let mut all = Vec::new();
-    let mut names: BTreeSet<String> =
-        streams.iter().filter_map(|settings| settings.stream.raw_table.as_ref()).map(|table| table.name.clone()).collect();
+    let mut names: BTreeSet<String> = streams
+        .iter()
+        .filter_map(|settings| settings.stream.raw_table.as_ref())
+        .map(|table| table.name.clone())
+        .collect();
     for mut item in reader.tables("rollup", errors) {
         let rollup = rollup(&mut item, errors);
         check_name(&item.place("name"), &rollup.name, errors);
@@ -129,7 +145,11 @@ fn rollup(item: &mut Reader<'_>, errors: &mut Errors) -> Rollup {
     let grace_ms = millis(item.duration("grace", Duration::ZERO, errors));
     let keep_ms = millis(item.duration("keep", keep, errors));
     let by = item.texts("by", errors);
-    let measures = item.tables("measure", errors).into_iter().map(|measure_item| measure(measure_item, errors)).collect::<Vec<_>>();
+    let measures = item
+        .tables("measure", errors)
+        .into_iter()
+        .map(|measure_item| measure(measure_item, errors))
+        .collect::<Vec<_>>();
     if measures.is_empty() {
         errors.add(&item.place("measure"), "at least one [[rollup.measure]] is needed");
     }
@@ -169,9 +189,14 @@ fn check_name(place: &str, name: &str, errors: &mut Errors) {
     let is_fine = !name.is_empty()
         && name.len() <= 60
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-'));
+        && name
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-'));
     if !is_fine {
-        errors.add(place, format!("{name:?} is no name: at most 60 letters, digits, _ . -, beginning with a letter"));
+        errors.add(
+            place,
+            format!("{name:?} is no name: at most 60 letters, digits, _ . -, beginning with a letter"),
+        );
     }
     if name.starts_with("sg_") {
         errors.add(place, "names that begin with sg_ belong to Streamgauge");
@@ -183,10 +208,14 @@ fn check_columns(item: &Reader<'_>, rollup: &Rollup, errors: &mut Errors) {
     let measures = rollup.measures.iter().map(|measure| &measure.name);
     for column in rollup.by.iter().chain(measures) {
         if RESERVED_COLUMNS.contains(&column.as_str()) {
-            errors.add(&item.place("measure"), format!("{column} is a column of every rollup: choose another name"));
+            errors.add(
+                &item.place("measure"),
+                format!("{column} is a column of every rollup: choose another name"),
+            );
         }
         if !columns.insert(column.to_ascii_lowercase()) {
-            errors.add(&item.place("measure"), format!("{column} stands twice among dimensions and measures"));
+            errors
+                .add(&item.place("measure"), format!("{column} stands twice among dimensions and measures"));
         }
     }
 }

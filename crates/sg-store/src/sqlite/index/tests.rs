@@ -279,10 +279,13 @@ async fn drops_pieces_whose_rows_are_gone() {
     rows.check(&any_event()).await;
 }
 
+/// Does something to the index's file.
+type Spoil = fn(&Path);
+
 /// Each is noticed when it is opened; the index is then made again.
 #[tokio::test]
 async fn makes_a_useless_file_again() {
-    let spoils: [(&str, fn(&Path)); 5] = [
+    let spoils: [(&str, Spoil); 5] = [
         ("another version", |path| change(path, "PRAGMA user_version = 99")),
         ("before the machine started", |path| change(path, "UPDATE about SET machine_start = 'then'")),
         ("a changed piece", |path| change(path, "UPDATE pieces SET body = replace(body, '5', '6')")),

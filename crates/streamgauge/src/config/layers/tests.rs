@@ -25,7 +25,10 @@ fn value(layers: &Layers, path: &[&str]) -> String {
 
 #[test]
 fn flag_over_environment_over_file_over_default() {
-    let (mut layers, errors) = layered("data_dir = \"f\"\n[flush]\nmax_events = 7", &[("STREAMGAUGE_FLUSH__INTERVAL", "1s"), ("STREAMGAUGE_STORE", "sqlite:e"), ("HOME", "/")]);
+    let (mut layers, errors) = layered(
+        "data_dir = \"f\"\n[flush]\nmax_events = 7",
+        &[("STREAMGAUGE_FLUSH__INTERVAL", "1s"), ("STREAMGAUGE_STORE", "sqlite:e"), ("HOME", "/")],
+    );
     assert_eq!(errors, Vec::<String>::new());
     layers.flag("store", Value::String("sqlite:x".into()), "--store");
     for (path, expect, origin) in [
@@ -35,23 +38,33 @@ fn flag_over_environment_over_file_over_default() {
         (vec!["store"], "\"sqlite:x\"", "flag --store"),
         (vec!["log"], "\"embedded:\"", "default"),
     ] {
-        assert_eq!((value(&layers, &path).as_str(), layers.origin(&path.join(".")).to_string().as_str()), (expect, origin), "{path:?}");
+        assert_eq!(
+            (value(&layers, &path).as_str(), layers.origin(&path.join(".")).to_string().as_str()),
+            (expect, origin),
+            "{path:?}"
+        );
     }
 }
 
 #[test]
 fn variables_reach_lists_by_name_and_index() {
-    let (layers, errors) = layered("", &[
-        ("STREAMGAUGE_STREAM__STREAM_EVENTS__DEDUP__RECORDS", "9"),
-        ("STREAMGAUGE_LISTEN__0__ADDRESS", "127.0.0.1:1"),
-        ("STREAMGAUGE_ROLES", "[\"ingest\"]"),
-        ("STREAMGAUGE_STREAM__NOWHERE__NAME", "x"),
-    ]);
+    let (layers, errors) = layered(
+        "",
+        &[
+            ("STREAMGAUGE_STREAM__STREAM_EVENTS__DEDUP__RECORDS", "9"),
+            ("STREAMGAUGE_LISTEN__0__ADDRESS", "127.0.0.1:1"),
+            ("STREAMGAUGE_ROLES", "[\"ingest\"]"),
+            ("STREAMGAUGE_STREAM__NOWHERE__NAME", "x"),
+        ],
+    );
     assert_eq!(errors, ["STREAMGAUGE_STREAM__NOWHERE__NAME: there is no such key"]);
     assert_eq!(value(&layers, &["stream", "2", "dedup", "records"]), "9");
     assert_eq!(value(&layers, &["listen", "0", "address"]), "\"127.0.0.1:1\"");
     assert_eq!(value(&layers, &["roles"]), "[\"ingest\"]");
-    assert_eq!(layers.origin("stream.2.dedup.records").to_string(), "environment STREAMGAUGE_STREAM__STREAM_EVENTS__DEDUP__RECORDS");
+    assert_eq!(
+        layers.origin("stream.2.dedup.records").to_string(),
+        "environment STREAMGAUGE_STREAM__STREAM_EVENTS__DEDUP__RECORDS"
+    );
 }
 
 #[test]

@@ -17,9 +17,15 @@ fn the_built_in_configuration_serves_its_streams() {
     let streams: Vec<&str> = settings.streams.iter().map(|settings| settings.stream.name.as_str()).collect();
     assert_eq!(streams, ["events", "pageviews", "stream.events"]);
     let hourly = &settings.rollups[0];
-    assert_eq!((hourly.name.as_str(), hourly.window_ms, hourly.pane_ms, hourly.grace_ms), ("hourly_aggregations", 3_600_000, 900_000, 30_000));
+    assert_eq!(
+        (hourly.name.as_str(), hourly.window_ms, hourly.pane_ms, hourly.grace_ms),
+        ("hourly_aggregations", 3_600_000, 900_000, 30_000)
+    );
     assert_eq!(settings.streams[0].stream.dedup.records, 5_000_000);
-    assert_eq!(settings.rollups[2].measures[1].filter.0, [("event_type".to_owned(), vec!["donation".to_owned()])]);
+    assert_eq!(
+        settings.rollups[2].measures[1].filter.0,
+        [("event_type".to_owned(), vec!["donation".to_owned()])]
+    );
 }
 
 #[test]

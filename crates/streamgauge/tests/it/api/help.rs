@@ -3,7 +3,7 @@
 use super::commands::help;
 
 #[test]
-fn every_command_explains_itself() {
+fn the_binary_explains_itself() {
     insta::assert_snapshot!(help(&["--help"]), @r#"
     Events in over HTTP, durable, counted exactly once, asked back.
 
@@ -29,6 +29,10 @@ fn every_command_explains_itself() {
       -V, --version
               Print version
     "#);
+}
+
+#[test]
+fn serve_explains_itself() {
     insta::assert_snapshot!(help(&["serve", "--help"]), @r#"
     Runs the server: takes events, counts them, answers questions.
 
@@ -72,6 +76,10 @@ fn every_command_explains_itself() {
       -h, --help
               Print help (see a summary with '-h')
     "#);
+}
+
+#[test]
+fn simulate_explains_itself() {
     insta::assert_snapshot!(help(&["simulate", "--help"]), @r#"
     Sends made-up events to a running server.
 
@@ -164,6 +172,10 @@ fn every_command_explains_itself() {
       streamgauge audit --expect expected.json
       streamgauge simulate --stream stream.events --rate 20 --duration 5m --start now
     "#);
+}
+
+#[test]
+fn load_explains_itself() {
     insta::assert_snapshot!(help(&["load", "--help"]), @r#"
     Measures how many events a second a running server takes, and how long requests wait.
 
@@ -217,6 +229,10 @@ fn every_command_explains_itself() {
       streamgauge load --rate 2000 --batch 1 --connections 32
       streamgauge load --stream pageviews --json
     "#);
+}
+
+#[test]
+fn audit_explains_itself() {
     insta::assert_snapshot!(help(&["audit", "--help"]), @r#"
     Flushes a running server and checks that nothing was lost or counted twice: in every partition each
     record was counted, or is a duplicate, a dead letter or deleted; in every rollup each event fed is
@@ -252,6 +268,10 @@ fn every_command_explains_itself() {
       streamgauge simulate --events 50000 --late 2% --expect expected.json && streamgauge audit --expect
       expected.json
     "#);
+}
+
+#[test]
+fn flush_explains_itself() {
     insta::assert_snapshot!(help(&["flush", "--help"]), @r#"
     Makes a running server write everything it has folded to the store, now, instead of at the next
     interval, and prints how much that was. Needed by nobody but tests and the impatient.
@@ -270,6 +290,10 @@ fn every_command_explains_itself() {
     Example:
       streamgauge flush --url http://127.0.0.1:8080
     "#);
+}
+
+#[test]
+fn config_explains_itself() {
     insta::assert_snapshot!(help(&["config", "--help"]), @r#"
     Prints the effective configuration with the origin of each value; secrets show as ***.
 
@@ -290,6 +314,10 @@ fn every_command_explains_itself() {
       -h, --help
               Print help (see a summary with '-h')
     "#);
+}
+
+#[test]
+fn config_check_explains_itself() {
     insta::assert_snapshot!(help(&["config", "check", "--help"]), @r#"
     Explains every error of the configuration at once; exits with 78 when there is one
 
@@ -299,6 +327,10 @@ fn every_command_explains_itself() {
           --config <CONFIG>  The configuration file; streamgauge.toml where it exists
       -h, --help             Print help
     "#);
+}
+
+#[test]
+fn config_init_explains_itself() {
     insta::assert_snapshot!(help(&["config", "init", "--help"]), @r#"
     Prints the built-in configuration, to start a file of your own from
 
@@ -308,6 +340,10 @@ fn every_command_explains_itself() {
           --config <CONFIG>  The configuration file; streamgauge.toml where it exists
       -h, --help             Print help
     "#);
+}
+
+#[test]
+fn healthcheck_explains_itself() {
     insta::assert_snapshot!(help(&["healthcheck", "--help"]), @r#"
     Asks a running server whether it is ready (GET /readyz). Leaves with 0 when it is, and with 1 when
     it is not or cannot be reached.
@@ -326,6 +362,10 @@ fn every_command_explains_itself() {
     Example:
       HEALTHCHECK CMD ["/streamgauge", "healthcheck"]
     "#);
+}
+
+#[test]
+fn the_version_is_told_in_two_ways() {
     assert!(help(&["version"]).starts_with("streamgauge "));
     assert_eq!(help(&["version"]), help(&["--version"]));
 }

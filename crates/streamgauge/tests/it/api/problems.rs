@@ -74,6 +74,11 @@ fn a_body_that_cannot_be_read_is_400() {
       "request_id": "…"
     }
     "#);
+}
+
+#[test]
+fn a_body_without_text_or_events_is_400() {
+    let server = Server::start(&[]);
     insta::assert_snapshot!(post(&server, &[], b"{\"event_type\":\"\xff\"}"), @r#"
     400
     content-type: application/problem+json
@@ -202,7 +207,7 @@ fn what_cannot_be_understood_is_415() {
 }
 
 #[test]
-fn what_is_not_there_is_404_and_a_wrong_method_405() {
+fn what_is_not_there_is_404() {
     let server = Server::start(&[]);
     insta::assert_snapshot!(get(&server, "/v2/events"), @r#"
     404
@@ -252,6 +257,11 @@ fn what_is_not_there_is_404_and_a_wrong_method_405() {
       "request_id": "…"
     }
     "#);
+}
+
+#[test]
+fn a_wrong_method_is_405() {
+    let server = Server::start(&[]);
     insta::assert_snapshot!(problem(&server, "DELETE", "/v1/events", &[], b""), @r#"
     405
     content-type: application/problem+json
@@ -332,6 +342,12 @@ fn a_query_that_cannot_be_answered_is_400() {
       "request_id": "…"
     }
     "#);
+}
+
+#[test]
+fn a_range_that_cannot_be_cut_is_400() {
+    let server = Server::start(&[]);
+    let of_rollup = |query: &str| get(&server, &format!("/v1/rollups/hourly_aggregations?{query}"));
     insta::assert_snapshot!(of_rollup("interval=1m&from=2025-01-01&to=2025-01-02"), @r#"
     400
     content-type: application/problem+json

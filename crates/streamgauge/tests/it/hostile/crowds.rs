@@ -44,10 +44,7 @@ impl Sitter {
         }
         let byte = self.drip[self.sent % self.drip.len()];
         self.sent += 1;
-        match self.stream.write(&[byte]) {
-            Ok(_) => true,
-            Err(error) => error.kind() == ErrorKind::WouldBlock,
-        }
+        self.stream.write_all(&[byte]).map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |()| true)
     }
 }
 
