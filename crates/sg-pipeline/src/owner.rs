@@ -3,9 +3,10 @@
 //! and begins again at the checkpoint.
 
 mod patience;
+mod progress;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sg_core::batch::LogBatch;
@@ -16,12 +17,12 @@ use sg_core::plan::Plan;
 use sg_core::ports::{Claim, ErrorKind, EventLog, FlushOutcome, LogReader, PortError, Refresh, RollupWriter};
 use sg_core::reason::{Code, Refusal};
 use sg_core::time::Clock;
-use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use patience::{Pause, retrying, write};
+pub use progress::Progress;
 
 /// What an owner works with and how.
 #[derive(Clone)]
@@ -67,46 +68,6 @@ pub enum Stopped {
     Port(#[from] PortError),
 }
 
-/// What the rest of the process knows of an owner and can ask of it.
-#[derive(Debug)]
-pub struct Progress {
-    /// The stream.
-    pub stream: String,
-    /// The partition.
-    pub partition: u32,
-    /// The offset behind the last record folded.
-    pub folded: AtomicU64,
-    /// Bytes of the duplicate window.
-    pub judge_bytes: AtomicU64,
-    /// The offset behind the last record in the store; zero until the partition is claimed.
-    pub flushed: watch::Sender<u64>,
-    /// Events and cells written since the process began.
-    pub written: (AtomicU64, AtomicU64),
-    /// Records before this offset are flushed as soon as they are folded; who raises it rings `flush_now`.
-    pub wanted: AtomicU64,
-    /// Says that `wanted` was raised.
-    pub flush_now: Notify,
-    /// Why the owner stopped for good, if it did.
-    pub stopped: watch::Sender<Option<String>>,
-}
-
-impl Progress {
-    /// Makes the progress of an owner that has not begun.
-    pub fn new(stream: &str, partition: u32) -> Progress {
-        Progress {
-            stream: stream.to_owned(),
-            partition,
-            folded: AtomicU64::new(0),
-            judge_bytes: AtomicU64::new(0),
-            flushed: watch::Sender::new(0),
-            written: (AtomicU64::new(0), AtomicU64::new(0)),
-            wanted: AtomicU64::new(0),
-            flush_now: Notify::new(),
-            stopped: watch::Sender::new(None),
-        }
-    }
-}
-
 /// Bytes taken from the log at once: some thousand events, a few milliseconds of folding.
 const READ_BYTES_MAX: usize = 1 << 20;
 /// Fewer records than this at once are a trickle, and the next are gathered for so long.
@@ -132,12 +93,16 @@ enum End {
     Again,
 }
 
+/// A flush that is being written, and how it ends.
+type InFlight = JoinHandle<Written>;
+type Written = (Arc<Flush>, Result<FlushOutcome, PortError>);
+
 /// Everything of one stretch between two looks at the checkpoint.
 struct Stretch {
     fold: Fold,
     epoch: i64,
     reader: Box<dyn LogReader>,
-    in_flight: Option<JoinHandle<(Arc<Flush>, Result<FlushOutcome, PortError>)>>,
+    in_flight: Option<InFlight>,
     flush_due: Option<Instant>,
     refresh_due: Instant,
     last_record: Instant,
@@ -370,7 +335,7 @@ impl Owner {
     async fn flushed(
         &mut self,
         stretch: &mut Stretch,
-        (flush, outcome): (Arc<Flush>, Result<FlushOutcome, PortError>),
+        (flush, outcome): Written,
     ) -> Result<Option<End>, Stopped> {
         stretch.in_flight = None;
         match outcome? {
@@ -486,9 +451,7 @@ async fn read(
 }
 
 /// Waits for the flush in flight; for ever when there is none.
-async fn finished(
-    in_flight: &mut Option<JoinHandle<(Arc<Flush>, Result<FlushOutcome, PortError>)>>,
-) -> (Arc<Flush>, Result<FlushOutcome, PortError>) {
+async fn finished(in_flight: &mut Option<InFlight>) -> Written {
     match in_flight {
         None => std::future::pending().await,
         Some(task) => match task.await {

@@ -170,12 +170,8 @@ impl Owner {
                 start: 0,
             };
             let checkpoint = store.claim(&claim).await.expect("claimed");
-            let mut fold = Fold::resume(
-                self.plan.clone(),
-                self.partition,
-                &checkpoint,
-                u64::from(checkpoint.epoch.unsigned_abs()),
-            );
+            let mut fold =
+                Fold::resume(self.plan.clone(), self.partition, &checkpoint, checkpoint.epoch.unsigned_abs());
             let (from, r) = checkpoint.dedup_from;
             if from < checkpoint.next_offset {
                 fold.remember(

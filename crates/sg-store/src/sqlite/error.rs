@@ -13,8 +13,13 @@ pub(crate) enum Error {
     #[error("{0}")]
     Unfit(String),
     /// The index of raw events is of no use; the raw events themselves are well.
-    #[error("the index of raw events: {0}")]
-    Index(String),
+    #[error("the index of raw events: {what}")]
+    Index {
+        /// What is wrong.
+        what: String,
+        /// Whether it will stay so: the file is to be made again.
+        is_damaged: bool,
+    },
     /// The answer is already in the port's words.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -31,11 +36,19 @@ impl Error {
         Error::Port(PortError::new(ErrorKind::Corrupt, what))
     }
 
+    /// Makes an error about an index that is not what was written.
+    pub(crate) fn index(what: impl Into<String>) -> Error {
+        Error::Index { what: what.into(), is_damaged: true }
+    }
+
     /// Makes an error about the index of whatever went wrong with it.
     pub(crate) fn of_index(self) -> Error {
         match self {
-            Error::Index(_) => self,
-            other => Error::Index(other.to_string()),
+            Error::Sqlite(error) => {
+                Error::Index { is_damaged: kind_of(&error) == ErrorKind::Corrupt, what: error.to_string() }
+            }
+            Error::Index { .. } => self,
+            other => Error::index(other.to_string()),
         }
     }
 
@@ -52,7 +65,7 @@ impl Error {
                 error.sqlite_error_code(),
                 Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
             ),
-            Error::Index(_) | Error::Port(_) => false,
+            Error::Index { .. } | Error::Port(_) => false,
         }
     }
 
@@ -61,7 +74,7 @@ impl Error {
         match self {
             Error::Port(error) => error,
             Error::Unfit(_) => PortError::from_source(ErrorKind::Invalid, doing, self),
-            Error::Index(_) => PortError::from_source(ErrorKind::Retry, doing, self),
+            Error::Index { .. } => PortError::from_source(ErrorKind::Retry, doing, self),
             Error::Sqlite(error) => PortError::from_source(kind_of(&error), doing, error),
         }
     }

@@ -29,9 +29,11 @@ pub(crate) fn read(
     match indexed(connection, index, (query, &select), deadline) {
         Ok(Some(events)) => Ok(events),
         Ok(None) => scan(connection, query, &select, &[(i64::MIN, i64::MAX)]),
-        Err(error @ Error::Index(_)) => {
-            tracing::warn!(%error, "raw events are read without their index");
-            index.report_damage();
+        Err(Error::Index { what, is_damaged }) => {
+            tracing::warn!(error = what, "raw events are read without their index");
+            if is_damaged {
+                index.report_damage();
+            }
             scan(connection, query, &select, &[(i64::MIN, i64::MAX)])
         }
         Err(error) => Err(error),

@@ -4,9 +4,9 @@
 //!
 //! Rows are indexed in *pieces* of some thousand, sixteen of which are merged into one, and so on. A piece has five
 //! *runs*, one for each [`entry::Kind`] of question, and a run is a sorted list of (hash, event time, position) cut into
-//! *pages* of some hundred, packed to about eight bytes an entry. Sorted and packed pages rather than rows in a b-tree,
-//! because a b-tree takes a third of a microsecond for each row and level, and a piece five times that for each event.
-//! The time stands in the key, so that the newest events of anything are read from the end of each run, and no others.
+//! *pages* of some hundred, packed to about nine bytes an entry. Sorted pages rather than one row an entry in a b-tree:
+//! that would be five insertions an event, again at each merge, where five hundred entries share one here. The time
+//! stands in the key, so that the newest events of anything are read from the ends of a few runs.
 //!
 //! `worker` is the thread, `seal` makes pieces, `merge` merges them, `file` keeps them, `lookup` reads them.
 

@@ -18,6 +18,8 @@ const VERSION: i64 = 1;
 /// Pages of runs are about 4 KiB: three in one of these, and fences of some hundred pages in another.
 const PAGE_BYTES: u32 = 16_384;
 const CACHE_KIB: u32 = 2 * 1024;
+/// The file of the write-ahead log is cut back to this after a checkpoint.
+const WAL_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// Pages of garbage that are freed in one step: some milliseconds.
 const FREED_PER_STEP: i64 = 512;
 
@@ -42,9 +44,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = OFF;
          PRAGMA cache_size = -{CACHE_KIB};
-         PRAGMA journal_size_limit = {};
-         PRAGMA mmap_size = 0;",
-        16 * 1024 * 1024
+         PRAGMA journal_size_limit = {WAL_BYTES_MAX};
+         PRAGMA mmap_size = 0;"
     ))?;
     let machine_start = machine_start();
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -55,12 +56,12 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
         transaction.execute("INSERT INTO about VALUES (?)", [&machine_start])?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     } else if version != VERSION {
-        return Err(Error::Index(format!("it has version {version}, this binary writes {VERSION}")));
+        return Err(Error::index(format!("it has version {version}, this binary writes {VERSION}")));
     } else {
         let written: String =
             transaction.query_row("SELECT machine_start FROM about", [], |row| row.get(0))?;
         if machine_start.is_empty() || written != machine_start {
-            return Err(Error::Index("it was written before the machine started".to_owned()));
+            return Err(Error::index("it was written before the machine started".to_owned()));
         }
     }
     transaction.commit()?;
@@ -175,7 +176,7 @@ pub(crate) fn page_of(connection: &Connection, run: (i64, Kind), entry: Entry) -
             Ok((row.get::<_, [u8; 16]>(0)?, page::decode(run, row.get_ref(1)?.as_blob()?)))
         })
         .optional()?;
-    let damaged = || Error::Index(format!("a page of piece {} is missing", run.0));
+    let damaged = || Error::index(format!("a page of piece {} is missing", run.0));
     let (low, page) = found.ok_or_else(damaged)?;
     let page = page?;
     if Entry::from_be_bytes(low) != page.low || !(page.low..page.high).contains(&entry) {

@@ -166,7 +166,7 @@ impl Cursor {
         let after = shifts.partition_point(|(start, _)| *start <= u64::from(local));
         let moved_by = after.checked_sub(1).map_or(0, |at| shifts[at].1);
         let place = u32::try_from(i64::from(local) + moved_by)
-            .map_err(|_| Error::Index(format!("piece {} has no place {local}", run.0)))?;
+            .map_err(|_| Error::index(format!("piece {} has no place {local}", run.0)))?;
         Ok(Some(moved(entry, place)))
     }
 }

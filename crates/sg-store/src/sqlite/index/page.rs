@@ -51,7 +51,7 @@ pub(crate) fn encode((piece, kind): (i64, Kind), page: &Page) -> Vec<u8> {
 /// Reads a page's bytes.
 pub(crate) fn decode((piece, kind): (i64, Kind), bytes: &[u8]) -> Result<Page, Error> {
     read(piece, kind, bytes)
-        .ok_or_else(|| Error::Index(format!("a page of piece {piece} is not what was written")))
+        .ok_or_else(|| Error::index(format!("a page of piece {piece} is not what was written")))
 }
 
 fn read(piece: i64, kind: Kind, bytes: &[u8]) -> Option<Page> {

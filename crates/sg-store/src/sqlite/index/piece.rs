@@ -58,7 +58,7 @@ impl Piece {
             }
             left -= span;
         }
-        Err(Error::Index(format!("piece {} has no place {local}", self.id)))
+        Err(Error::index(format!("piece {} has no place {local}", self.id)))
     }
 
     /// Returns the piece as the file keeps it: a text and its checksum.
@@ -73,7 +73,7 @@ impl Piece {
 
     /// Reads what [`Piece::encode`] returned.
     pub(crate) fn decode(id: i64, body: &str, stored_checksum: i64) -> Result<Piece, Error> {
-        let damaged = || Error::Index(format!("piece {id} is not what was written"));
+        let damaged = || Error::index(format!("piece {id} is not what was written"));
         if checksum(id, body) != stored_checksum {
             return Err(damaged());
         }

@@ -95,7 +95,7 @@ impl Worker {
     /// Does all there is to do.
     fn work_off(&mut self, call: &Call) -> Result<(), Error> {
         if call.damaged && self.work.is_some() {
-            return Err(Error::Index("a question found it damaged".to_owned()));
+            return Err(Error::index("a question found it damaged".to_owned()));
         }
         let work = match &mut self.work {
             Some(work) => work,
@@ -227,7 +227,7 @@ fn check(store: &Connection, index: &Connection, piece: &Piece, range: &Range) -
         .prepare_cached(sql)?
         .query_row(rusqlite::params![range.to as i64, piece.stream, range.partition], |row| row.get(0))
         .optional()?;
-    let foreign = || Error::Index("it belongs to another store".to_owned());
+    let foreign = || Error::index("it belongs to another store".to_owned());
     if is_known != Some(true) {
         return Err(foreign());
     }

@@ -36,7 +36,6 @@ fn plain_cases() -> Vec<Case> {
         case("lines", &[NDJSON], &lines, 3),
         case("one-line", &[NDJSON], ONE, 1),
         case("lines-without-type", &[JSON], &lines, 3),
-        case("objects-on-one-line", &[JSON], &format!("{ONE}{ONE} {ONE}"), 3),
         case("pretty-objects", &[JSON], &format!("{pretty}{pretty}"), 2),
         case("text-plain", &[("content-type", "text/plain")], ONE, 1),
         case("octets", &[("content-type", "application/octet-stream")], &array, 3),

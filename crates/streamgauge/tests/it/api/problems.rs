@@ -130,6 +130,15 @@ fn a_body_without_text_or_events_is_400() {
 }
 
 #[test]
+fn objects_without_a_line_break_between_them_are_400() {
+    let server = Server::start(&[]);
+    for body in [r#"{"event_type":"a"}{"event_type":"a"}"#, r#"{"event_type":"a"} {"event_type":"a"}"#] {
+        let answer = server.post("/v1/events", &[], body);
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &"invalid_body".into()), "{body}");
+    }
+}
+
+#[test]
 fn what_is_too_large_is_413() {
     let server = Server::start(&[]);
     insta::assert_snapshot!(post(&server, &[], &vec![b' '; (8 << 20) + 1]), @r#"

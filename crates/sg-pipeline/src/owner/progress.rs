@@ -1,0 +1,45 @@
+//! What the rest of the process knows of an owner and can ask of it.
+
+use std::sync::atomic::AtomicU64;
+
+use tokio::sync::{Notify, watch};
+
+/// What the rest of the process knows of an owner and can ask of it.
+#[derive(Debug)]
+pub struct Progress {
+    /// The stream.
+    pub stream: String,
+    /// The partition.
+    pub partition: u32,
+    /// The offset behind the last record folded.
+    pub folded: AtomicU64,
+    /// Bytes of the duplicate window.
+    pub judge_bytes: AtomicU64,
+    /// The offset behind the last record in the store; zero until the partition is claimed.
+    pub flushed: watch::Sender<u64>,
+    /// Events and cells written since the process began.
+    pub written: (AtomicU64, AtomicU64),
+    /// Records before this offset are flushed as soon as they are folded; who raises it rings `flush_now`.
+    pub wanted: AtomicU64,
+    /// Says that `wanted` was raised.
+    pub flush_now: Notify,
+    /// Why the owner stopped for good, if it did.
+    pub stopped: watch::Sender<Option<String>>,
+}
+
+impl Progress {
+    /// Makes the progress of an owner that has not begun.
+    pub fn new(stream: &str, partition: u32) -> Progress {
+        Progress {
+            stream: stream.to_owned(),
+            partition,
+            folded: AtomicU64::new(0),
+            judge_bytes: AtomicU64::new(0),
+            flushed: watch::Sender::new(0),
+            written: (AtomicU64::new(0), AtomicU64::new(0)),
+            wanted: AtomicU64::new(0),
+            flush_now: Notify::new(),
+            stopped: watch::Sender::new(None),
+        }
+    }
+}
