@@ -158,6 +158,14 @@ impl Cells {
         self.keys.len()
     }
 
+    /// Returns about how many bytes the cells take.
+    pub fn memory(&self) -> usize {
+        self.keys.capacity() * size_of::<Key>()
+            + self.arena.capacity()
+            + self.values.capacity() * size_of::<Value>()
+            + self.index.capacity() * size_of::<u32>()
+    }
+
     /// Returns whether there is no cell.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

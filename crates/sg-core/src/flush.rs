@@ -48,7 +48,7 @@ pub struct Ledger {
     pub counted: u64,
     /// Records whose event stood in the duplicate window already.
     pub duplicate: u64,
-    /// Duplicates whose content differed from the first record's; a part of `duplicate`.
+    /// Duplicates whose content differed from the copy before; a part of `duplicate`.
     pub id_conflict: u64,
     /// Records that became dead letters.
     pub dead_lettered: u64,

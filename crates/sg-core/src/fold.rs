@@ -29,6 +29,8 @@ pub struct Fold {
     ledger: Ledger,
     rollups: Vec<RollupDelta>,
     raw: Vec<RawRows>,
+    /// Memory of the batches that `raw` holds.
+    raw_bytes: usize,
     dead_letters: Vec<DeadLetter>,
     /// Records that the store refused: they become dead letters instead.
     refused_by_store: BTreeMap<u64, Refusal>,
@@ -75,6 +77,7 @@ impl Fold {
             ledger: Ledger::default(),
             rollups: plan.rollups.iter().map(|_| RollupDelta::default()).collect(),
             raw: Vec::new(),
+            raw_bytes: 0,
             dead_letters: Vec::new(),
             refused_by_store: BTreeMap::new(),
             scratch: Scratch { empty: empty.collect(), ..Scratch::default() },
@@ -142,6 +145,7 @@ impl Fold {
         }
         self.next_offset = batch.next_offset().min(until).max(self.next_offset);
         if self.plan.raw.is_some() && !raw.is_empty() {
+            self.raw_bytes += events.memory();
             self.raw.push(RawRows { batch: events.clone(), rows: raw });
         }
     }
@@ -249,6 +253,17 @@ impl Fold {
         self.ledger.processed
     }
 
+    /// Returns the epoch of the claim under which this fold works.
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Returns about how many bytes the next flush holds in memory.
+    pub fn pending_bytes(&self) -> usize {
+        let cells: usize = self.rollups.iter().map(|delta| delta.cells.memory()).sum();
+        self.raw_bytes + cells
+    }
+
     /// Returns the offset after the last record folded.
     pub fn next_offset(&self) -> u64 {
         self.next_offset
@@ -289,6 +304,7 @@ impl Fold {
             dead_letters: std::mem::take(&mut self.dead_letters),
         };
         self.base = self.next_offset;
+        self.raw_bytes = 0;
         Some(flush)
     }
 }

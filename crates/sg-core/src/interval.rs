@@ -177,7 +177,8 @@ impl Cuts {
         match self {
             Cuts::Windows { length_ms, from, to } => {
                 let (start, length) = (from.0, *length_ms);
-                let count = usize::try_from((to.0 - from.0) / length_ms).unwrap_or(0).min(CUTS_MAX);
+                let count =
+                    usize::try_from(to.0.saturating_sub(from.0) / length_ms).unwrap_or(0).min(CUTS_MAX);
                 Box::new(
                     (0..count as i64).map(move |at| {
                         (Timestamp(start + at * length), Timestamp(start + (at + 1) * length))

@@ -16,7 +16,7 @@ pub enum Verdict {
     New,
     /// An earlier record has; `conflict` tells whether its content was another.
     Duplicate {
-        /// Whether the content differs from the first record's.
+        /// Whether the content differs from that of the copy before.
         conflict: bool,
     },
 }
@@ -146,8 +146,11 @@ impl Judge {
             *slot = Slot { fingerprint, content, offset: relative };
             return Verdict::New;
         }
+        let conflict = slot.content != content;
+        // Each copy is compared with the one before it, which stands in the window: the first may have left it.
         slot.offset = relative;
-        Verdict::Duplicate { conflict: slot.content != content }
+        slot.content = content;
+        Verdict::Duplicate { conflict }
     }
 
     /// Returns the first offset of the window and R there: what a rebuild of this judge starts from.

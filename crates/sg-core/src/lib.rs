@@ -7,7 +7,7 @@
 //! - [`event`]: one event with all its spellings; [`reason`]: why one is refused.
 //! - [`definition`]: streams and rollups; [`plan`]: what they read from an event.
 //! - [`batch`]: events on their way from a request through the log to the fold.
-//! - [`window`]: windows, lateness, states; [`judge`]: duplicates.
+//! - [`window`]: windows and lateness; [`judge`]: duplicates.
 //! - [`cell`]: rows of a rollup and how they merge.
 //! - [`fold`]: **the heart**, every record's fate; [`flush`]: what it hands to the store.
 //! - [`ports`]: the log and the store as the core sees them.

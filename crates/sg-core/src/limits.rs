@@ -16,7 +16,7 @@ pub const JSON_DEPTH_MAX: usize = 32;
 pub const MEMBERS_MAX: usize = 256;
 /// Digits of a number inside an event that no store turns into infinity or refuses.
 pub const NUMBER_EXPONENT_MAX: i64 = 300;
-/// Smallest scaled value that is refused: sums of 10¹² of them still fit 128 bits and both stores' columns.
+/// Smallest scaled value that is refused: sums of 10¹¹ of them still fit 128 bits.
 pub const SCALED_LIMIT: i128 = 1_000_000_000_000_000_000_000_000_000;
 /// Digits after the point that a measure may keep; an average adds six.
 pub const SCALE_MAX: u32 = 12;

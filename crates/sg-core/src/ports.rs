@@ -159,7 +159,7 @@ pub enum OutboxKind {
 #[async_trait]
 pub trait RollupWriter: Send + Sync {
     /// Makes tables and views for the definitions. A rollup whose definition hash differs from the stored one is refused
-    /// as [`ErrorKind::Invalid`], naming `rebuild`.
+    /// as [`ErrorKind::Invalid`], with the remedy.
     async fn prepare(&self, streams: &[Stream], rollups: &[Rollup]) -> Result<(), PortError>;
     /// Takes a partition over: its epoch grows, so that an earlier owner can write no more.
     async fn claim(&self, claim: &Claim) -> Result<Checkpoint, PortError>;
@@ -176,9 +176,21 @@ pub trait RollupWriter: Send + Sync {
     async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError>;
     /// Deletes a stream's outbox rows up to an id, durably.
     async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError>;
-    /// Makes everything written so far durable and returns, from then, each partition's first offset that a
-    /// restart may need: (stream, partition, the lesser of next offset and duplicate window).
-    async fn sync(&self) -> Result<Vec<(String, u32, u64)>, PortError>;
+    /// Makes everything written so far durable and returns what a restart would need of the log as of then.
+    async fn sync(&self) -> Result<Vec<Needed>, PortError>;
+}
+
+/// What a restart would need of one partition's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needed {
+    /// The stream.
+    pub stream: String,
+    /// The partition.
+    pub partition: u32,
+    /// The first offset not yet folded.
+    pub next_offset: u64,
+    /// The first offset of the duplicate window.
+    pub window_from: u64,
 }
 
 /// What a partition's owner says while nothing else is to be said.
@@ -192,8 +204,9 @@ pub struct Refresh {
     pub epoch: i64,
     /// Whether the partition has been without records for the stream's idle timeout and has no backlog.
     pub is_idle: bool,
-    /// The duplicate window, which moves on in a quiet partition.
-    pub dedup_from: (u64, Timestamp),
+    /// Where the duplicate window of a quiet partition has moved on to. `None` while records are folded or read but not
+    /// flushed: the window then stands ahead of the stored offset, and a restart must not begin with it.
+    pub dedup_from: Option<(u64, Timestamp)>,
     /// The current time.
     pub now: Timestamp,
 }

@@ -17,25 +17,3 @@ pub fn end_of(at: Timestamp, length_ms: i64) -> Timestamp {
 pub fn is_late(partition_clock: Timestamp, end: Timestamp, grace_ms: i64) -> bool {
     partition_clock.0 >= end.0.saturating_add(grace_ms)
 }
-
-/// How far a window is, as shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// The watermark has not reached its end.
-    Open,
-    /// The watermark has passed its end, but not the grace.
-    Provisional,
-    /// Nothing but a correction changes it any more.
-    Final,
-}
-
-/// Returns the state of a window from the stored watermark and the rollup's stored `closed_to`.
-pub fn state(end: Timestamp, watermark: Timestamp, closed_to: Timestamp) -> State {
-    if end <= closed_to {
-        State::Final
-    } else if end <= watermark {
-        State::Provisional
-    } else {
-        State::Open
-    }
-}

@@ -1,6 +1,6 @@
 //! Writes rows as JSON, NDJSON or CSV. Numbers keep all their digits: they are written as text, never through a float.
 
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use sg_core::definition::Rollup;
 use sg_core::query::Row;
@@ -39,6 +39,14 @@ pub(crate) fn ndjson(rows: &[String]) -> Response {
         text.push('\n');
     }
     ([(header::CONTENT_TYPE, "application/x-ndjson")], text).into_response()
+}
+
+/// Adds where the next page begins to an answer whose body has no room for it.
+pub(crate) fn with_cursor(mut answer: Response, cursor: Option<&str>) -> Response {
+    if let Some(cursor) = cursor.and_then(|cursor| HeaderValue::from_str(cursor).ok()) {
+        answer.headers_mut().insert("x-next-cursor", cursor);
+    }
+    answer
 }
 
 /// Returns a JSON string.

@@ -129,7 +129,7 @@ fn render_store(out: &mut String, status: &StoreStatus) {
         out,
         "streamgauge_id_conflicts_total",
         "counter",
-        "Duplicates whose content differed from the first record's.",
+        "Duplicates whose content differed from the copy before.",
     );
     for partition in &status.partitions {
         let (stream, number) = (&partition.stream, partition.partition);

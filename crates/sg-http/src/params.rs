@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
+use sg_core::limits::{TIME_MAX_MS, TIME_MIN_MS};
 use sg_core::time::Timestamp;
 
 use crate::error::ApiError;
@@ -73,7 +74,9 @@ impl Params {
     pub(crate) fn time(&self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let time = sg_core::query::parse_time(text, now);
-        time.map(Some).map_err(|_| {
+        // Times beyond what events can have mean the same as the last of those.
+        let within = |time: Timestamp| Timestamp(time.0.clamp(TIME_MIN_MS, TIME_MAX_MS));
+        time.map(|time| Some(within(time))).map_err(|_| {
             ApiError::BadQuery(format!(
                 "{name} is a time such as -1h, 2025-01-01T00:00:00Z or 1735689600, not {text}"
             ))

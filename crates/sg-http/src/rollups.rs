@@ -132,7 +132,7 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// The range to read from the store: the page begins where the last one ended, and ends within the pane's reach.
+    /// The range that was asked for.
     fn range(&self) -> Result<(Timestamp, Timestamp), ApiError> {
         let from = self.from.unwrap_or(Timestamp(TIME_MIN_MS));
         let to = self.to.unwrap_or(Timestamp(TIME_MAX_MS));
@@ -164,7 +164,8 @@ fn cut_error(error: CutError) -> ApiError {
 struct Page {
     rows: Vec<Row>,
     range: (Timestamp, Timestamp),
-    has_more: bool,
+    /// Where the next page begins, when there is more.
+    next: Option<String>,
 }
 
 /// `GET /v1/rollups/{name}`.
@@ -178,19 +179,18 @@ pub(crate) async fn rows(
     let page = page(&app, &question).await?;
     let closed_to = closed_to(&status, question.rollup);
     let written: Vec<String> = match question.format {
-        Format::Csv => return answer::csv(question.rollup, &page.rows, closed_to),
+        Format::Csv => {
+            let answer = answer::csv(question.rollup, &page.rows, closed_to)?;
+            return Ok(answer::with_cursor(answer, page.next.as_deref()));
+        }
         Format::Json | Format::Ndjson => {
             page.rows.iter().map(|row| answer::row_json(question.rollup, row, closed_to)).collect()
         }
     };
     if question.format == Format::Ndjson {
-        return Ok(answer::ndjson(&written));
+        return Ok(answer::with_cursor(answer::ndjson(&written), page.next.as_deref()));
     }
-    let next = page
-        .rows
-        .last()
-        .filter(|_| page.has_more)
-        .map_or_else(|| "null".to_owned(), |row| answer::quoted(&cursor_of(row)));
+    let next = page.next.map_or_else(|| "null".to_owned(), |cursor| answer::quoted(&cursor));
     Ok(answer::json(format!(
         "{{\"rollup\":{},\"range\":{{\"from\":\"{}\",\"to\":\"{}\",\"interval\":{}}},\"as_of\":{},\"data\":[{}],\"next_cursor\":{next}}}",
         answer::quoted(&question.rollup.name),
@@ -237,9 +237,7 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
             question.cuts((first, question.to.unwrap_or(seen.1).max(first)))?
         }
     };
-    if is_cut_short {
-        drop_last_interval(&mut cells, &cuts)?;
-    }
+    let dropped = if is_cut_short { drop_last_interval(&mut cells, &cuts)? } else { None };
     let mut rows = query::rows(cells, &cuts);
     if question.fill {
         let filled = if bounded {
@@ -254,8 +252,13 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
     if let Some((start, dimensions)) = &question.after {
         rows.retain(|row| (row.start, &row.dimensions) > (*start, dimensions));
     }
-    let has_more = is_cut_short || rows.len() > question.limit;
+    let is_over = rows.len() > question.limit;
     rows.truncate(question.limit);
+    let next = match rows.last() {
+        Some(last) if is_over => Some(cursor_of(last.start, &last.dimensions)),
+        // Behind the rows of the interval before: nothing of the dropped one has been shown.
+        _ => dropped.map(|start| cursor_of(Timestamp(start.0 - 1), &[])),
+    };
     let range = match (bounded, rows.first(), rows.last()) {
         (false, Some(first), Some(last)) => (
             question.from.map_or(first.start, |_| cuts.range().0),
@@ -263,7 +266,7 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
         ),
         _ => cuts.range(),
     };
-    Ok(Page { rows, range, has_more })
+    Ok(Page { rows, range, next })
 }
 
 async fn read_cells(
@@ -282,22 +285,22 @@ fn seen_range(cells: &[CellRow], pane_ms: i64) -> (Timestamp, Timestamp) {
     (first, cells.last().map_or(first, |cell| Timestamp(cell.pane.0 + pane_ms)))
 }
 
-/// The last interval of a chunk may lack cells: it is left for the next page.
-fn drop_last_interval(cells: &mut Vec<CellRow>, cuts: &Cuts) -> Result<(), ApiError> {
+/// The last interval of a chunk may lack cells: it is left for the next page. Returns its start.
+fn drop_last_interval(cells: &mut Vec<CellRow>, cuts: &Cuts) -> Result<Option<Timestamp>, ApiError> {
     let last_start = cells.last().and_then(|cell| cuts.containing(cell.pane)).map(|(start, _)| start);
-    let Some(last_start) = last_start else { return Ok(()) };
+    let Some(last_start) = last_start else { return Ok(None) };
     cells.retain(|cell| cell.pane < last_start);
     if cells.is_empty() {
         return Err(ApiError::RangeTooLarge(format!(
             "one interval has more than {PAGE_CELLS} cells: filter by a dimension or ask for a finer interval"
         )));
     }
-    Ok(())
+    Ok(Some(last_start))
 }
 
-/// A cursor is the last row's start and dimensions, in hex.
-fn cursor_of(row: &Row) -> String {
-    let text = serde_json::json!([row.start.0, row.dimensions]).to_string();
+/// A cursor is the start and the dimensions of the last row shown, in hex.
+fn cursor_of(start: Timestamp, dimensions: &[String]) -> String {
+    let text = serde_json::json!([start.0, dimensions]).to_string();
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 

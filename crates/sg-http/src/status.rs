@@ -1,7 +1,7 @@
 //! What an operator asks first: how far everything is, and whether the ledger adds up.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::Response;
@@ -135,10 +135,16 @@ pub(crate) fn resident_bytes() -> u64 {
     kib.unwrap_or(0) * 1_024
 }
 
+/// How long a flush by hand may take before it is answered as unfinished.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// `POST /v1/flush`.
 pub(crate) async fn flush(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let began = Instant::now();
-    let report = app.pipeline.flush_now().await.map_err(|error| ApiError::of_store(&error))?;
+    let flushed = tokio::time::timeout(FLUSH_TIMEOUT, app.pipeline.flush_now()).await;
+    let report = flushed
+        .map_err(|_| ApiError::StoreUnavailable("the flush did not end in time; it goes on".to_owned()))?
+        .map_err(|error| ApiError::of_store(&error))?;
     let body = json!({
         "flushed_events": report.flushed_events,
         "flushed_windows": report.flushed_windows,

@@ -21,7 +21,12 @@ pub(crate) struct Reader {
     next: u64,
     /// The place in the files; absent while the reader is served from memory.
     files: Option<Files>,
+    /// A read of the files that is under way.
+    work: Option<Work>,
 }
+
+/// A read of the files on a thread that may wait for the disk.
+type Work = tokio::task::JoinHandle<(Files, Result<Vec<LogBatch>, PortError>)>;
 
 /// Where the next records are.
 enum Source {
@@ -32,7 +37,7 @@ enum Source {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, stream: &str, from: u64) -> Reader {
-        Reader { shared, stream: Arc::from(stream), next: from, files: None }
+        Reader { shared, stream: Arc::from(stream), next: from, files: None, work: None }
     }
 
     fn source(&self, bytes_max: usize) -> Source {
@@ -50,17 +55,20 @@ impl Reader {
     }
 
     async fn read_files(&mut self, number: u32, bytes_max: usize) -> Result<Vec<LogBatch>, PortError> {
-        let mut files = match self.files.take() {
-            Some(files) => files,
-            None => Files::new(self.shared.clone(), self.stream.clone(), number, self.next),
-        };
-        let work = tokio::task::spawn_blocking(move || {
-            let batches = files.read(bytes_max);
-            (files, batches)
+        // A call that is dropped leaves its work here for the next one: the place in the files is not lost.
+        let work = self.work.get_or_insert_with(|| {
+            let files = self.files.take();
+            let (shared, stream, next) = (self.shared.clone(), self.stream.clone(), self.next);
+            tokio::task::spawn_blocking(move || {
+                let mut files = files.unwrap_or_else(|| Files::new(shared, stream, number, next));
+                let batches = files.read(bytes_max);
+                (files, batches)
+            })
         });
-        let (files, batches) = work
-            .await
-            .map_err(|error| PortError::from_source(ErrorKind::Retry, "read the embedded log", error))?;
+        let done = work.await;
+        self.work = None;
+        let (files, batches) =
+            done.map_err(|error| PortError::from_source(ErrorKind::Retry, "read the embedded log", error))?;
         let batches = batches?;
         // Also without batches: what salvage could not keep is passed over.
         self.next = files.next();

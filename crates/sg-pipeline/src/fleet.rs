@@ -98,7 +98,7 @@ impl Pipeline for Fleet {
                 partition: owner.partition,
                 log_end: extent.end,
                 log_start: extent.start,
-                folded: owner.folded.load(Ordering::Relaxed),
+                folded: owner.folded.load(Ordering::Relaxed).min(extent.end),
                 flushed: *owner.flushed.borrow(),
                 judge_bytes: owner.judge_bytes.load(Ordering::Relaxed),
                 stopped: owner.stopped.borrow().clone(),

@@ -52,7 +52,7 @@ pub struct Settings {
 /// Why an owner stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Stopped {
-    /// It was told to; everything is flushed.
+    /// It was told to; everything is flushed, unless the store was away.
     #[error("stopped")]
     Asked,
     /// Another process has claimed the partition.
@@ -73,6 +73,8 @@ const READ_BYTES_MAX: usize = 1 << 20;
 /// Fewer records than this at once are a trickle, and the next are gathered for so long.
 const TRICKLE_RECORDS: u64 = 2_000;
 const GATHER: Duration = Duration::from_millis(5);
+/// Memory after which a flush begins earlier: large events would fill it long before their number does.
+const FLUSH_BYTES_MAX: usize = 8 << 20;
 /// How often an owner says that it is there, and closes windows without new records.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -120,6 +122,7 @@ impl Owner {
     pub async fn run(mut self, stop: CancellationToken) -> Stopped {
         let stopped = match self.work(&stop).await {
             Ok(()) => Stopped::Asked,
+            Err(Stopped::Asked) => Stopped::Asked,
             Err(stopped) => {
                 let (stream, partition) = (&self.progress.stream, self.progress.partition);
                 tracing::error!(%stream, partition, "partition stopped: {stopped}");
@@ -242,7 +245,12 @@ impl Owner {
         if at < checkpoint.next_offset {
             let mut reader = log.open(&plan.name, *partition, at).await?;
             while at < checkpoint.next_offset {
-                for batch in reader.next(READ_BYTES_MAX, REFRESH_INTERVAL).await? {
+                let batches = reader.next(READ_BYTES_MAX, REFRESH_INTERVAL).await?;
+                if batches.is_empty() {
+                    // All of it is durable, so what does not come was lost to a salvage.
+                    break;
+                }
+                for batch in batches {
                     r = fold.remember(&batch, &checkpoint.dead_offsets, r);
                     at = batch.next_offset();
                 }
@@ -263,7 +271,7 @@ impl Owner {
         let due = stretch.flush_due.filter(|_| stretch.in_flight.is_none());
         let until = due.unwrap_or(stretch.refresh_due).min(stretch.refresh_due);
         let wait = until.saturating_duration_since(Instant::now());
-        let may_read = stretch.fold.pending() < self.flush_at();
+        let may_read = !self.is_full(&stretch.fold);
         tokio::select! {
             biased;
             () = stop.cancelled() => return self.finish(stretch).await.map(Some),
@@ -282,7 +290,7 @@ impl Owner {
         let is_wanted = pending > 0
             && stretch.fold.next_offset() - pending < self.progress.wanted.load(Ordering::Relaxed);
         let is_due =
-            is_wanted || stretch.flush_due.is_some_and(|due| due <= now) || pending >= self.flush_at();
+            is_wanted || stretch.flush_due.is_some_and(|due| due <= now) || self.is_full(&stretch.fold);
         if is_due && stretch.in_flight.is_none() {
             self.begin_flush(stretch);
         }
@@ -293,9 +301,10 @@ impl Owner {
         Ok(None)
     }
 
-    /// Records that make a flush due before its time. While one flush is written so many are gathered for the next.
-    fn flush_at(&self) -> u64 {
-        self.settings.flush_events_max.min(self.flush_records_max)
+    /// Returns whether a flush is due before its time. While one flush is written so much is gathered for the next.
+    fn is_full(&self, fold: &Fold) -> bool {
+        let records_max = self.settings.flush_events_max.min(self.flush_records_max);
+        fold.pending() >= records_max || fold.pending_bytes() >= FLUSH_BYTES_MAX
     }
 
     async fn fold(&self, stretch: &mut Stretch, batches: &[LogBatch]) -> Result<(), Stopped> {
@@ -380,7 +389,7 @@ impl Owner {
             self.flush_records_max = records / 2;
         } else {
             self.flush_records_max = 1;
-            self.refused.push((flush.base, Refusal::new(Code::StoreRefused, "", detail)));
+            self.refused.push((flush.end - 1, Refusal::new(Code::StoreRefused, "", detail)));
         }
     }
 
@@ -398,7 +407,7 @@ impl Owner {
             partition: *partition,
             epoch: stretch.epoch,
             is_idle: !is_behind && stretch.last_record.elapsed() >= plan.stream.idle_timeout,
-            dedup_from: stretch.fold.dedup_from(),
+            dedup_from: (!is_behind).then(|| stretch.fold.dedup_from()),
             now: clock.now(),
         };
         match store.refresh(&refresh).await {
@@ -413,7 +422,7 @@ impl Owner {
         }
     }
 
-    /// Folds what the log has already handed over and flushes it.
+    /// Folds what the log holds and flushes it, as far as the time for stopping allows.
     async fn finish(&mut self, stretch: &mut Stretch) -> Result<End, Stopped> {
         loop {
             if stretch.in_flight.is_some() {
@@ -422,13 +431,13 @@ impl Owner {
                     return Ok(end);
                 }
             }
-            if stretch.fold.pending() < self.flush_at() {
+            if !self.is_full(&stretch.fold) {
                 let batches = stretch.reader.next(READ_BYTES_MAX, Duration::ZERO).await?;
                 if batches.is_empty() && stretch.fold.pending() == 0 {
                     return Ok(End::Asked);
                 }
                 self.fold(stretch, &batches).await?;
-                if !batches.is_empty() && stretch.fold.pending() < self.flush_at() {
+                if !batches.is_empty() && !self.is_full(&stretch.fold) {
                     continue;
                 }
             }

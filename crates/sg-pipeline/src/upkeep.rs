@@ -51,7 +51,19 @@ impl Upkeep {
     /// # Errors
     /// Those of the store and the log; nothing is lost then.
     pub async fn trim(&self) -> Result<(), PortError> {
-        let needed = self.store.sync().await?;
+        let needed: Vec<(String, u32, u64)> = self
+            .store
+            .sync()
+            .await?
+            .into_iter()
+            .map(|needed| {
+                // Nobody judges duplicates of a stream that is configured no more: its window would stand still and
+                // pin the log for ever. What was never folded stays all the same.
+                let is_configured = self.plans.iter().any(|plan| *plan.name == *needed.stream);
+                let window_from = if is_configured { needed.window_from } else { needed.next_offset };
+                (needed.stream, needed.partition, needed.next_offset.min(window_from))
+            })
+            .collect();
         self.log.trim(&needed).await
     }
 

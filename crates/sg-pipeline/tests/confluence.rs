@@ -13,7 +13,7 @@ use sg_core::cell::Value;
 use sg_core::definition::{Condition, Dedup, Function, LatePolicy, Measure, NumberField, Rollup, Stream};
 use sg_core::fold::Fold;
 use sg_core::plan::{Arrival, Plan};
-use sg_core::ports::{Claim, FlushOutcome, RollupReader, RollupWriter, StatusDetail};
+use sg_core::ports::{Claim, FlushOutcome, Refresh, RollupReader, RollupWriter, StatusDetail};
 use sg_core::query::CellQuery;
 use sg_core::time::{Clock, Timestamp};
 use sg_store::sqlite::SqliteStore;
@@ -119,6 +119,8 @@ enum Step {
     Crash,
     /// Dies after the commit, before it learns of it.
     FlushAndCrash,
+    /// Says that it is there, which moves the stored duplicate window where nothing is pending.
+    Refresh,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -128,6 +130,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::FlushTwice),
         1 => Just(Step::Crash),
         1 => Just(Step::FlushAndCrash),
+        2 => Just(Step::Refresh),
     ]
 }
 
@@ -216,6 +219,15 @@ impl Owner {
                 }
             }
             Step::Crash => self.fold = None,
+            Step::Refresh => {
+                let (plan, partition) = (self.plan.clone(), self.partition);
+                let fold = self.fold(store).await;
+                let dedup_from = (fold.pending() == 0).then(|| fold.dedup_from());
+                let epoch = fold.epoch();
+                let now = Fixed.now();
+                let refresh = Refresh { plan, partition, epoch, is_idle: false, dedup_from, now };
+                assert!(store.refresh(&refresh).await.expect("refreshed"), "nobody else has the partition");
+            }
         }
     }
 }

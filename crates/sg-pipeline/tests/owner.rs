@@ -14,8 +14,8 @@ use sg_core::flush::{Checkpoint, Flush};
 use sg_core::metrics::Metrics;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{
-    Claim, ErrorKind, EventLog, FlushOutcome, OutboxRow, PortError, Refresh, RollupReader, RollupWriter,
-    StatusDetail, StoreStatus,
+    Claim, ErrorKind, EventLog, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader,
+    RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::DeadLetterQuery;
 use sg_core::time::{Clock, Timestamp};
@@ -96,7 +96,7 @@ impl RollupWriter for FaultyStore {
     async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError> {
         self.inner.outbox_sent(stream, through).await
     }
-    async fn sync(&self) -> Result<Vec<(String, u32, u64)>, PortError> {
+    async fn sync(&self) -> Result<Vec<Needed>, PortError> {
         self.inner.sync().await
     }
 }

@@ -32,7 +32,8 @@ use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush};
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, FlushOutcome, OutboxRow, PortError, Refresh, RollupReader, RollupWriter, StatusDetail, StoreStatus,
+    Claim, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter, StatusDetail,
+    StoreStatus,
 };
 use sg_core::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, StoredDeadLetter, StoredEvent};
 use sg_core::time::{Clock, Timestamp};
@@ -159,7 +160,7 @@ impl RollupWriter for SqliteStore {
         self.writer.run(doing, job).await
     }
 
-    async fn sync(&self) -> Result<Vec<(String, u32, u64)>, PortError> {
+    async fn sync(&self) -> Result<Vec<Needed>, PortError> {
         let job = |side: &mut writer::WriteSide| {
             let needed = status::needed(&side.connection)?;
             // A commit that waits for the disk takes along every commit before it: they lie in one file in order.

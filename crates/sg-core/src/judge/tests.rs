@@ -110,7 +110,8 @@ fn tells_different_content_and_keys() {
     assert_eq!(judge.judge(one, 5, 0), Verdict::New);
     assert_eq!(judge.judge(one, 5, 1), Verdict::Duplicate { conflict: false });
     assert_eq!(judge.judge(one, 6, 2), Verdict::Duplicate { conflict: true });
-    assert_eq!(judge.judge(judge.fingerprint(2, b"id"), 5, 3), Verdict::New);
+    assert_eq!(judge.judge(one, 6, 3), Verdict::Duplicate { conflict: false });
+    assert_eq!(judge.judge(judge.fingerprint(2, b"id"), 5, 4), Verdict::New);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub struct Progress {
     pub stream: String,
     /// The partition.
     pub partition: u32,
-    /// The offset behind the last record folded.
+    /// The offset behind the last record folded; the largest number until folding begins, since nobody need wait for it.
     pub folded: AtomicU64,
     /// Bytes of the duplicate window.
     pub judge_bytes: AtomicU64,
@@ -33,7 +33,7 @@ impl Progress {
         Progress {
             stream: stream.to_owned(),
             partition,
-            folded: AtomicU64::new(0),
+            folded: AtomicU64::new(u64::MAX),
             judge_bytes: AtomicU64::new(0),
             flushed: watch::Sender::new(0),
             written: (AtomicU64::new(0), AtomicU64::new(0)),

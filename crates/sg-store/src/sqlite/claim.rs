@@ -1,5 +1,5 @@
 //! Taking a partition over, and reading where it stands. Folds nothing again: a rollup that missed records is marked
-//! as incomplete, and `rebuild` is for the operator to run.
+//! as incomplete; counting them is not this file's.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sg_core::definition::Rollup;
@@ -117,8 +117,7 @@ fn register(
         .execute(params![complete_from.0, rollup.name])?;
     tracing::warn!(
         rollup = rollup.name, stream = rollup.stream, partition = claim.partition, %complete_from,
-        "the rollup has not seen earlier records: its windows are complete from there; `streamgauge rebuild {}` counts them",
-        rollup.name
+        "the rollup has not seen earlier records: its windows are complete from there"
     );
     Ok(())
 }

@@ -198,11 +198,11 @@ pub(crate) fn refresh(
     faults: &Faults,
 ) -> Result<bool, Error> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let (dedup_from, dedup_from_r) = refresh.dedup_from;
+    let moved_to = refresh.dedup_from.map(|(offset, _)| to_integer(offset)).transpose()?;
     let rows = transaction
         .prepare_cached(
             "UPDATE sg_partitions SET is_idle = ?4, said_at = ?5, \
-             dedup_from_r = iif(?6 > dedup_from, ?7, dedup_from_r), dedup_from = max(dedup_from, ?6) \
+             dedup_from_r = iif(?6 > dedup_from, ?7, dedup_from_r), dedup_from = max(dedup_from, coalesce(?6, dedup_from)) \
              WHERE stream = ?1 AND partition = ?2 AND epoch = ?3",
         )?
         .execute(params![
@@ -211,8 +211,8 @@ pub(crate) fn refresh(
             refresh.epoch,
             refresh.is_idle,
             now.0,
-            to_integer(dedup_from)?,
-            dedup_from_r.0
+            moved_to,
+            refresh.dedup_from.map(|(_, r)| r.0)
         ])?;
     if rows != 1 {
         return Ok(false);

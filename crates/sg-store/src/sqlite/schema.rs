@@ -78,7 +78,7 @@ fn prepare_rollup(transaction: &Transaction<'_>, rollup: &Rollup) -> Result<(), 
         Some(stored) if stored != definition => {
             return Err(Error::invalid(format!(
                 "preparing the rollup {0}: its cells were counted under another definition: give the new one another \
-                 name, or count again with `streamgauge rebuild {0}`",
+                 name, or bring the old definition back",
                 rollup.name
             )));
         }

@@ -3,7 +3,7 @@
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params, params_from_iter};
 use sg_core::flush::{Ledger, PartitionClock};
-use sg_core::ports::{OutboxRow, PartitionStatus, RollupStatus, StatusDetail, StoreStatus};
+use sg_core::ports::{Needed, OutboxRow, PartitionStatus, RollupStatus, StatusDetail, StoreStatus};
 use sg_core::query::{DeadLetterQuery, StoredDeadLetter};
 use sg_core::time::Timestamp;
 
@@ -102,11 +102,18 @@ fn rollups(connection: &Connection, detail: StatusDetail) -> Result<Vec<RollupSt
     Ok(statuses)
 }
 
-/// Returns, per partition, the first offset that a restart may need.
-pub(crate) fn needed(connection: &Connection) -> Result<Vec<(String, u32, u64)>, Error> {
-    let mut statement = connection
-        .prepare_cached("SELECT stream, partition, min(next_offset, dedup_from) FROM sg_partitions")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, from_integer(row.get(2)?)?)))?;
+/// Returns what a restart would need of each partition.
+pub(crate) fn needed(connection: &Connection) -> Result<Vec<Needed>, Error> {
+    let mut statement =
+        connection.prepare_cached("SELECT stream, partition, next_offset, dedup_from FROM sg_partitions")?;
+    let rows = statement.query_map([], |row| {
+        Ok(Needed {
+            stream: row.get(0)?,
+            partition: row.get(1)?,
+            next_offset: from_integer(row.get(2)?)?,
+            window_from: from_integer(row.get(3)?)?,
+        })
+    })?;
     rows.collect::<Result<_, _>>().map_err(Error::from)
 }
 

@@ -21,6 +21,9 @@ const DEFAULT_RAW_KEEP: Duration = Duration::from_secs(7 * 86_400);
 const DEFAULT_KEEP: (Duration, Duration) =
     (Duration::from_secs(90 * 86_400), Duration::from_secs(400 * 86_400));
 const HOUR_MS: i64 = 3_600_000;
+/// Parameters of queries, beside which dimensions stand.
+const QUERY_PARAMETERS: [&str; 10] =
+    ["from", "to", "interval", "tz", "fill", "limit", "cursor", "format", "by", "n"];
 /// Columns that every rollup's view has.
 const RESERVED_COLUMNS: [&str; 5] = ["window_start", "window_end", "late_count", "revision", "is_final"];
 
@@ -204,6 +207,12 @@ fn check_name(place: &str, name: &str, errors: &mut Errors) {
 }
 
 fn check_columns(item: &Reader<'_>, rollup: &Rollup, errors: &mut Errors) {
+    for name in rollup.by.iter().filter(|name| QUERY_PARAMETERS.contains(&name.as_str())) {
+        errors.add(
+            &item.place("by"),
+            format!("{name} is a parameter of every query: a dimension of that name could not be asked for"),
+        );
+    }
     let mut columns = BTreeSet::new();
     let measures = rollup.measures.iter().map(|measure| &measure.name);
     for column in rollup.by.iter().chain(measures) {

@@ -191,7 +191,7 @@ impl Feed {
             partition: self.partition,
             epoch: self.checkpoint.epoch,
             is_idle,
-            dedup_from: self.fold.dedup_from(),
+            dedup_from: (self.fold.pending() == 0).then(|| self.fold.dedup_from()),
             now: store.clock().now(),
         };
         assert!(store.writer().refresh(&refresh).await.expect("nothing fails"), "the epoch is ours");

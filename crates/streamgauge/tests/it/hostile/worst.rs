@@ -8,11 +8,11 @@ use super::{Numbers, assert_well, memory};
 
 const MIB: usize = 1 << 20;
 const BODIES: usize = 100;
-/// For bodies that are read and refused: the budget of 64 MiB, as much again for the room that buffers grow into, the
-/// read buffers of a hundred connections, and what the allocator keeps.
-const REFUSED_BYTES_MAX: u64 = 320 << 20;
-/// For bodies that are accepted: beside that their events wait to be folded and flushed.
-const ACCEPTED_BYTES_MAX: u64 = 640 << 20;
+/// For bodies that are read and refused: the budget, as much again for the room that buffers grow into, the read buffers
+/// of a hundred connections, and what the allocator keeps.
+const REFUSED_BYTES_MAX: u64 = 256 << 20;
+/// For bodies that are accepted: beside that their events wait to be folded and flushed, whole bodies at a time.
+const ACCEPTED_BYTES_MAX: u64 = 352 << 20;
 
 /// A body and what its coding is.
 struct Worst {
