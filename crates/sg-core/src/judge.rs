@@ -180,13 +180,13 @@ impl Part {
     /// Drops what has left the window, and grows where that leaves too little room.
     fn make_room(&mut self, oldest: u32, records_max: u64, spare: &mut Vec<Slot>) {
         let live = self.slots.iter().filter(|slot| slot.offset >= oldest).count();
-        // Two thirds full after the sweep, so that the next one is a fifth of the table away. While the window fills
+        // Five sevenths full after the sweep, so that the next one is a tenth of the table away. While the window fills
         // there is nothing to sweep: then the table doubles, and in the end leaps to what a full window needs, since
         // every table left behind is memory that was touched for nothing.
-        let full = usize::try_from(records_max).unwrap_or(usize::MAX).div_ceil(PARTS).saturating_mul(3) / 2;
+        let full = usize::try_from(records_max).unwrap_or(usize::MAX).div_ceil(PARTS).saturating_mul(7) / 5;
         let doubled = self.slots.len() * 2;
         let grown = if doubled > full / 4 { full } else { doubled };
-        let size = ((live + 1) * 3 / 2).max(grown).max(SLOTS_MIN);
+        let size = ((live + 1) * 7 / 5).max(grown).max(SLOTS_MIN);
         spare.clear();
         spare.resize(size, Slot::default());
         std::mem::swap(&mut self.slots, spare);

@@ -10,7 +10,7 @@ use sg_core::ports::{ErrorKind, EventLog, FlushReport, Pending, Pipeline, PortEr
 use crate::owner::Progress;
 
 /// Records that the fold may be behind before senders are held back: some hundredths of a second of work.
-const PACE_RECORDS: u64 = 50_000;
+const PACE_RECORDS: u64 = 30_000;
 /// How long they are held back at once, and how often at most.
 const PACE_STEP: Duration = Duration::from_millis(2);
 const PACE_STEPS: u32 = 50;

@@ -17,7 +17,7 @@ use crate::config::settings::{LogChoice, StoreChoice};
 
 /// Newest batches that wait in memory for the fold: some hundredths of a second at full speed, so that a fold that is
 /// held up for a moment need not read the disk.
-const TAIL_BYTES_MAX: usize = 16 << 20;
+const TAIL_BYTES_MAX: usize = 12 << 20;
 
 /// Why the parts could not be put together, as an exit code and a cause.
 pub(crate) struct Failure {

@@ -160,4 +160,4 @@ const WAL_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// A checkpoint each 16 MiB: tens of milliseconds, seldom.
 const CHECKPOINT_PAGES: u32 = 4_096;
 /// Pages of the tables' right edges and of the cells that still change.
-const CACHE_KIB: u32 = 24 * 1024;
+const CACHE_KIB: u32 = 8 * 1024;
