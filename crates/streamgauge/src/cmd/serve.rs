@@ -180,7 +180,7 @@ fn start_owners(
     told: &mpsc::Sender<Stopped>,
 ) -> Vec<Arc<Progress>> {
     let name = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
-    // Version 4 of the time-ordered id is random but for its first bits: a secret that senders cannot know.
+    // The second half of a time-ordered id is random: a secret that senders cannot know.
     let seed = uuid::Uuid::now_v7().as_u64_pair().1;
     let mut all = Vec::new();
     for plan in &parts.plans {
