@@ -14,9 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::ApiError;
 
 /// Bytes of a body as it comes over the network.
-pub(crate) const WIRE_BYTES_MAX: usize = 8 << 20;
+pub(crate) const WIRE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a body after unpacking.
-pub(crate) const UNPACKED_BYTES_MAX: usize = 16 << 20;
+pub(crate) const UNPACKED_BYTES_MAX: usize = 8 << 20;
 /// How many times larger than on the wire a body may be: JSON rarely packs better than 30 to 1.
 const RATIO_MAX: usize = 100;
 /// A body of equal events packs better than the ratio allows; so many bytes are always fine, and cost little.

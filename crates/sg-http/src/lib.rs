@@ -69,7 +69,7 @@ pub struct Door {
 }
 
 /// Bytes of bodies in memory unless configured otherwise: bounds a burst of large bodies, then 429.
-pub const BUDGET_BYTES: usize = 24 << 20;
+pub const BUDGET_BYTES: usize = 16 << 20;
 
 /// Every route of the server.
 pub fn router(app: Arc<App>) -> Router {

@@ -141,7 +141,7 @@ fn objects_without_a_line_break_between_them_are_400() {
 #[test]
 fn what_is_too_large_is_413() {
     let server = Server::start(&[]);
-    insta::assert_snapshot!(post(&server, &[], &vec![b' '; (8 << 20) + 1]), @r#"
+    insta::assert_snapshot!(post(&server, &[], &vec![b' '; (4 << 20) + 1]), @r#"
     413
     content-type: application/problem+json
     connection: close
@@ -150,7 +150,7 @@ fn what_is_too_large_is_413() {
       "title": "Payload Too Large",
       "status": 413,
       "code": "body_too_large",
-      "detail": "a body has at most 8388608 bytes: send it in smaller pieces",
+      "detail": "a body has at most 4194304 bytes: send it in smaller pieces",
       "request_id": "…"
     }
     "#);

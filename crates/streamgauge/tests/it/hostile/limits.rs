@@ -25,9 +25,9 @@ fn bytes_of_a_body() {
     let server = Server::start(&[]);
     let event = r#"{"event_type":"a","ts":0}"#;
     let padded = |bytes: usize| format!("{event}{}", " ".repeat(bytes - event.len()));
-    assert_eq!(post(&server, "/v1/events", &[], padded(8 * MIB - 1)), taken());
-    assert_eq!(post(&server, "/v1/events", &[], padded(8 * MIB)), taken());
-    assert_eq!(post(&server, "/v1/events", &[], padded(8 * MIB + 1)), refused(413, "body_too_large"));
+    assert_eq!(post(&server, "/v1/events", &[], padded(4 * MIB - 1)), taken());
+    assert_eq!(post(&server, "/v1/events", &[], padded(4 * MIB)), taken());
+    assert_eq!(post(&server, "/v1/events", &[], padded(4 * MIB + 1)), refused(413, "body_too_large"));
     // One that does not say beforehand how long it is.
     let mut chunked = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..9 {
@@ -62,8 +62,8 @@ fn bytes_of_an_unpacked_body() {
     let server = Server::start(&[]);
     let headers = [("content-type", "application/x-ndjson"), ("content-encoding", "zstd")];
     let pack = |text: &str| zstd::encode_all(text.as_bytes(), 1).expect("memory can be written");
-    let text = lines_of_a_kib(16 << 10);
-    assert_eq!(text.len(), 16 * MIB);
+    let text = lines_of_a_kib(8 << 10);
+    assert_eq!(text.len(), 8 * MIB);
     assert_eq!(post(&server, "/v1/events", &headers, pack(text.trim_end())), taken());
     assert_eq!(post(&server, "/v1/events", &headers, pack(&text)), taken());
     assert_eq!(
@@ -71,7 +71,7 @@ fn bytes_of_an_unpacked_body() {
         refused(413, "body_too_large")
     );
     server.post("/v1/flush", &[], "");
-    assert_eq!(kept(&server), (2 << 14, 2 << 14));
+    assert_eq!(kept(&server), (2 << 13, 2 << 13));
 }
 
 #[test]

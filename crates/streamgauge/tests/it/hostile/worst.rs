@@ -11,8 +11,8 @@ const BODIES: usize = 100;
 /// For bodies that are read and refused: the budget, as much again for the room that buffers grow into, the read buffers
 /// of a hundred connections, and what the allocator keeps.
 const REFUSED_BYTES_MAX: u64 = 256 << 20;
-/// For bodies that are accepted: beside that their events wait to be folded and flushed, whole bodies at a time.
-const ACCEPTED_BYTES_MAX: u64 = 352 << 20;
+/// For bodies that are accepted: beside that their events wait to be folded and flushed.
+const ACCEPTED_BYTES_MAX: u64 = 256 << 20;
 
 /// A body and what its coding is.
 struct Worst {
@@ -46,15 +46,15 @@ fn refused() -> Vec<Worst> {
     let array = |element: &str, bytes: usize| {
         format!("[{}{element}]", format!("{element},").repeat(bytes / (element.len() + 1) - 1))
     };
-    let tiny = lines(16 * MIB, |n| format!("{{\"type\":\"t{}\",\"ts\":{}}}\n", n % 1_000, n % 1_000_000_000));
+    let tiny = lines(8 * MIB, |n| format!("{{\"type\":\"t{}\",\"ts\":{}}}\n", n % 1_000, n % 1_000_000_000));
     vec![
-        plain(array("{}", 8 * MIB - 64)),
-        plain(array("1", 8 * MIB - 64)),
-        plain(array("[]", 8 * MIB - 64)),
-        plain("[".repeat(8 * MIB)),
-        plain("[".repeat(4 * MIB) + &"]".repeat(4 * MIB)),
-        plain("{\"a\":".repeat(8 * MIB / 5)),
-        plain(lines(8 * MIB, |_| "{}\n".to_owned())),
+        plain(array("{}", 4 * MIB - 64)),
+        plain(array("1", 4 * MIB - 64)),
+        plain(array("[]", 4 * MIB - 64)),
+        plain("[".repeat(4 * MIB)),
+        plain("[".repeat(2 * MIB) + &"]".repeat(2 * MIB)),
+        plain("{\"a\":".repeat(4 * MIB / 5)),
+        plain(lines(4 * MIB, |_| "{}\n".to_owned())),
         packed(&tiny),
     ]
 }
@@ -68,15 +68,15 @@ fn accepted() -> Vec<Worst> {
         lines(MIB / 2, |n| format!("{{\"type\":\"t{}\",\"ts\":{}}}\n", n % 50_000, n % 1_000_000_000));
     let mut numbers = Numbers(11);
     let mut half_random = || format!("{:012x}{:012x}{}", numbers.next(), numbers.next(), "x".repeat(1_000));
-    let wide = lines(16 * MIB, |_| {
+    let wide = lines(8 * MIB, |_| {
         let text: String = (0..240).map(|_| half_random()).collect();
         format!("{{\"type\":\"w\",\"x\":\"{text}\"}}\n")
     });
-    let escaped = lines(8 * MIB - 64, |n| {
+    let escaped = lines(4 * MIB - 64, |n| {
         format!("{{\"type\":\"\\u0041\",\"n\":{n},\"x\":\"{}\"}}\n", "\\u00e9".repeat(40_000))
     });
     let named: String = (0..200).map(|at| format!(",\"{}{at}\":[{{}}]", "n".repeat(20))).collect();
-    let members = lines(8 * MIB - 64, |n| format!("{{\"type\":\"m\",\"n\":{n}{named}}}\n"));
+    let members = lines(4 * MIB - 64, |n| format!("{{\"type\":\"m\",\"n\":{n}{named}}}\n"));
     vec![
         plain(array("{\"type\":\"a\"}", 256_000)),
         plain(counted),
