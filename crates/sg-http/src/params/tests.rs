@@ -30,3 +30,11 @@ fn holds_the_limits_of_counts() {
         assert_eq!(Params::parse(text).count("n", 7, 10).ok(), expect, "{text}");
     }
 }
+
+#[test]
+fn times_beyond_every_event_are_the_last_of_them() {
+    let at = |text: &str| Params::parse(text).time("to", Timestamp(0)).ok().flatten();
+    assert_eq!(at("to=now%2B15250284452w"), Some(Timestamp(TIME_MAX_MS)));
+    assert_eq!(at("to=now-15250284452w"), Some(Timestamp(TIME_MIN_MS)));
+    assert_eq!(at("to=1"), Some(Timestamp(1_000)));
+}
