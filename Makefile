@@ -1,17 +1,19 @@
 # Two commands do everything: `make run` and `make test`. Logic lives in the binary and in tests.
 .PHONY: run test check bench clean
 SHELL := /bin/bash
+# What a build needs: SQLite and the Kafka client are compiled in.
+BUILD := cargo cc c++ pkg-config libssl
 
 run: ## Builds and starts the server with a demo producer.
-	tools/need cargo cc
+	tools/need $(BUILD)
 	cargo run --release --bin streamgauge -- serve --demo
 
-test: ## Runs every test.
-	tools/need cargo cc strace
-	cargo test --workspace
+test: ## Runs every test, beside a Kafka and a Postgres of its own.
+	tools/need $(BUILD) strace
+	tools/services run cargo test --workspace
 
 check: ## What a change must pass beside the tests: format, lints, documents, licences, spelling.
-	tools/need cargo cc
+	tools/need $(BUILD)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
@@ -19,6 +21,7 @@ check: ## What a change must pass beside the tests: format, lints, documents, li
 	tools/optional typos typos
 
 bench: ## Measures the core, then the whole beside the controls.
+	tools/need $(BUILD)
 	cargo bench --workspace
 	cargo build --release --bin streamgauge
 	tools/controls/compare.sh target/release/streamgauge

@@ -82,7 +82,7 @@ fn body(mixed: &mut Mixed) -> Bytes {
 fn accept(plan: &Plan, body: &Bytes) -> EventBatch {
     let mut batch = EventBatch::new(plan.name.clone(), body.clone());
     batch.entries.reserve(BATCH);
-    let mut arrival = Arrival { received_at: Timestamp(NOW), new_id: &mut String::new };
+    let mut arrival = Arrival { received_at: Some(Timestamp(NOW)), new_id: &mut String::new };
     let text = std::str::from_utf8(body).expect("text");
     for line in text.lines() {
         plan.accept(line, &mut arrival, &mut batch).expect("a good event");
@@ -99,7 +99,7 @@ fn fresh_fold(plan: &Arc<Plan>) -> Fold {
         dedup_from: (0, Timestamp::NEVER),
         dead_offsets: Vec::new(),
     };
-    Fold::resume(plan.clone(), 0, &checkpoint, 7)
+    Fold::resume(plan.clone(), (0, 1), &checkpoint, 7)
 }
 
 fn door(criterion: &mut Criterion) {

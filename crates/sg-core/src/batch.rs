@@ -60,6 +60,8 @@ pub struct Entry {
     pub kind: Span,
     /// A hash of the partition key; events with equal key and id are one event.
     pub key_hash: u64,
+    /// The partition key, for logs that place events by it; absent in what was read back from a log.
+    pub key: Span,
     /// The event's timestamp; `None` when none was sent.
     pub event_time: Option<Timestamp>,
     /// When the door received it; `None` for a record that others wrote to the log.
@@ -126,7 +128,8 @@ impl EventBatch {
         &from[at..at + span.len as usize]
     }
 
-    /// Returns a span as text. All spans of a batch hold UTF-8: the door checked it, and a log checks its sums.
+    /// Returns a span as text. All spans of a batch hold UTF-8, but for the bytes of a refused record that others
+    /// wrote to the log, which have no text: the door checked the rest, and a log checks its sums.
     pub fn text(&self, span: Span) -> &str {
         std::str::from_utf8(self.bytes(span)).unwrap_or_default()
     }

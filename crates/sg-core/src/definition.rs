@@ -41,10 +41,17 @@ pub struct RawTable {
 /// The duplicate window: the smaller of the two decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dedup {
-    /// Records back, per partition.
+    /// Records back, over all partitions of the stream.
     pub records: u64,
     /// Log time back.
     pub horizon: Duration,
+}
+
+impl Dedup {
+    /// Returns the window of one partition, where the records are those of a stream with so many.
+    pub fn shared_by(self, partitions: u32) -> Dedup {
+        Dedup { records: self.records.div_ceil(u64::from(partitions.max(1))), ..self }
+    }
 }
 
 /// A rollup: windows of one length over one stream, split by dimensions.

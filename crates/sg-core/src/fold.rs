@@ -61,7 +61,13 @@ struct Record<'a> {
 
 impl Fold {
     /// Resumes at a checkpoint. The judge is empty until [`Fold::remember`] has seen the duplicate window again.
-    pub fn resume(plan: Arc<Plan>, partition: u32, checkpoint: &Checkpoint, seed: u64) -> Fold {
+    /// `partitions` is how many the stream has: they share its duplicate window's records.
+    pub fn resume(
+        plan: Arc<Plan>,
+        (partition, partitions): (u32, u32),
+        checkpoint: &Checkpoint,
+        seed: u64,
+    ) -> Fold {
         let (from, r_at_from) = checkpoint.dedup_from;
         let empty = plan
             .rollups
@@ -70,7 +76,7 @@ impl Fold {
         Fold {
             partition,
             epoch: checkpoint.epoch,
-            judge: Judge::new(plan.stream.dedup, seed, from, r_at_from),
+            judge: Judge::new(plan.stream.dedup.shared_by(partitions), seed, from, r_at_from),
             clock: checkpoint.clock,
             base: checkpoint.next_offset,
             next_offset: checkpoint.next_offset,
@@ -262,6 +268,16 @@ impl Fold {
     pub fn pending_bytes(&self) -> usize {
         let cells: usize = self.rollups.iter().map(|delta| delta.cells.memory()).sum();
         self.raw_bytes + cells
+    }
+
+    /// Returns the offset at which the next flush begins.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Moves on behind holes of the log: no record before `offset` is left to come.
+    pub fn pass_to(&mut self, offset: u64) {
+        self.next_offset = self.next_offset.max(offset);
     }
 
     /// Returns the offset after the last record folded.

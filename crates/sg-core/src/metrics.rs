@@ -128,6 +128,7 @@ metrics! {
     Counter flushes "streamgauge_store_flushes_total" "Flush transactions written.";
     Counter flush_retries "streamgauge_store_flush_retries_total" "Flushes tried again after a passing fault of the store.";
     Counter flush_missed "streamgauge_store_flush_missed_total" "Flushes refused because another owner had the partition.";
+    Counter reclaims "streamgauge_partition_reclaims_total" "Partitions claimed again after another process had claimed them.";
     Counter flush_refused "streamgauge_store_flush_refused_total" "Flushes that the store refused as bad data.";
     Counter cells_flushed "streamgauge_cells_flushed_total" "Cells written by flushes.";
     Counter windows_closed "streamgauge_windows_closed_total" "Cells announced as final.";

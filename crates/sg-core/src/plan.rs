@@ -1,18 +1,20 @@
 //! What the door and the fold read from each event of a stream: compiled once from the stream and its rollups.
 //! `accept` decides everything that can be decided about an event alone; what depends on its neighbours is `fold`'s.
 
+mod read;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::batch::{Entry, EventBatch, Fields, MISSING, Span, content_hash, key_hash};
-use crate::decimal::{self, NumberError};
 use crate::definition::{Condition, Function, NumberField, Rollup, Stream};
 use crate::event::{Canonical, Members, scalar_text};
 use crate::identity;
-use crate::json;
-use crate::limits::{DIMENSION_BYTES_MAX, EVENT_ID_BYTES_MAX};
+use crate::limits::EVENT_ID_BYTES_MAX;
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
+
+use read::{Read, Source, check_length, joined_properties, number_of, push_raw};
 
 /// A stream with everything its rollups need, as slots of [`Fields`].
 #[derive(Debug)]
@@ -64,54 +66,13 @@ pub struct RawSlots {
     pub properties: usize,
 }
 
-/// Where a field's value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Source {
-    Canonical(Canonical),
-    Property { name: String, path: Vec<String> },
-    Properties,
-}
-
-/// What the door knows of the request that an event came in.
+/// What is known of how an event came.
 pub struct Arrival<'a> {
-    /// When the request was received.
-    pub received_at: Timestamp,
+    /// When the door received it; `None` for a record that others wrote to the log, whose time of arrival is the
+    /// log's and whose date is judged behind the door.
+    pub received_at: Option<Timestamp>,
     /// Gives an id to an event that has none.
     pub new_id: &'a mut dyn FnMut() -> String,
-}
-
-impl Source {
-    fn of(name: &str) -> Source {
-        match Canonical::of_spelling(name) {
-            Some((Canonical::Properties, _)) => Source::Properties,
-            Some((canonical, 0)) => Source::Canonical(canonical),
-            _ => {
-                Source::Property { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect() }
-            }
-        }
-    }
-
-    /// Returns the JSON of the value in `event`; `null` and absence are the same.
-    fn raw<'e>(&self, event: &'e Read<'_>) -> Option<&'e str> {
-        let found = match self {
-            Source::Canonical(canonical) => event.members.raw(*canonical),
-            Source::Property { name, path } => {
-                let top = event.members.others().iter().find(|(known, _)| known == name);
-                match top {
-                    Some((_, value)) => Some(*value),
-                    None => json::find(event.properties.as_deref()?, path),
-                }
-            }
-            Source::Properties => event.properties.as_deref(),
-        };
-        found.filter(|raw| *raw != "null")
-    }
-}
-
-/// An event's members with its properties unpacked.
-struct Read<'a> {
-    members: Members<'a>,
-    properties: Option<Cow<'a, str>>,
 }
 
 impl Plan {
@@ -200,7 +161,9 @@ impl Plan {
     ) -> Result<(), Refusal> {
         let event = Read::new(text)?;
         let event_time = event.members.timestamp()?;
-        self.check_future(&event, event_time, arrival.received_at)?;
+        if let Some(received_at) = arrival.received_at {
+            self.check_future(&event, event_time, received_at)?;
+        }
         let kind = self.kind(&event)?;
         self.check_required(&event)?;
         let id = self.id(&event, event_time, arrival)?;
@@ -209,17 +172,64 @@ impl Plan {
         batch.fields = Some(fields);
         read?;
         let raw = push_raw(event.members.text(), batch);
+        let key = self.key(&event);
+        let id_span = batch.span_of(id.as_bytes());
+        let key_span = key.as_ref().map_or(id_span, |key| batch.span_of(key.as_bytes()));
         let entry = Entry {
             raw,
-            id: batch.span_of(id.as_bytes()),
+            id: id_span,
             kind: batch.span_of(kind.as_bytes()),
-            key_hash: key_hash(self.key(&event, &id).as_bytes()),
+            key_hash: key_hash(batch.bytes(key_span)),
+            key: key_span,
             event_time,
-            received_at: Some(arrival.received_at),
+            received_at: arrival.received_at,
             content: content_hash(batch.bytes(raw)),
         };
         batch.entries.push(entry);
         Ok(())
+    }
+
+    /// Adds a record that others wrote to a log, whatever it holds: what the door would have refused its sender is
+    /// added as refused. `place` names the record's place in the log, the id of an event that has none.
+    pub fn take_foreign(&self, value: &[u8], place: &dyn Fn() -> String, batch: &mut EventBatch) {
+        let text = std::str::from_utf8(value).ok();
+        let mut arrival = Arrival { received_at: None, new_id: &mut || place() };
+        let taken = match text {
+            Some(text) => self.accept(text, &mut arrival, batch),
+            None => Err(Refusal::new(Code::InvalidJson, "", "the record is not UTF-8")),
+        };
+        let Err(refusal) = taken else { return };
+        let members = text.and_then(|text| Members::read(text).ok());
+        let text_of = |member| members.as_ref().and_then(|members| members.text_of(member).ok().flatten());
+        let raw = batch.span_of(value);
+        let id = text_of(Canonical::EventId).filter(|id| id.len() <= EVENT_ID_BYTES_MAX);
+        let id = batch.span_of(id.map_or_else(place, Cow::into_owned).as_bytes());
+        let kind = batch.span_of(text_of(Canonical::EventType).unwrap_or_default().as_bytes());
+        let entry = Entry {
+            raw,
+            id,
+            kind,
+            key_hash: key_hash(batch.bytes(id)),
+            key: id,
+            event_time: members.as_ref().and_then(|members| members.timestamp().ok().flatten()),
+            received_at: None,
+            content: content_hash(value),
+        };
+        batch.refused.push((batch.entries.len() as u32, refusal));
+        batch.entries.push(entry);
+        self.fill_row(batch.entries.len(), batch.fields.get_or_insert_default());
+    }
+
+    /// Returns the partition key of an event that stands in a log without it.
+    pub fn key_of(&self, text: &str, id: &str) -> String {
+        let key = Read::new(text).ok().and_then(|event| self.key(&event).map(Cow::into_owned));
+        key.unwrap_or_else(|| id.to_owned())
+    }
+
+    /// Fills the fields up to so many rows with rows of nothing.
+    fn fill_row(&self, rows: usize, fields: &mut Fields) {
+        fields.texts.resize(rows * self.texts.len(), Span::NONE);
+        fields.numbers.resize(rows * self.numbers.len(), MISSING);
     }
 
     /// Reads the fields of a batch that came back from a log. What the door decided stands in the entries and is
@@ -230,6 +240,7 @@ impl Plan {
         }
         let mut fields = Fields::default();
         let main = batch.main.clone();
+        let mut refused = Vec::new();
         for index in 0..batch.entries.len() {
             let entry = batch.entries[index];
             let text = entry.raw.main_at().map_or_else(
@@ -244,13 +255,11 @@ impl Plan {
                     .and_then(|event| self.read_fields(&event, &kind, &id, batch, &mut fields)),
             };
             if let Err(refusal) = read {
-                fields.texts.resize((index + 1) * self.texts.len(), Span::NONE);
-                fields.numbers.resize((index + 1) * self.numbers.len(), MISSING);
-                if batch.refusal(index).is_none() {
-                    batch.refused.push((index as u32, refusal));
-                }
+                self.fill_row(index + 1, &mut fields);
+                refused.push((index as u32, refusal));
             }
         }
+        batch.refused = refused;
         batch.fields = Some(fields);
     }
 
@@ -338,10 +347,11 @@ impl Plan {
         Ok(Cow::Owned(derived.unwrap_or_else(|| (arrival.new_id)())))
     }
 
-    fn key<'e>(&self, event: &'e Read<'_>, id: &'e str) -> Cow<'e, str> {
+    /// Returns the partition key; `None` when it is the event id.
+    fn key<'e>(&self, event: &'e Read<'_>) -> Option<Cow<'e, str>> {
         let present =
             |source: &Source| source.raw(event).and_then(scalar_text).filter(|text| !text.is_empty());
-        self.key_by.iter().find_map(present).unwrap_or(Cow::Borrowed(id))
+        self.key_by.iter().find_map(present)
     }
 
     /// Appends one row of fields; on an error the row is taken back.
@@ -407,91 +417,6 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-impl<'a> Read<'a> {
-    fn new(text: &'a str) -> Result<Read<'a>, Refusal> {
-        let members = Members::read(text)?;
-        let properties = members.properties();
-        // A blank session is a fault of its sender even where no rollup looks at sessions.
-        members.text_of(Canonical::SessionId)?;
-        members.text_of(Canonical::UserId)?;
-        Ok(Read { members, properties })
-    }
-}
-
-fn number_of(raw: &str, field: &NumberField) -> Result<i128, Refusal> {
-    let name = field.name.as_str();
-    let text = scalar_text(raw).filter(|_| !matches!(raw, "true" | "false"));
-    let bad = || Refusal::new(Code::BadNumber, name, format!("{name} is a number or a text that holds one"));
-    let text = text.ok_or_else(bad)?;
-    decimal::parse(text.trim(), field.scale).map_err(|error| match error {
-        NumberError::Unreadable => bad(),
-        NumberError::OutOfRange => {
-            Refusal::new(Code::NumberOutOfRange, name, format!("{name} is too large to be summed"))
-        }
-    })
-}
-
-fn check_length(name: &str, text: &str) -> Result<(), Refusal> {
-    if text.len() <= DIMENSION_BYTES_MAX {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::DimensionTooLong,
-        name,
-        format!("{name} has at most {DIMENSION_BYTES_MAX} bytes, this one {}", text.len()),
-    ))
-}
-
-/// JSON strings cannot hold raw line breaks, so every one stands between tokens and can go.
-fn push_raw(text: &str, batch: &mut EventBatch) -> Span {
-    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
-        return batch.span_of(text.as_bytes());
-    }
-    let one_line: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
-    batch.push_side(&one_line)
-}
-
-/// Returns properties and unknown members as one object; a member at the top hides a property of its name.
-fn joined_properties(event: &Read<'_>, batch: &mut EventBatch) -> Span {
-    let others = event.members.others();
-    let loose = match &event.properties {
-        None => event
-            .members
-            .raw(Canonical::Properties)
-            .map(|raw| (event.members.spelling(Canonical::Properties), raw)),
-        Some(properties) if others.is_empty() => return batch.span_of(properties.as_bytes()),
-        Some(_) => None,
-    };
-    if others.is_empty() && loose.is_none() {
-        return batch.push_side(b"{}");
-    }
-    let mut joined = String::from("{");
-    let mut add = |name: &str, raw: &str| {
-        if joined.len() > 1 {
-            joined.push(',');
-        }
-        joined += &serde_json::to_string(name).unwrap_or_default();
-        joined.push(':');
-        joined += raw;
-    };
-    if let Some(properties) = &event.properties {
-        for (name, value) in &json::members(properties) {
-            if !others.iter().any(|(known, _)| known == name) {
-                add(name, value.get());
-            }
-        }
-    }
-    if let Some((name, raw)) = loose {
-        add(name, raw);
-    }
-    for (name, value) in others {
-        add(name, value);
-    }
-    joined.push('}');
-    joined.retain(|character| !matches!(character, '\n' | '\r'));
-    batch.push_side(joined.as_bytes())
 }
 
 #[cfg(test)]

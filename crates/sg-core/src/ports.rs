@@ -68,11 +68,54 @@ pub struct Extent {
     pub newest: Timestamp,
 }
 
+/// Where records of a batch lie in one partition, among those that others appended at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The partition.
+    pub partition: u32,
+    /// The offset of the first record.
+    pub first_offset: u64,
+    /// The offset behind the last record.
+    pub next_offset: u64,
+}
+
+/// A stream's partition by name.
+pub type PartitionName = (String, u32);
+
+/// A change in which partitions this process works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Work on these from now on.
+    Assigned(Vec<PartitionName>),
+    /// Others are to have these: flush what is folded, soon, then say [`Membership::released`].
+    Revoked(Vec<PartitionName>),
+    /// Others have these already: drop what is folded.
+    Lost(Vec<PartitionName>),
+}
+
+/// This process among those that share a log's partitions.
+#[async_trait]
+pub trait Membership: Send {
+    /// Waits for the next change. Cancel-safe.
+    async fn change(&mut self) -> Result<Change, PortError>;
+    /// Says that the revocation last returned has been carried out.
+    async fn released(&mut self);
+    /// Tells the log's own tools how far partitions are flushed. Nothing is ever read back from it.
+    async fn report(&mut self, flushed: &[(String, u32, u64)]);
+    /// Returns how long a partition may be another's before this process is told; `None` where there are no others.
+    fn told_within(&self) -> Option<Duration>;
+    /// Gives everything up, so that others need not wait.
+    async fn leave(&mut self);
+}
+
 /// Where accepted events wait until they are counted.
 #[async_trait]
 pub trait EventLog: Send + Sync {
-    /// Appends a batch of one stream in order; returns the first offset once all of it is durable.
-    async fn append(&self, batch: EventBatch) -> Result<u64, PortError>;
+    /// Appends a batch of one stream in order, each event to the partition of its key; returns once all of it is
+    /// durable, with one entry for each partition touched.
+    async fn append(&self, batch: EventBatch) -> Result<Vec<Appended>, PortError>;
+    /// Joins those who share the partitions of the streams.
+    async fn join(&self, streams: &[String]) -> Result<Box<dyn Membership>, PortError>;
     /// Opens a reader of one partition at an offset between the extent's start and end.
     async fn open(&self, stream: &str, partition: u32, from: u64) -> Result<Box<dyn LogReader>, PortError>;
     /// Returns what the log holds of one partition.
@@ -93,6 +136,9 @@ pub trait LogReader: Send {
     /// Returns the next batches, about `bytes_max` in all; waits up to `wait` while there are none, then returns none.
     /// Every batch is durable. Cancel-safe: a call that is dropped has read nothing.
     async fn next(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<LogBatch>, PortError>;
+    /// Returns the offset before which no record is left to be returned: behind the last one returned, and behind the
+    /// holes after it (aborted or lost records) once the reader knows them to be holes.
+    fn passed(&self) -> u64;
 }
 
 /// Who claims a partition, and what for.
@@ -312,17 +358,22 @@ pub struct FlushReport {
     pub flushed_windows: u64,
 }
 
-/// What waits between log and store in this process.
+/// What waits between log and store in one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// The stream.
     pub stream: String,
     /// The partition.
     pub partition: u32,
-    /// The first offset that the log does not hold yet.
-    pub log_end: u64,
-    /// The first offset that the log still holds.
-    pub log_start: u64,
+    /// What the log holds of it; `None` while the log does not answer.
+    pub extent: Option<Extent>,
+    /// What the partition's owner knows, where that is this process.
+    pub owned: Option<Owned>,
+}
+
+/// What a partition's owner knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
     /// The offset behind the last record that the fold has seen.
     pub folded: u64,
     /// The offset behind the last record that the store has.
@@ -333,7 +384,7 @@ pub struct Pending {
     pub stopped: Option<String>,
 }
 
-/// The loops of this process, as the doors see them.
+/// The way from the log to the store, as the doors see it, whichever process owns a partition.
 #[async_trait]
 pub trait Pipeline: Send + Sync {
     /// Writes what is in memory now and returns when the store has everything that the log had at the call.

@@ -1,10 +1,15 @@
 //! The one place where a failure becomes a status and a body: RFC 9457 problem details with a `code` that has a page in
 //! `docs/errors`. Never 5xx for a bad event, never 4xx for a passing fault: senders drop the one and retry the other.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::reason::Refusal;
+
+use crate::App;
 
 /// Everything that can go wrong with a request.
 #[derive(Debug)]
@@ -178,8 +183,14 @@ impl IntoResponse for ApiError {
 }
 
 /// Answers a path that is not there.
-pub(crate) async fn not_found(uri: axum::http::Uri) -> ApiError {
-    ApiError::NotFound(format!("there is nothing at {}", uri.path()))
+pub(crate) async fn not_found(State(app): State<Arc<App>>, uri: axum::http::Uri) -> ApiError {
+    let roles = app.roles;
+    let missing = if roles.ingest && roles.query {
+        String::new()
+    } else {
+        format!("; this process has the roles {} only", roles.names().join(", "))
+    };
+    ApiError::NotFound(format!("there is nothing at {}{missing}", uri.path()))
 }
 
 /// Answers a method that a path does not have.

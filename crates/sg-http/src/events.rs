@@ -114,15 +114,22 @@ pub(crate) async fn fate(State(app): State<Arc<App>>, Named(event_id): Named) ->
         fates.extend(stored_fates(&app, door, &event_id).await?);
     }
     fates.extend(dead_letters(&app, &event_id).await?);
-    for door in &app.doors {
-        fates.extend(log_fates(&app, door, &event_id, &fates).await?);
+    if app.searches_log {
+        for door in &app.doors {
+            fates.extend(log_fates(&app, door, &event_id, &fates).await?);
+        }
     }
     let fate =
         fates.first().map_or("unknown", |first| first["fate"].as_str().unwrap_or("unknown")).to_owned();
     let mut body = json!({"event_id": event_id, "fate": fate, "found": fates});
     if fate == "unknown" {
+        let log = if app.searches_log {
+            format!(", nor have the last {LOG_SEARCH_RECORDS} records of any log partition here")
+        } else {
+            "; what waits in the log is not searched".to_owned()
+        };
         let why = format!(
-            "no raw table and no dead letter has this id, nor have the last {LOG_SEARCH_RECORDS} records of any log partition here; it was never accepted, or it is older than what is kept"
+            "no raw table and no dead letter has this id{log}; it was never accepted, or it is older than what is kept"
         );
         body["why"] = why.into();
     }
@@ -164,7 +171,7 @@ fn cells_of(plan: &Plan, event: &StoredEvent) -> Vec<Value> {
     }
     text["properties"] = serde_json::from_str(&event.properties).unwrap_or(Value::Null);
     let mut batch = EventBatch::new(plan.name.clone(), Bytes::new());
-    let mut arrival = Arrival { received_at: event.received_at, new_id: &mut String::new };
+    let mut arrival = Arrival { received_at: Some(event.received_at), new_id: &mut String::new };
     if plan.accept(&text.to_string(), &mut arrival, &mut batch).is_err() {
         return Vec::new();
     }
@@ -204,13 +211,14 @@ async fn log_fates(app: &App, door: &Door, event_id: &str, known: &[Value]) -> R
     let mut fates = Vec::new();
     for here in pending.iter().filter(|pending| pending.stream == door.plan.stream.name) {
         let mut seen_keys: Vec<u64> = Vec::new();
-        let mut at = here.log_start.max(here.log_end.saturating_sub(LOG_SEARCH_RECORDS));
+        let Some((extent, owned)) = here.extent.zip(here.owned.as_ref()) else { continue };
+        let mut at = extent.start.max(extent.end.saturating_sub(LOG_SEARCH_RECORDS));
         let mut reader = app
             .log
             .open(&here.stream, here.partition, at)
             .await
             .map_err(|error| ApiError::of_store(&error))?;
-        while at < here.log_end {
+        while at < extent.end {
             let batches = reader
                 .next(LOG_SEARCH_BYTES, Duration::from_secs(1))
                 .await
@@ -238,7 +246,7 @@ async fn log_fates(app: &App, door: &Door, event_id: &str, known: &[Value]) -> R
                         .iter()
                         .any(|fate| fate["fate"] == "counted" && fate["stream"] == here.stream.as_str());
                     let fate = match () {
-                        () if offset >= here.flushed => "in_flight",
+                        () if offset >= owned.flushed => "in_flight",
                         () if is_repeated || has_counted => "duplicate",
                         () => "counted",
                     };

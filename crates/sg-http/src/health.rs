@@ -4,47 +4,76 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use sg_core::metrics::{head, line};
-use sg_core::ports::{StatusDetail, StoreStatus};
+use sg_core::ports::{Pending, StatusDetail, StoreStatus};
 use sg_core::time::Timestamp;
 
-use crate::App;
+use crate::error::ApiError;
+use crate::params::Params;
 use crate::status::resident_bytes;
+use crate::{App, Roles};
 
 /// `GET /livez`.
 pub(crate) async fn live() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], "{\"ok\":true}").into_response()
 }
 
-/// `GET /readyz`: 503 while stopping, while the store does not answer, or when a partition stands still.
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let faults = faults(&app).await;
-    answer(&app, &faults)
+/// `GET /readyz[?role=R]`: 503 while stopping, and while what the role needs does not answer; without a role, what any
+/// role of this process needs. Taking events needs the log, queries the store, and processing both, with no partition
+/// standing still.
+pub(crate) async fn ready(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, ApiError> {
+    let params = Params::parse(uri.query().unwrap_or_default());
+    params.only(&["role"])?;
+    let roles = match params.get("role") {
+        None => app.roles,
+        Some("ingest") => Roles { process: false, query: false, ..app.roles },
+        Some("process") => Roles { ingest: false, query: false, ..app.roles },
+        Some("query") => Roles { ingest: false, process: false, ..app.roles },
+        Some(other) => {
+            return Err(ApiError::BadQuery(format!("role is ingest, process or query, not {other}")));
+        }
+    };
+    let mut faults = faults(&app, roles).await;
+    if roles == Roles::NONE {
+        faults.push("this process does not have the role".to_owned());
+    }
+    Ok(answer(&app, &faults))
 }
 
 /// `GET /healthz`: the same body as `/readyz`.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
-    let faults = faults(&app).await;
+    let faults = faults(&app, app.roles).await;
     answer(&app, &faults)
 }
 
-async fn faults(app: &App) -> Vec<String> {
+async fn faults(app: &App, roles: Roles) -> Vec<String> {
     let mut faults = Vec::new();
     if app.is_draining.load(Ordering::Relaxed) {
         faults.push("the server is stopping".to_owned());
     }
-    if let Err(error) = app.store.status(StatusDetail::Marks).await {
+    if (roles.process || roles.query)
+        && let Err(error) = app.store.status(StatusDetail::Marks).await
+    {
         faults.push(format!("the store does not answer: {error}"));
+    }
+    if !(roles.ingest || roles.process) {
+        return faults;
     }
     match app.pipeline.pending().await {
         Err(error) => faults.push(format!("the log does not answer: {error}")),
-        Ok(pending) => faults.extend(pending.iter().filter_map(|pending| {
-            let why = pending.stopped.as_ref()?;
-            Some(format!("partition {} of {} stands still: {why}", pending.partition, pending.stream))
-        })),
+        Ok(pending) => {
+            if pending.iter().any(|pending| pending.extent.is_none()) {
+                faults.push("the log does not answer".to_owned());
+            }
+            let stopped = |pending: &Pending| {
+                let why = pending.owned.as_ref()?.stopped.as_ref()?;
+                Some(format!("partition {} of {} stands still: {why}", pending.partition, pending.stream))
+            };
+            faults.extend(pending.iter().filter(|_| roles.process).filter_map(stopped));
+        }
     }
     faults
 }
@@ -57,9 +86,10 @@ fn answer(app: &App, faults: &[String]) -> Response {
         body += &format!(",\"error\":{}", Value::from(faults.join("; ")));
     }
     body += &format!(
-        ",\"version\":{},\"backends\":{}}}",
+        ",\"version\":{},\"backends\":{},\"roles\":{}}}",
         json!(app.version),
-        json!({"log": app.backends.0, "store": app.backends.1})
+        json!({"log": app.backends.0, "store": app.backends.1}),
+        json!(app.roles.names())
     );
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
@@ -81,28 +111,45 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
             app.budget_bytes - app.budget.available_permits()
         ),
     );
-    if let Ok(status) = app.store.status(StatusDetail::Marks).await {
-        render_store(&mut out, &status);
-    }
-    if let Ok(pending) = app.pipeline.pending().await {
-        head(
-            &mut out,
-            "streamgauge_consumer_lag_records",
-            "gauge",
-            "Records in the log that the store does not have yet.",
-        );
-        for pending in &pending {
-            let lag = pending.log_end.saturating_sub(pending.flushed);
-            line(
-                &mut out,
-                format_args!(
-                    "streamgauge_consumer_lag_records{{stream=\"{}\",partition=\"{}\"}} {lag}",
-                    pending.stream, pending.partition
-                ),
-            );
+    let status = app.store.status(StatusDetail::Marks).await;
+    let pending = app.pipeline.pending().await;
+    if let Ok(status) = &status {
+        render_store(&mut out, status);
+        if let Ok(pending) = &pending {
+            render_lag(&mut out, status, pending);
         }
     }
+    if let Ok(pending) = &pending {
+        render_stopped(&mut out, pending);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response()
+}
+
+/// The same from whichever process it is asked: the log's end beside the store's offset.
+fn render_lag(out: &mut String, status: &StoreStatus, pending: &[Pending]) {
+    let help = "Records in the log that the store does not have yet; every process says the same.";
+    head(out, "streamgauge_consumer_lag_records", "gauge", help);
+    for pending in pending {
+        let Some(extent) = pending.extent else { continue };
+        let (stream, partition) = (&pending.stream, pending.partition);
+        let stored =
+            status.partitions.iter().find(|stored| stored.stream == *stream && stored.partition == partition);
+        let lag = extent.end.saturating_sub(stored.map_or(extent.start, |stored| stored.next_offset));
+        let labels = format!("stream=\"{stream}\",partition=\"{partition}\"");
+        line(out, format_args!("streamgauge_consumer_lag_records{{{labels}}} {lag}"));
+    }
+}
+
+fn render_stopped(out: &mut String, pending: &[Pending]) {
+    let help = "1 where a partition of this process stands still until somebody looks at it.";
+    head(out, "streamgauge_partition_stopped", "gauge", help);
+    for pending in pending {
+        let Some(owned) = &pending.owned else { continue };
+        let (stream, partition) = (&pending.stream, pending.partition);
+        let is_stopped = u8::from(owned.stopped.is_some());
+        let labels = format!("stream=\"{stream}\",partition=\"{partition}\"");
+        line(out, format_args!("streamgauge_partition_stopped{{{labels}}} {is_stopped}"));
+    }
 }
 
 /// The promises: read from the store, so that a restart does not forget them.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use sg_core::batch::EventBatch;
 use sg_core::limits::ERRORS_LISTED_MAX;
 use sg_core::plan::{Arrival, Plan};
+use sg_core::ports::{Appended, PortError};
 use sg_core::reason::Refusal;
 
 use crate::error::{ApiError, item_json};
@@ -88,12 +89,14 @@ async fn take_in(app: &App, door: usize, wait: bool, request: Request) -> Result
     let Taken { batch, errors, rejected, single } = parse(app, plan, &body.bytes, &items)?;
     let accepted = batch.len();
     let began = Instant::now();
-    let first_offset = app.log.append(batch).await.map_err(|error| ApiError::of_log(&error))?;
+    let appended = app.log.append(batch).await.map_err(|error| ApiError::of_log(&error))?;
     app.metrics.append_duration.observe(began.elapsed());
     app.metrics.accepted.add(accepted as u64);
-    app.pipeline.pace(&plan.name, 0, first_offset).await;
+    for place in &appended {
+        app.pipeline.pace(&plan.name, place.partition, place.first_offset).await;
+    }
     if wait {
-        let seen = app.pipeline.wait_for(&plan.name, 0, first_offset + accepted as u64);
+        let seen = seen(app, plan, &appended);
         // The events are durable either way; who waits only wants to read them back.
         if !matches!(tokio::time::timeout(WAIT_MAX, seen).await, Ok(Ok(()))) {
             tracing::debug!("?wait=true answered before the store had the events");
@@ -102,10 +105,18 @@ async fn take_in(app: &App, door: usize, wait: bool, request: Request) -> Result
     Ok(accepted_response(accepted, rejected, &errors, single))
 }
 
+/// Waits until queries see what was appended.
+async fn seen(app: &App, plan: &Plan, appended: &[Appended]) -> Result<(), PortError> {
+    for place in appended {
+        app.pipeline.wait_for(&plan.name, place.partition, place.next_offset).await?;
+    }
+    Ok(())
+}
+
 fn parse(app: &App, plan: &Plan, bytes: &Bytes, items: &Items<'_>) -> Result<Taken, ApiError> {
     let mut batch = EventBatch::new(plan.name.clone(), bytes.clone());
     let mut arrival =
-        Arrival { received_at: app.clock.now(), new_id: &mut || uuid::Uuid::now_v7().to_string() };
+        Arrival { received_at: Some(app.clock.now()), new_id: &mut || uuid::Uuid::now_v7().to_string() };
     let items = match items {
         Items::One(text) => {
             plan.accept(text, &mut arrival, &mut batch).map_err(|refusal| {

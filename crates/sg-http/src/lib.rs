@@ -50,6 +50,10 @@ pub struct App {
     pub budget: Arc<Semaphore>,
     /// The size of the budget.
     pub budget_bytes: usize,
+    /// What this process does.
+    pub roles: Roles,
+    /// Whether the log's newest records may be searched for a question.
+    pub searches_log: bool,
     /// Names of the backends: log, store.
     pub backends: (&'static str, &'static str),
     /// The version of the binary.
@@ -58,6 +62,35 @@ pub struct App {
     pub started_at: Timestamp,
     /// Set when the process is about to leave: not ready any more.
     pub is_draining: AtomicBool,
+}
+
+/// What a process does; the routes it has follow from that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Takes events.
+    pub ingest: bool,
+    /// Folds the log into the store.
+    pub process: bool,
+    /// Answers questions.
+    pub query: bool,
+    /// Writes the archive.
+    pub archive: bool,
+}
+
+impl Roles {
+    /// No role.
+    pub const NONE: Roles = Roles { ingest: false, process: false, query: false, archive: false };
+
+    /// Returns the names of the roles, as the configuration has them.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [
+            ("ingest", self.ingest),
+            ("process", self.process),
+            ("query", self.query),
+            ("archive", self.archive),
+        ];
+        all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+    }
 }
 
 /// A stream and the paths that post to it.
@@ -71,30 +104,36 @@ pub struct Door {
 /// Bytes of bodies in memory unless configured otherwise: bounds a burst of large bodies, then 429.
 pub const BUDGET_BYTES: usize = 16 << 20;
 
-/// Every route of the server.
+/// Every route of the server, as far as the process has the role for it.
 pub fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
-        .route("/v1/events", post(ingest::post_by_query).get(events::list))
-        .route("/v1/events/{event_id}", get(events::fate))
-        .route("/v1/rollups", get(rollups::list))
-        .route("/v1/rollups/{name}", get(rollups::rows))
-        .route("/v1/rollups/{name}/top", get(rollups::top))
         .route("/v1/status", get(status::status))
         .route("/v1/flush", post(status::flush))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/healthz", get(health::health))
         .route("/metrics", get(health::metrics))
-        .route("/v1/dead-letters", get(dead_letters::list))
-        .route("/docs/errors/{code}", get(pages::error_page))
-        .route("/", get(page::page))
-        .route("/live.js", get(page::script))
-        .route("/live.css", get(page::style));
-    for (index, door) in app.doors.iter().enumerate() {
-        for path in door.paths.iter().filter(|path| *path != "/v1/events") {
-            let post_here = move |state, request| ingest::post_to(state, index, request);
-            router = router.route(path, post(post_here));
+        .route("/docs/errors/{code}", get(pages::error_page));
+    if app.roles.ingest {
+        router = router.route("/v1/events", post(ingest::post_by_query));
+        for (index, door) in app.doors.iter().enumerate() {
+            for path in door.paths.iter().filter(|path| *path != "/v1/events") {
+                let post_here = move |state, request| ingest::post_to(state, index, request);
+                router = router.route(path, post(post_here));
+            }
         }
+    }
+    if app.roles.query {
+        router = router
+            .route("/v1/events", get(events::list))
+            .route("/v1/events/{event_id}", get(events::fate))
+            .route("/v1/rollups", get(rollups::list))
+            .route("/v1/rollups/{name}", get(rollups::rows))
+            .route("/v1/rollups/{name}/top", get(rollups::top))
+            .route("/v1/dead-letters", get(dead_letters::list))
+            .route("/", get(page::page))
+            .route("/live.js", get(page::script))
+            .route("/live.css", get(page::style));
     }
     router.fallback(error::not_found).method_not_allowed_fallback(error::method_not_allowed).with_state(app)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
-use sg_core::flush::Ledger;
+use sg_core::flush::{Ledger, PartitionClock};
 use sg_core::ports::{PartitionStatus, Pending, RollupStatus, StatusDetail, StoreStatus};
 use sg_core::time::Timestamp;
 
@@ -16,16 +16,20 @@ use crate::error::ApiError;
 
 /// `GET /v1/status`.
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let status = app.store.status(StatusDetail::Ledger).await.map_err(|error| ApiError::of_store(&error))?;
+    let mut status =
+        app.store.status(StatusDetail::Ledger).await.map_err(|error| ApiError::of_store(&error))?;
     let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_store(&error))?;
+    add_unclaimed(&mut status, &pending);
     let streams: Vec<Value> =
         app.doors.iter().map(|door| stream_json(&app, &door.plan.stream.name, &status, &pending)).collect();
     let rollups: Vec<Value> = status.rollups.iter().map(|rollup| rollup_json(&app, rollup)).collect();
-    let judge_bytes: u64 = pending.iter().map(|pending| pending.judge_bytes).sum();
+    let judge_bytes: u64 =
+        pending.iter().filter_map(|pending| pending.owned.as_ref()).map(|owned| owned.judge_bytes).sum();
     let body = json!({
         "version": app.version,
         "log": app.backends.0,
         "store": app.backends.1,
+        "roles": app.roles.names(),
         "started_at": app.started_at.to_string(),
         "uptime_ms": app.clock.now().0 - app.started_at.0,
         "streams": streams,
@@ -39,15 +43,44 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
     Ok(answer::json(body.to_string()))
 }
 
+/// Adds the partitions that nobody has claimed yet: what they hold waits all the same.
+fn add_unclaimed(status: &mut StoreStatus, pending: &[Pending]) {
+    for pending in pending {
+        let is_known = status
+            .partitions
+            .iter()
+            .any(|known| known.stream == pending.stream && known.partition == pending.partition);
+        let start = pending.extent.map_or(0, |extent| extent.start);
+        if !is_known {
+            status.partitions.push(PartitionStatus {
+                stream: pending.stream.clone(),
+                partition: pending.partition,
+                epoch: 0,
+                owner: String::new(),
+                first_offset: start,
+                next_offset: start,
+                clock: PartitionClock::NEVER,
+                dedup_from: (start, Timestamp::NEVER),
+                ledger: Ledger::default(),
+                is_idle: false,
+            });
+        }
+    }
+    status.partitions.sort_by_key(|partition| (partition.stream.clone(), partition.partition));
+}
+
 fn stream_json(app: &App, name: &str, status: &StoreStatus, pending: &[Pending]) -> Value {
     let watermark =
         status.watermarks.iter().find(|(stream, _)| stream == name).map_or(Timestamp::NEVER, |(_, at)| *at);
     let mine = status.partitions.iter().filter(|partition| partition.stream == name);
-    let partitions: Vec<Value> = mine.map(|partition| partition_json(app, partition, pending)).collect();
+    let mine: Vec<&PartitionStatus> = mine.collect();
+    let count = mine.len() as u32;
+    let partitions: Vec<Value> =
+        mine.iter().map(|partition| partition_json(app, partition, count, pending)).collect();
     json!({"name": name, "watermark": time(watermark), "partitions": partitions})
 }
 
-fn partition_json(app: &App, partition: &PartitionStatus, pending: &[Pending]) -> Value {
+fn partition_json(app: &App, partition: &PartitionStatus, partitions: u32, pending: &[Pending]) -> Value {
     let here = pending
         .iter()
         .find(|pending| pending.stream == partition.stream && pending.partition == partition.partition);
@@ -61,24 +94,31 @@ fn partition_json(app: &App, partition: &PartitionStatus, pending: &[Pending]) -
         "m": time(partition.clock.m),
         "r": time(partition.clock.r),
         "dedup_from": from,
-        "duplicate_reach_seconds": reach_seconds(app, partition, (from, r_from)),
+        "duplicate_reach_seconds": reach_seconds(app, partition, partitions, (from, r_from)),
         "is_idle": partition.is_idle,
         "ledger": ledger_json(&partition.ledger),
     });
-    if let Some(here) = here {
-        body["log_start"] = here.log_start.into();
-        body["log_end"] = here.log_end.into();
-        body["lag"] = here.log_end.saturating_sub(partition.next_offset).into();
-        body["folded"] = here.folded.into();
-        body["stopped"] = here.stopped.clone().into();
+    if let Some(extent) = here.and_then(|here| here.extent) {
+        body["log_start"] = extent.start.into();
+        body["log_end"] = extent.end.into();
+        body["lag"] = extent.end.saturating_sub(partition.next_offset).into();
+    }
+    if let Some(owned) = here.and_then(|here| here.owned.as_ref()) {
+        body["folded"] = owned.folded.into();
+        body["stopped"] = owned.stopped.clone().into();
     }
     body
 }
 
 /// How far back in log time a duplicate is recognised now: the horizon, unless the number of records ends it earlier.
-fn reach_seconds(app: &App, partition: &PartitionStatus, (from, r_from): (u64, Timestamp)) -> u64 {
+fn reach_seconds(
+    app: &App,
+    partition: &PartitionStatus,
+    partitions: u32,
+    (from, r_from): (u64, Timestamp),
+) -> u64 {
     let door = app.doors.iter().find(|door| door.plan.stream.name == partition.stream);
-    let Some(dedup) = door.map(|door| door.plan.stream.dedup) else { return 0 };
+    let Some(dedup) = door.map(|door| door.plan.stream.dedup.shared_by(partitions)) else { return 0 };
     let is_full = partition.next_offset.saturating_sub(from) >= dedup.records;
     if is_full && r_from != Timestamp::NEVER {
         return (partition.clock.r.0.saturating_sub(r_from.0).max(0) / 1_000) as u64;

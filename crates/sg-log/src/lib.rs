@@ -24,6 +24,8 @@ pub mod disk;
 mod fault;
 mod frame;
 mod head;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod log;
 mod names;
 mod payload;

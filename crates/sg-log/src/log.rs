@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use sg_core::batch::EventBatch;
 use sg_core::metrics::LogMetrics;
-use sg_core::ports::{ErrorKind, EventLog, Extent, LogReader, PortError};
+use sg_core::ports::{
+    Appended, Change, ErrorKind, EventLog, Extent, LogReader, Membership, PartitionName, PortError,
+};
 use sg_core::time::Clock;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -192,20 +194,28 @@ impl Drop for Handle {
 
 #[async_trait]
 impl EventLog for EmbeddedLog {
-    async fn append(&self, batch: EventBatch) -> Result<u64, PortError> {
+    async fn append(&self, batch: EventBatch) -> Result<Vec<Appended>, PortError> {
         if batch.stream.is_empty() || batch.stream.len() > STREAM_NAME_BYTES_MAX {
             return Err(invalid(format!("append to a stream with a name of {} bytes", batch.stream.len())));
         }
         if batch.is_empty() {
-            return Ok(lock(&self.handle.shared.view).extent(&batch.stream).end);
+            return Ok(Vec::new());
         }
         let too_large = || {
             invalid(format!("append {} events: a batch has at most {PAYLOAD_BYTES_MAX} bytes", batch.len()))
         };
         let encoded = encode(&batch).ok_or_else(too_large)?;
+        let events = batch.len() as u64;
         let (answer, answered) = oneshot::channel();
         self.queue(Append { batch, encoded, answer, since: Instant::now(), place: (0, 0) })?;
-        answered.await.unwrap_or_else(|_| Err(closed("the writer ended before it answered")))
+        let first_offset =
+            answered.await.unwrap_or_else(|_| Err(closed("the writer ended before it answered")))?;
+        Ok(vec![Appended { partition: 0, first_offset, next_offset: first_offset + events }])
+    }
+
+    async fn join(&self, streams: &[String]) -> Result<Box<dyn Membership>, PortError> {
+        let all = streams.iter().map(|stream| (stream.clone(), 0)).collect();
+        Ok(Box::new(Alone { unsaid: Some(all) }))
     }
 
     async fn open(&self, stream: &str, partition: u32, from: u64) -> Result<Box<dyn LogReader>, PortError> {
@@ -244,6 +254,32 @@ impl EventLog for EmbeddedLog {
         work.await
             .map_err(|error| PortError::from_source(ErrorKind::Retry, "close the embedded log", error))?
     }
+}
+
+/// The only process that reads the log: every partition is its own from the start.
+struct Alone {
+    /// What it was not yet told.
+    unsaid: Option<Vec<PartitionName>>,
+}
+
+#[async_trait]
+impl Membership for Alone {
+    async fn change(&mut self) -> Result<Change, PortError> {
+        match self.unsaid.take() {
+            Some(all) => Ok(Change::Assigned(all)),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn released(&mut self) {}
+
+    async fn report(&mut self, _flushed: &[(String, u32, u64)]) {}
+
+    fn told_within(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn leave(&mut self) {}
 }
 
 fn invalid(doing: String) -> PortError {

@@ -120,7 +120,7 @@ pub(crate) fn decode(stream: Arc<str>, count: u32, payload: Bytes) -> Option<Eve
         let (raw_at, raw_end) = (raw.at, raw.at + raw.bytes);
         let content = content_hash(&payload[raw_at..raw_end]);
         let raw = Span::main(raw.at, raw.bytes);
-        entries.push(Entry { raw, id, kind, key_hash, event_time, received_at, content });
+        entries.push(Entry { raw, id, kind, key_hash, key: Span::NONE, event_time, received_at, content });
     }
     let mut batch = EventBatch::new(stream, payload);
     batch.entries = entries;

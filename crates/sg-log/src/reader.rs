@@ -105,4 +105,8 @@ impl LogReader for Reader {
             }
         }
     }
+
+    fn passed(&self) -> u64 {
+        self.next
+    }
 }

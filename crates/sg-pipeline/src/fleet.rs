@@ -1,11 +1,15 @@
-//! All owners of the process, as the doors see them: what waits, and waiting for it.
+//! The way from the log to the store as the doors see it: what waits, and waiting for it. What this process owns it
+//! knows at first hand; the rest it reads from the store, whose owners are other processes.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sg_core::ports::{ErrorKind, EventLog, FlushReport, Pending, Pipeline, PortError};
+use sg_core::ports::{
+    ErrorKind, EventLog, FlushReport, Owned, Pending, Pipeline, PortError, RollupReader, StatusDetail,
+};
 
 use crate::owner::Progress;
 
@@ -14,23 +18,55 @@ const PACE_RECORDS: u64 = 30_000;
 /// How long they are held back at once, and how often at most.
 const PACE_STEP: Duration = Duration::from_millis(2);
 const PACE_STEPS: u32 = 50;
+/// How often the store is asked about partitions that others own.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The owners' progress, behind the [`Pipeline`] port.
 pub struct Fleet {
+    streams: Vec<String>,
     log: Arc<dyn EventLog>,
-    owners: Vec<Arc<Progress>>,
+    store: Arc<dyn RollupReader>,
+    /// Whether senders are held back while an owner is behind.
+    is_paced: bool,
+    owners: RwLock<Vec<Arc<Progress>>>,
 }
 
 impl Fleet {
-    /// Makes the view of these owners.
-    pub fn new(log: Arc<dyn EventLog>, owners: Vec<Arc<Progress>>) -> Fleet {
-        Fleet { log, owners }
+    /// Makes the view of a process that owns nothing yet. `is_paced` suits a log that serves its newest records from
+    /// this process's memory.
+    pub fn new(
+        streams: Vec<String>,
+        log: Arc<dyn EventLog>,
+        store: Arc<dyn RollupReader>,
+        is_paced: bool,
+    ) -> Fleet {
+        Fleet { streams, log, store, is_paced, owners: RwLock::default() }
     }
 
-    fn owner(&self, stream: &str, partition: u32) -> Option<&Arc<Progress>> {
-        self.owners.iter().find(|owner| owner.partition == partition && owner.stream == stream)
+    /// Adds an owner.
+    pub(crate) fn enlist(&self, owner: Arc<Progress>) {
+        self.owners.write().unwrap_or_else(PoisonError::into_inner).push(owner);
     }
 
+    /// Removes an owner.
+    pub(crate) fn dismiss(&self, owner: &Arc<Progress>) {
+        self.owners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|known| !Arc::ptr_eq(known, owner));
+    }
+
+    /// Returns the owners of this process.
+    pub(crate) fn owners(&self) -> Vec<Arc<Progress>> {
+        self.owners.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn owner(&self, stream: &str, partition: u32) -> Option<Arc<Progress>> {
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        owners.iter().find(|owner| owner.partition == partition && owner.stream == stream).cloned()
+    }
+
+    /// Waits until a partition of this process is flushed up to an offset.
     async fn reach(&self, owner: &Progress, offset: u64) -> Result<(), PortError> {
         let mut flushed = owner.flushed.subscribe();
         let mut stopped = owner.stopped.subscribe();
@@ -43,6 +79,56 @@ impl Fleet {
                 if reached { Ok(()) } else { Err(stands_still(owner)) }
             }
         }
+    }
+
+    /// Waits until the store has a partition's records before an offset, whoever owns it.
+    async fn reach_anywhere(&self, stream: &str, partition: u32, offset: u64) -> Result<(), PortError> {
+        loop {
+            if let Some(owner) = self.owner(stream, partition) {
+                let reached = self.reach(&owner, offset).await;
+                let is_still_here =
+                    self.owner(stream, partition).is_some_and(|now| Arc::ptr_eq(&now, &owner));
+                // A partition that changed hands meanwhile is asked about anew.
+                if reached.is_ok() || is_still_here {
+                    return reached;
+                }
+            }
+            if self.stored_offsets().await?.reached(stream, partition, offset) {
+                return Ok(());
+            }
+            tokio::time::sleep(ASK_INTERVAL).await;
+        }
+    }
+
+    async fn stored_offsets(&self) -> Result<Offsets, PortError> {
+        let status = self.store.status(StatusDetail::Marks).await?;
+        let offset_of = |partition: sg_core::ports::PartitionStatus| {
+            ((partition.stream, partition.partition), partition.next_offset)
+        };
+        Ok(Offsets(status.partitions.into_iter().map(offset_of).collect()))
+    }
+
+    /// Returns every partition of every stream.
+    async fn partitions(&self) -> Result<Vec<(&str, u32)>, PortError> {
+        let mut all = Vec::new();
+        for stream in &self.streams {
+            let count = self.log.partitions(stream).await?;
+            all.extend((0..count).map(|partition| (stream.as_str(), partition)));
+        }
+        Ok(all)
+    }
+}
+
+/// The stored next offset of every partition that was ever claimed.
+struct Offsets(HashMap<(String, u32), u64>);
+
+impl Offsets {
+    fn of(&self, stream: &str, partition: u32) -> u64 {
+        self.0.get(&(stream.to_owned(), partition)).copied().unwrap_or(0)
+    }
+
+    fn reached(&self, stream: &str, partition: u32, offset: u64) -> bool {
+        self.of(stream, partition) >= offset
     }
 }
 
@@ -58,27 +144,40 @@ fn stands_still(owner: &Progress) -> PortError {
 impl Pipeline for Fleet {
     async fn flush_now(&self) -> Result<FlushReport, PortError> {
         let mut report = FlushReport::default();
-        for owner in &self.owners {
-            let before = (owner.written.0.load(Ordering::Relaxed), owner.written.1.load(Ordering::Relaxed));
-            let end = self.log.extent(&owner.stream, owner.partition).await?.end;
-            self.reach(owner, end).await?;
-            report.flushed_events += owner.written.0.load(Ordering::Relaxed) - before.0;
-            report.flushed_windows += owner.written.1.load(Ordering::Relaxed) - before.1;
+        let mut wanted = Vec::new();
+        for (stream, partition) in self.partitions().await? {
+            let end = self.log.extent(stream, partition).await?.end;
+            wanted.push((stream, partition, end, self.owner(stream, partition)));
+        }
+        let written = |owner: &Progress| {
+            (owner.written.0.load(Ordering::Relaxed), owner.written.1.load(Ordering::Relaxed))
+        };
+        let is_all_owned = wanted.iter().all(|(.., owner)| owner.is_some());
+        let stored = if is_all_owned { None } else { Some(self.stored_offsets().await?) };
+        for (stream, partition, end, owner) in wanted {
+            let before = owner.as_deref().map(written);
+            if end > 0 {
+                self.reach_anywhere(stream, partition, end).await?;
+            }
+            if let (Some(owner), Some(before)) = (owner, before) {
+                let after = written(&owner);
+                report.flushed_events += after.0 - before.0;
+                report.flushed_windows += after.1 - before.1;
+            } else if let Some(stored) = &stored {
+                report.flushed_events += end.saturating_sub(stored.of(stream, partition));
+            }
         }
         Ok(report)
     }
 
     async fn wait_for(&self, stream: &str, partition: u32, offset: u64) -> Result<(), PortError> {
-        match self.owner(stream, partition) {
-            Some(owner) => self.reach(owner, offset).await,
-            None => Err(PortError::new(
-                ErrorKind::Invalid,
-                format!("waiting for partition {partition} of {stream}, which this process does not own"),
-            )),
-        }
+        self.reach_anywhere(stream, partition, offset).await
     }
 
     async fn pace(&self, stream: &str, partition: u32, offset: u64) {
+        if !self.is_paced {
+            return;
+        }
         let Some(owner) = self.owner(stream, partition) else { return };
         for _ in 0..PACE_STEPS {
             let is_near = offset.saturating_sub(owner.folded.load(Ordering::Relaxed)) <= PACE_RECORDS;
@@ -90,19 +189,23 @@ impl Pipeline for Fleet {
     }
 
     async fn pending(&self) -> Result<Vec<Pending>, PortError> {
-        let mut pending = Vec::with_capacity(self.owners.len());
-        for owner in &self.owners {
-            let extent = self.log.extent(&owner.stream, owner.partition).await?;
-            pending.push(Pending {
-                stream: owner.stream.clone(),
-                partition: owner.partition,
-                log_end: extent.end,
-                log_start: extent.start,
-                folded: owner.folded.load(Ordering::Relaxed).min(extent.end),
-                flushed: *owner.flushed.borrow(),
-                judge_bytes: owner.judge_bytes.load(Ordering::Relaxed),
-                stopped: owner.stopped.borrow().clone(),
+        let mut pending = Vec::new();
+        for (stream, partition) in self.partitions().await? {
+            let extent = match self.log.extent(stream, partition).await {
+                Ok(extent) => Some(extent),
+                Err(error) if error.kind == ErrorKind::Retry => None,
+                Err(error) => return Err(error),
+            };
+            let owned = self.owner(stream, partition).map(|owner| {
+                let folded = owner.folded.load(Ordering::Relaxed);
+                Owned {
+                    folded: extent.map_or(folded, |extent| folded.min(extent.end)),
+                    flushed: *owner.flushed.borrow(),
+                    judge_bytes: owner.judge_bytes.load(Ordering::Relaxed),
+                    stopped: owner.stopped.borrow().clone(),
+                }
             });
+            pending.push(Pending { stream: stream.to_owned(), partition, extent, owned });
         }
         Ok(pending)
     }

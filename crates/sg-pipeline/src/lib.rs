@@ -2,12 +2,14 @@
 //!
 //! In reading order:
 //! - [`owner`]: owns one partition: claims it, folds it, flushes it. The way of every event leads through here.
-//! - [`fleet`]: all owners of the process, as the doors see them.
+//! - [`crew`]: gives every partition of this process an owner, as partitions come and go.
+//! - [`fleet`]: what waits in all partitions, as the doors see it.
 //! - [`outbox`]: announces what became final or was corrected.
 //! - [`upkeep`]: retention and trimming.
 //!
 //! Nothing here knows which log or store it works with, and nothing here decides an event's fate: that is `sg_core::fold`.
 
+pub mod crew;
 pub mod fleet;
 pub mod outbox;
 pub mod owner;

@@ -4,6 +4,8 @@
 
 mod patience;
 mod progress;
+mod resume;
+mod stop;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,23 +16,30 @@ use sg_core::flush::{Checkpoint, Flush};
 use sg_core::fold::Fold;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
-use sg_core::ports::{Claim, ErrorKind, EventLog, FlushOutcome, LogReader, PortError, Refresh, RollupWriter};
+use sg_core::ports::{ErrorKind, EventLog, FlushOutcome, LogReader, PortError, Refresh, RollupWriter};
 use sg_core::reason::{Code, Refusal};
 use sg_core::time::Clock;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use patience::{Pause, retrying, write};
 pub use progress::Progress;
+pub use stop::{Leave, Stop};
 
-/// What an owner works with and how.
-#[derive(Clone)]
-pub struct Settings {
+/// What an owner owns.
+#[derive(Debug, Clone)]
+pub struct Partition {
     /// The stream's plan.
     pub plan: Arc<Plan>,
-    /// The partition.
-    pub partition: u32,
+    /// The partition's number.
+    pub number: u32,
+    /// How many partitions the stream has.
+    pub of: u32,
+}
+
+/// What the owners of a process work with and how.
+#[derive(Clone)]
+pub struct Settings {
     /// The log.
     pub log: Arc<dyn EventLog>,
     /// The store.
@@ -52,7 +61,7 @@ pub struct Settings {
 /// Why an owner stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Stopped {
-    /// It was told to; everything is flushed, unless the store was away.
+    /// It was told to; everything that it was to flush is flushed, unless the store was away.
     #[error("stopped")]
     Asked,
     /// Another process has claimed the partition.
@@ -80,10 +89,11 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The loop over one partition.
 pub struct Owner {
+    partition: Partition,
     settings: Settings,
     progress: Arc<Progress>,
-    /// Records a flush may hold; one while a refused record is being isolated.
-    flush_records_max: u64,
+    /// Offsets a flush may cover; one while a refused record is being isolated.
+    flush_offsets_max: u64,
     /// Records that the store refused, to be dead-lettered.
     refused: Vec<(u64, Refusal)>,
 }
@@ -114,13 +124,13 @@ struct Stretch {
 
 impl Owner {
     /// Makes the owner of a partition; nothing happens until [`Owner::run`].
-    pub fn new(settings: Settings, progress: Arc<Progress>) -> Owner {
-        Owner { flush_records_max: u64::MAX, settings, progress, refused: Vec::new() }
+    pub fn new(partition: Partition, settings: Settings, progress: Arc<Progress>) -> Owner {
+        Owner { partition, flush_offsets_max: u64::MAX, settings, progress, refused: Vec::new() }
     }
 
     /// Claims the partition and works on it until told to stop, then flushes what is left.
-    pub async fn run(mut self, stop: CancellationToken) -> Stopped {
-        let stopped = match self.work(&stop).await {
+    pub async fn run(mut self, stop: &Stop) -> Stopped {
+        let stopped = match self.work(stop).await {
             Ok(()) => Stopped::Asked,
             Err(Stopped::Asked) => Stopped::Asked,
             Err(stopped) => {
@@ -133,7 +143,7 @@ impl Owner {
         stopped
     }
 
-    async fn work(&mut self, stop: &CancellationToken) -> Result<(), Stopped> {
+    async fn work(&mut self, stop: &Stop) -> Result<(), Stopped> {
         let mut checkpoint = self.claim(stop).await?;
         let mut pause = Pause::default();
         loop {
@@ -151,65 +161,19 @@ impl Owner {
         }
     }
 
-    async fn claim(&self, stop: &CancellationToken) -> Result<Checkpoint, Stopped> {
-        let Settings { plan, partition, log, store, name, .. } = &self.settings;
-        let (log_identity, extent) =
-            (log.identity(&plan.name).await?, log.extent(&plan.name, *partition).await?);
-        let claim = Claim {
-            plan: plan.clone(),
-            partition: *partition,
-            owner: name.clone(),
-            log_identity,
-            start: extent.start,
-        };
-        let checkpoint = retrying(stop, "claiming a partition", || store.claim(&claim)).await?;
-        self.check_inside_log(&checkpoint).await?;
-        Ok(checkpoint)
-    }
-
-    async fn read_checkpoint(
-        &self,
-        old: &Checkpoint,
-        stop: &CancellationToken,
-    ) -> Result<Checkpoint, Stopped> {
-        let Settings { plan, partition, store, .. } = &self.settings;
-        let checkpoint =
-            retrying(stop, "reading a checkpoint", || store.checkpoint(&plan.name, *partition)).await?;
-        if checkpoint.epoch != old.epoch {
-            return Err(self.fenced());
-        }
-        self.check_inside_log(&checkpoint).await?;
-        Ok(checkpoint)
-    }
-
-    /// A checkpoint outside the log means that one of the two is not what it was: going on would lose events silently.
-    async fn check_inside_log(&self, checkpoint: &Checkpoint) -> Result<(), Stopped> {
-        let Settings { plan, partition, log, .. } = &self.settings;
-        let extent = log.extent(&plan.name, *partition).await?;
-        let at = checkpoint.next_offset;
-        if (extent.start..=extent.end).contains(&at) {
-            return Ok(());
-        }
-        let doing = format!(
-            "resuming partition {partition} of {} at offset {at}: the log holds {} to {} only; restore the log that belongs to this store",
-            plan.name, extent.start, extent.end
-        );
-        Err(Stopped::Port(PortError::new(ErrorKind::Corrupt, doing)))
-    }
-
     fn fenced(&self) -> Stopped {
         self.settings.metrics.flush_missed.add(1);
         Stopped::Fenced { stream: self.progress.stream.clone(), partition: self.progress.partition }
     }
 
     /// Folds and flushes from a checkpoint on until asked to stop or in doubt.
-    async fn stretch(&mut self, checkpoint: &Checkpoint, stop: &CancellationToken) -> Result<End, Stopped> {
-        let Settings { plan, partition, seed, .. } = &self.settings;
-        let mut fold = Fold::resume(plan.clone(), *partition, checkpoint, *seed);
+    async fn stretch(&mut self, checkpoint: &Checkpoint, stop: &Stop) -> Result<End, Stopped> {
+        let Partition { plan, number, of } = &self.partition;
+        let mut fold = Fold::resume(plan.clone(), (*number, *of), checkpoint, self.settings.seed);
         for (offset, refusal) in &self.refused {
             fold.refuse(*offset, refusal.clone());
         }
-        let reader = self.remember(checkpoint, &mut fold).await?;
+        let reader = self.remember(checkpoint, &mut fold, stop).await?;
         self.progress.folded.store(fold.next_offset(), Ordering::Relaxed);
         self.progress.flushed.send_replace(checkpoint.next_offset);
         let now = Instant::now();
@@ -230,43 +194,8 @@ impl Owner {
         }
     }
 
-    /// Shows the fold's judge the duplicate window again; returns a reader at the checkpoint.
-    async fn remember(
-        &self,
-        checkpoint: &Checkpoint,
-        fold: &mut Fold,
-    ) -> Result<Box<dyn LogReader>, Stopped> {
-        let Settings { plan, partition, log, .. } = &self.settings;
-        let extent = log.extent(&plan.name, *partition).await?;
-        let (dedup_from, mut r) = checkpoint.dedup_from;
-        let from = dedup_from.max(extent.start);
-        let began = Instant::now();
-        let mut at = from;
-        if at < checkpoint.next_offset {
-            let mut reader = log.open(&plan.name, *partition, at).await?;
-            while at < checkpoint.next_offset {
-                let batches = reader.next(READ_BYTES_MAX, REFRESH_INTERVAL).await?;
-                if batches.is_empty() {
-                    // All of it is durable, so what does not come was lost to a salvage.
-                    break;
-                }
-                for batch in batches {
-                    r = fold.remember(&batch, &checkpoint.dead_offsets, r);
-                    at = batch.next_offset();
-                }
-            }
-            let (stream, records) = (&plan.name, checkpoint.next_offset - from);
-            tracing::info!(%stream, records, took_ms = began.elapsed().as_millis() as u64, "duplicate window read again");
-        }
-        Ok(log.open(&plan.name, *partition, checkpoint.next_offset).await?)
-    }
-
     /// Waits for whatever comes first: records, a finished flush, a due time, a request.
-    async fn step(
-        &mut self,
-        stretch: &mut Stretch,
-        stop: &CancellationToken,
-    ) -> Result<Option<End>, Stopped> {
+    async fn step(&mut self, stretch: &mut Stretch, stop: &Stop) -> Result<Option<End>, Stopped> {
         // While a flush is under way its end is what the next one waits for.
         let due = stretch.flush_due.filter(|_| stretch.in_flight.is_none());
         let until = due.unwrap_or(stretch.refresh_due).min(stretch.refresh_due);
@@ -274,7 +203,7 @@ impl Owner {
         let may_read = !self.is_full(&stretch.fold);
         tokio::select! {
             biased;
-            () = stop.cancelled() => return self.finish(stretch).await.map(Some),
+            () = stop.asked() => return self.finish(stretch, stop).await.map(Some),
             done = finished(&mut stretch.in_flight) => {
                 if let Some(end) = self.flushed(stretch, done).await? {
                     return Ok(Some(end));
@@ -286,9 +215,8 @@ impl Owner {
         }
 
         let now = Instant::now();
-        let pending = stretch.fold.pending();
-        let is_wanted = pending > 0
-            && stretch.fold.next_offset() - pending < self.progress.wanted.load(Ordering::Relaxed);
+        let (base, next) = (stretch.fold.base(), stretch.fold.next_offset());
+        let is_wanted = base < next && base < self.progress.wanted.load(Ordering::Relaxed);
         let is_due =
             is_wanted || stretch.flush_due.is_some_and(|due| due <= now) || self.is_full(&stretch.fold);
         if is_due && stretch.in_flight.is_none() {
@@ -303,28 +231,32 @@ impl Owner {
 
     /// Returns whether a flush is due before its time. While one flush is written so much is gathered for the next.
     fn is_full(&self, fold: &Fold) -> bool {
-        let records_max = self.settings.flush_events_max.min(self.flush_records_max);
-        fold.pending() >= records_max || fold.pending_bytes() >= FLUSH_BYTES_MAX
+        let records_max = self.settings.flush_events_max.min(self.flush_offsets_max);
+        fold.next_offset() - fold.base() >= records_max || fold.pending_bytes() >= FLUSH_BYTES_MAX
     }
 
     async fn fold(&self, stretch: &mut Stretch, batches: &[LogBatch]) -> Result<(), Stopped> {
-        let Some(last) = batches.last() else { return Ok(()) };
-        // While a refused record is looked for, a flush holds exactly so many records.
-        let until =
-            (stretch.fold.next_offset() - stretch.fold.pending()).saturating_add(self.flush_records_max);
+        // While a refused record is looked for, a flush covers exactly so many offsets.
+        let until = stretch.fold.base().saturating_add(self.flush_offsets_max);
         for batch in batches {
             stretch.fold.batch(batch, until);
         }
+        let passed = stretch.reader.passed();
+        stretch.fold.pass_to(passed.min(until));
         let at = stretch.fold.next_offset();
-        if at < last.next_offset() {
-            let Settings { plan, partition, log, .. } = &self.settings;
-            stretch.reader = log.open(&plan.name, *partition, at).await?;
+        if at < passed {
+            let Partition { plan, number, .. } = &self.partition;
+            stretch.reader = self.settings.log.open(&plan.name, *number, at).await?;
         }
         let now = Instant::now();
-        stretch.last_record = now;
-        let records = last.next_offset() - batches[0].first_offset;
-        stretch.read_at = if records < TRICKLE_RECORDS { now + GATHER } else { now };
-        stretch.flush_due.get_or_insert(now + self.settings.flush_interval);
+        if let Some((first, last)) = batches.first().zip(batches.last()) {
+            stretch.last_record = now;
+            let records = last.next_offset() - first.first_offset;
+            stretch.read_at = if records < TRICKLE_RECORDS { now + GATHER } else { now };
+        }
+        if stretch.fold.base() < at {
+            stretch.flush_due.get_or_insert(now + self.settings.flush_interval);
+        }
         self.progress.folded.store(at, Ordering::Relaxed);
         Ok(())
     }
@@ -352,9 +284,9 @@ impl Owner {
                 self.note_written(&flush);
                 self.progress.judge_bytes.store(stretch.fold.judge_memory() as u64, Ordering::Relaxed);
                 // The search for a refused record goes on in larger steps, until they are no search any more.
-                self.flush_records_max = self.flush_records_max.saturating_mul(2);
-                if self.flush_records_max >= self.settings.flush_events_max {
-                    self.flush_records_max = u64::MAX;
+                self.flush_offsets_max = self.flush_offsets_max.saturating_mul(2);
+                if self.flush_offsets_max >= self.settings.flush_events_max {
+                    self.flush_offsets_max = u64::MAX;
                     self.refused.clear();
                 }
                 Ok(None)
@@ -381,30 +313,45 @@ impl Owner {
         self.progress.flushed.send_replace(flush.end);
     }
 
-    /// Halves the range that a flush covers; a range of one record makes that record a dead letter.
+    /// Halves the range that a flush covers; a range of one offset makes its record a dead letter.
     fn narrow(&mut self, flush: &Flush, detail: &str) {
-        let records = flush.ledger.processed;
+        let offsets = flush.end - flush.base;
         tracing::warn!(stream = %flush.plan.name, base = flush.base, end = flush.end, "the store refused a flush: {detail}");
-        if records > 1 {
-            self.flush_records_max = records / 2;
+        if offsets > 1 {
+            self.flush_offsets_max = offsets / 2;
         } else {
-            self.flush_records_max = 1;
-            self.refused.push((flush.end - 1, Refusal::new(Code::StoreRefused, "", detail)));
+            self.flush_offsets_max = 1;
+            self.refused.push((flush.base, Refusal::new(Code::StoreRefused, "", detail)));
         }
     }
 
     async fn refresh(&self, stretch: &mut Stretch) -> Result<(), Stopped> {
-        let Settings { plan, partition, log, store, clock, .. } = &self.settings;
-        let extent = log.extent(&plan.name, *partition).await?;
-        let is_behind = stretch.fold.next_offset() < extent.end
-            || stretch.fold.pending() > 0
+        let Settings { log, store, clock, .. } = &self.settings;
+        let Partition { plan, number, .. } = &self.partition;
+        let extent = match log.extent(&plan.name, *number).await {
+            Ok(extent) => Some(extent),
+            Err(error) if error.kind == ErrorKind::Retry => {
+                tracing::warn!("reading how far the log goes: {error}");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // A log that does not answer may hold more.
+        let is_behind = extent.is_none_or(|extent| stretch.fold.next_offset() < extent.end)
+            || stretch.fold.base() < stretch.fold.next_offset()
             || stretch.in_flight.is_some();
-        if !is_behind && extent.newest > sg_core::time::Timestamp::NEVER {
-            stretch.fold.pass_time(extent.newest);
+        if let Some(extent) = extent {
+            if extent.end < stretch.fold.next_offset() {
+                let (at, end) = (stretch.fold.next_offset(), extent.end);
+                return Err(self.corrupt(format!("at offset {at}: the log ends at {end} now")));
+            }
+            if !is_behind && extent.newest > sg_core::time::Timestamp::NEVER {
+                stretch.fold.pass_time(extent.newest);
+            }
         }
         let refresh = Refresh {
             plan: plan.clone(),
-            partition: *partition,
+            partition: *number,
             epoch: stretch.epoch,
             is_idle: !is_behind && stretch.last_record.elapsed() >= plan.stream.idle_timeout,
             dedup_from: (!is_behind).then(|| stretch.fold.dedup_from()),
@@ -422,20 +369,20 @@ impl Owner {
         }
     }
 
-    /// Folds what the log holds and flushes it, as far as the time for stopping allows.
-    async fn finish(&mut self, stretch: &mut Stretch) -> Result<End, Stopped> {
+    /// Flushes what is to be flushed, as far as the time for stopping allows.
+    async fn finish(&mut self, stretch: &mut Stretch, stop: &Stop) -> Result<End, Stopped> {
         loop {
+            if stop.leave() == Leave::Dropped {
+                return Ok(End::Asked);
+            }
             if stretch.in_flight.is_some() {
                 let done = finished(&mut stretch.in_flight).await;
                 if let Some(end) = self.flushed(stretch, done).await? {
                     return Ok(end);
                 }
             }
-            if !self.is_full(&stretch.fold) {
+            if stop.leave() == Leave::Drained && !self.is_full(&stretch.fold) {
                 let batches = stretch.reader.next(READ_BYTES_MAX, Duration::ZERO).await?;
-                if batches.is_empty() && stretch.fold.pending() == 0 {
-                    return Ok(End::Asked);
-                }
                 self.fold(stretch, &batches).await?;
                 if !batches.is_empty() && !self.is_full(&stretch.fold) {
                     continue;

@@ -3,7 +3,20 @@
 //!
 //! - [`sqlite`]: one file, one process. A flush is one transaction on a thread of its own; questions are answered by
 //!   a few read-only connections beside it.
-//! - `watermark`: what idle and busy partitions make of a stream's watermark, the same for every backend.
+//! - `postgres` (cargo feature `postgres`): a server, as many processes as wanted. A flush is one transaction of one
+//!   connection; rows of partitions and streams are the locks between processes.
+//!
+//! What both must do alike stands beside them: `watermark` (what idle and busy partitions make of a stream's
+//! watermark), `announced` (what the outbox is made of), `place` (the key of a raw event), `names` (of views and
+//! columns), `answers` (refusals in the same words), `unfit` (values that no column holds) and `faults` (a seam for tests).
 
+mod announced;
+mod answers;
+mod faults;
+mod names;
+mod place;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
+mod unfit;
 mod watermark;

@@ -11,11 +11,9 @@ mod claim;
 mod closing;
 mod error;
 mod events;
-mod faults;
 mod flush;
 mod index;
 mod measures;
-mod names;
 mod pool;
 mod raw;
 mod retention;
@@ -38,7 +36,8 @@ use sg_core::ports::{
 use sg_core::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, StoredDeadLetter, StoredEvent};
 use sg_core::time::{Clock, Timestamp};
 
-use faults::Faults;
+use crate::faults::Faults;
+
 use index::{Index, Sizes};
 use pool::Pool;
 use writer::Writer;

@@ -7,6 +7,8 @@ pub(crate) mod healthcheck;
 pub(crate) mod load;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+#[cfg(feature = "kafka")]
+pub(crate) mod topics;
 
 use std::io::Write as _;
 use std::process::ExitCode;

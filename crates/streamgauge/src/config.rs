@@ -1,6 +1,7 @@
 //! Configuration: what was typed (`layers`), what it means (`settings`), and how both are read (`reader`).
 //! The built-in configuration is a file like any other, `builtin.toml`; nothing of it is known to the code.
 
+mod inherited;
 pub(crate) mod layers;
 pub(crate) mod reader;
 pub(crate) mod settings;

@@ -1,16 +1,21 @@
 //! From settings to objects: the only place that knows which log and which store run.
 
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
-use sg_core::ports::{EventLog, RollupReader, RollupWriter};
+use sg_core::ports::{ErrorKind, EventLog, PortError, RollupReader, RollupWriter};
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, RealDisk};
 use sg_store::sqlite::SqliteStore;
+use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::config::settings::{LogChoice, StoreChoice};
@@ -19,6 +24,10 @@ use crate::config::settings::{LogChoice, StoreChoice};
 /// held up for a moment need not read the disk.
 const TAIL_BYTES_MAX: usize = 12 << 20;
 
+/// How long a server waits for the log and the store when it starts, and the pause between two tries.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PAUSE: Duration = Duration::from_secs(1);
+
 /// Why the parts could not be put together, as an exit code and a cause.
 pub(crate) struct Failure {
     pub(crate) code: u8,
@@ -26,15 +35,25 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    fn of_port(error: sg_core::ports::PortError) -> Failure {
-        use sg_core::ports::ErrorKind;
+    fn of_port(error: PortError) -> Failure {
         let code = match error.kind {
             ErrorKind::Invalid => crate::exit::CONFIGURATION,
-            // Both backends are files of this machine: what may pass by itself is the disk's failure all the same.
-            ErrorKind::Retry | ErrorKind::Full | ErrorKind::Corrupt | ErrorKind::Closed => {
-                crate::exit::INTERNAL
-            }
+            ErrorKind::Retry => crate::exit::UNAVAILABLE,
+            ErrorKind::Full | ErrorKind::Corrupt | ErrorKind::Closed => crate::exit::INTERNAL,
         };
+        Failure { code, error: error.into() }
+    }
+
+    #[cfg(not(all(feature = "kafka", feature = "postgres")))]
+    fn not_built(feature: &str) -> Failure {
+        let error = anyhow::anyhow!("this binary was built without the feature {feature}");
+        Failure { code: crate::exit::CONFIGURATION, error }
+    }
+
+    /// A failure of files of this machine: what may pass by itself is the disk's failure all the same.
+    fn of_disk(error: PortError) -> Failure {
+        let code =
+            if error.kind == ErrorKind::Invalid { crate::exit::CONFIGURATION } else { crate::exit::INTERNAL };
         Failure { code, error: error.into() }
     }
 
@@ -45,27 +64,27 @@ impl Failure {
 
 /// The parts of a server.
 pub(crate) struct Parts {
-    pub(crate) log: Arc<EmbeddedLog>,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) log: LogParts,
+    pub(crate) writer: Arc<dyn RollupWriter>,
+    pub(crate) reader: Arc<dyn RollupReader>,
+    pub(crate) store_name: &'static str,
     pub(crate) plans: Vec<Arc<Plan>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     /// Held as long as the process works on the data directory.
-    _lock: File,
+    _lock: Option<File>,
 }
 
-impl Parts {
-    pub(crate) fn event_log(&self) -> Arc<dyn EventLog> {
-        self.log.clone()
-    }
-
-    pub(crate) fn writer(&self) -> Arc<dyn RollupWriter> {
-        self.store.clone()
-    }
-
-    pub(crate) fn reader(&self) -> Arc<dyn RollupReader> {
-        self.store.clone()
-    }
+/// A log and what the server asks of it beside the port.
+pub(crate) struct LogParts {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) name: &'static str,
+    /// Whether the log is this process's own: its newest records are in memory, and nobody else reads it.
+    pub(crate) is_own: bool,
+    /// Says when the log has failed for good; `None` where it comes back, or a single partition stops.
+    pub(crate) failure: Option<watch::Receiver<Option<String>>>,
+    /// Adds the log's metrics.
+    pub(crate) metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }
 
 /// Opens everything that the settings name.
@@ -74,8 +93,34 @@ pub(crate) async fn open(
     clock: Arc<dyn Clock>,
     salvage: bool,
 ) -> Result<Parts, Failure> {
-    let lock = lock(&settings.data_dir)?;
-    let LogChoice::Embedded(log_dir) = &settings.log;
+    let streams: Vec<_> = settings.streams.iter().map(|settings| settings.stream.clone()).collect();
+    let plans: Vec<Arc<Plan>> =
+        streams.iter().map(|stream| Arc::new(Plan::new(stream.clone(), &settings.rollups))).collect();
+    let keeps_files =
+        matches!(settings.log, LogChoice::Embedded(_)) || matches!(settings.store, StoreChoice::Sqlite(_));
+    let lock = if keeps_files { Some(lock(&settings.data_dir)?) } else { None };
+    let log = match &settings.log {
+        LogChoice::Embedded(dir) => embedded_log(settings, dir, &clock, salvage)?,
+        #[cfg(feature = "kafka")]
+        LogChoice::Kafka(brokers) => kafka::open(settings, brokers, &plans).await?,
+        #[cfg(not(feature = "kafka"))]
+        LogChoice::Kafka(_) => return Err(Failure::not_built("kafka")),
+    };
+    let (writer, reader, store_name) = open_store(&settings.store, &clock).await?;
+    if matches!(settings.store, StoreChoice::Sqlite(_)) {
+        writer.prepare(&streams, &settings.rollups).await.map_err(Failure::of_disk)?;
+    } else if settings.roles.process {
+        patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
+    }
+    Ok(Parts { log, writer, reader, store_name, plans, clock, metrics: Arc::default(), _lock: lock })
+}
+
+fn embedded_log(
+    settings: &Settings,
+    dir: &Path,
+    clock: &Arc<dyn Clock>,
+    salvage: bool,
+) -> Result<LogParts, Failure> {
     let options = Options {
         segment_bytes: settings.embedded.segment_bytes,
         pool_bytes_max: settings.embedded.pool_bytes_max,
@@ -83,22 +128,57 @@ pub(crate) async fn open(
         keep_age: settings.embedded.keep_age,
         tail_bytes_max: TAIL_BYTES_MAX,
         salvage,
-        ..Options::new(log_dir, clock.clone(), Arc::new(RealDisk))
+        ..Options::new(dir, clock.clone(), Arc::new(RealDisk))
     };
-    let log = EmbeddedLog::open(options).map_err(Failure::of_port)?;
-    let StoreChoice::Sqlite(store_path) = &settings.store;
-    let store = SqliteStore::open(store_path, clock.clone()).map_err(Failure::of_port)?;
-    let streams: Vec<_> = settings.streams.iter().map(|settings| settings.stream.clone()).collect();
-    store.prepare(&streams, &settings.rollups).await.map_err(Failure::of_port)?;
-    let plans = streams.into_iter().map(|stream| Arc::new(Plan::new(stream, &settings.rollups))).collect();
-    Ok(Parts {
-        log: Arc::new(log),
-        store: Arc::new(store),
-        plans,
-        clock,
-        metrics: Arc::new(Metrics::default()),
-        _lock: lock,
+    let log = Arc::new(EmbeddedLog::open(options).map_err(Failure::of_disk)?);
+    let stats = log.clone();
+    Ok(LogParts {
+        failure: Some(log.failure()),
+        metrics: Arc::new(move |out| stats.stats().render(out)),
+        log,
+        name: "embedded",
+        is_own: true,
     })
+}
+
+type StoreParts = (Arc<dyn RollupWriter>, Arc<dyn RollupReader>, &'static str);
+
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(clippy::unused_async, reason = "a server is asked with the feature")
+)]
+async fn open_store(choice: &StoreChoice, clock: &Arc<dyn Clock>) -> Result<StoreParts, Failure> {
+    match choice {
+        StoreChoice::Sqlite(path) => {
+            let store = Arc::new(SqliteStore::open(path, clock.clone()).map_err(Failure::of_disk)?);
+            Ok((store.clone(), store, "sqlite"))
+        }
+        #[cfg(feature = "postgres")]
+        StoreChoice::Postgres(url) => {
+            let store = sg_store::postgres::PostgresStore::open(url, clock.clone()).await;
+            let store = Arc::new(store.map_err(Failure::of_port)?);
+            Ok((store.clone(), store, "postgres"))
+        }
+        #[cfg(not(feature = "postgres"))]
+        StoreChoice::Postgres(_) => Err(Failure::not_built("postgres")),
+    }
+}
+
+/// Tries again for a while what fails for a passing reason: servers that are started together come up one by one.
+async fn patiently<T, R>(doing: &str, mut call: impl FnMut() -> R) -> Result<T, Failure>
+where
+    R: Future<Output = Result<T, PortError>>,
+{
+    let began = tokio::time::Instant::now();
+    loop {
+        match call().await {
+            Err(error) if error.kind == ErrorKind::Retry && began.elapsed() < START_PATIENCE => {
+                tracing::warn!("{doing}: {error}; trying again");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            done => return done.map_err(Failure::of_port),
+        }
+    }
 }
 
 /// Takes the data directory for this process alone.

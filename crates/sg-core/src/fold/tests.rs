@@ -67,6 +67,7 @@ fn record_of(
         id: id_span,
         kind,
         key_hash: key_hash(b""),
+        key: crate::batch::Span::NONE,
         event_time: event_time.map(Timestamp),
         received_at: Some(Timestamp(received_at)),
         content: content_hash(raw.as_bytes()),
@@ -80,7 +81,7 @@ fn record_of(
 }
 
 fn fold_all(plan: &Arc<Plan>, records: &[LogBatch]) -> Flush {
-    let mut fold = Fold::resume(plan.clone(), 0, &start(), 7);
+    let mut fold = Fold::resume(plan.clone(), (0, 1), &start(), 7);
     for record in records {
         fold.batch(record, u64::MAX);
     }
@@ -207,7 +208,7 @@ fn a_process_that_restarted_judges_as_one_that_lived_through_it() {
     ];
     let lived = fold_all(&plan, &records).ledger;
     for crash_at in 1..records.len() {
-        let mut fold = Fold::resume(plan.clone(), 0, &start(), 7);
+        let mut fold = Fold::resume(plan.clone(), (0, 1), &start(), 7);
         records[..crash_at].iter().for_each(|record| fold.batch(record, u64::MAX));
         let before = fold.take().expect("folded");
         let dead: Vec<u64> = before.dead_letters.iter().map(|letter| letter.offset).collect();
@@ -218,7 +219,7 @@ fn a_process_that_restarted_judges_as_one_that_lived_through_it() {
             dead_offsets: dead.clone(),
             ..start()
         };
-        let mut fold = Fold::resume(plan.clone(), 0, &checkpoint, 8);
+        let mut fold = Fold::resume(plan.clone(), (0, 1), &checkpoint, 8);
         let mut r = checkpoint.dedup_from.1;
         for record in &records[..crash_at] {
             r = fold.remember(record, &dead, r);
@@ -241,7 +242,7 @@ fn a_batch_can_be_folded_in_parts_and_begun_inside() {
     }
     let batch =
         LogBatch { events: Arc::new(events), first_offset: 10, appended_at: Timestamp(NOW), places: None };
-    let mut fold = Fold::resume(plan, 0, &Checkpoint { next_offset: 11, ..start() }, 7);
+    let mut fold = Fold::resume(plan, (0, 1), &Checkpoint { next_offset: 11, ..start() }, 7);
     fold.batch(&batch, 13);
     assert_eq!((fold.next_offset(), fold.pending()), (13, 2));
     fold.batch(&batch, u64::MAX);
@@ -254,11 +255,40 @@ fn a_batch_can_be_folded_in_parts_and_begun_inside() {
 
 #[test]
 fn a_record_refused_by_the_store_is_a_dead_letter() {
-    let mut fold = Fold::resume(plan(LatePolicy::Correct, 0), 0, &start(), 7);
+    let mut fold = Fold::resume(plan(LatePolicy::Correct, 0), (0, 1), &start(), 7);
     fold.refuse(1, Refusal::new(Code::StoreRefused, "", "no"));
     for offset in 0..3 {
         fold.batch(&record(offset, Some(NOW), NOW, NOW), u64::MAX);
     }
     let flush = fold.take().expect("folded");
     assert_eq!((flush.ledger.counted, flush.ledger.dead_lettered, flush.dead_letters[0].offset), (2, 1, 1));
+}
+
+#[test]
+fn holes_are_passed_and_nothing_is_counted_for_them() {
+    let mut fold = Fold::resume(plan(LatePolicy::Correct, 0), (0, 1), &start(), 7);
+    fold.pass_to(3);
+    let flush = fold.take().expect("the offset moved");
+    assert_eq!((flush.base, flush.end, flush.ledger), (0, 3, Ledger::default()));
+    fold.batch(&record_of(5, "a", Some(NOW), (NOW, NOW)), u64::MAX);
+    fold.pass_to(4);
+    assert_eq!((fold.base(), fold.next_offset()), (3, 6), "passing never goes back");
+    let flush = fold.take().expect("a record was folded");
+    assert_eq!((flush.base, flush.end, flush.ledger.counted), (3, 6, 1));
+    assert!(fold.take().is_none());
+}
+
+#[test]
+fn partitions_share_the_records_of_the_duplicate_window() {
+    let plan = plan(LatePolicy::Correct, 0);
+    let records = plan.stream.dedup.records;
+    for (partitions, distance, counted) in
+        [(1, records, 1), (1, records + 1, 2), (4, records / 4, 1), (4, records / 4 + 1, 2)]
+    {
+        let mut fold = Fold::resume(plan.clone(), (0, partitions), &start(), 7);
+        fold.batch(&record_of(0, "a", Some(NOW), (NOW, NOW)), u64::MAX);
+        fold.batch(&record_of(distance, "a", Some(NOW), (NOW, NOW)), u64::MAX);
+        let ledger = fold.take().expect("folded").ledger;
+        assert_eq!(ledger.counted, counted, "{partitions} partitions, {distance} records apart");
+    }
 }

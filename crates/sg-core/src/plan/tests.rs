@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::definition::{Dedup, LatePolicy, Measure, RawTable};
+use crate::limits::DIMENSION_BYTES_MAX;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ const NOW: Timestamp = Timestamp(1_700_000_000_000);
 fn accept(plan: &Plan, text: &str) -> Result<EventBatch, Refusal> {
     let main = Bytes::copy_from_slice(text.as_bytes());
     let mut batch = EventBatch::new(plan.name.clone(), main.clone());
-    let mut arrival = Arrival { received_at: NOW, new_id: &mut || "given".to_owned() };
+    let mut arrival = Arrival { received_at: Some(NOW), new_id: &mut || "given".to_owned() };
     let text = std::str::from_utf8(&main).expect("it was text");
     plan.accept(text, &mut arrival, &mut batch).map(|()| batch)
 }
@@ -141,7 +142,7 @@ fn a_refused_event_leaves_the_batch_as_it_was() {
     let lines = "{\"type\":\"a\"}\n{\"type\":\"b\",\"amount\":\"x\"}\n{\"type\":\"c\"}";
     let main = Bytes::copy_from_slice(lines.as_bytes());
     let mut batch = EventBatch::new(plan.name.clone(), main.clone());
-    let mut arrival = Arrival { received_at: NOW, new_id: &mut || "given".to_owned() };
+    let mut arrival = Arrival { received_at: Some(NOW), new_id: &mut || "given".to_owned() };
     let text = std::str::from_utf8(&main).expect("it was text");
     let results: Vec<bool> =
         text.lines().map(|line| plan.accept(line, &mut arrival, &mut batch).is_ok()).collect();
@@ -173,4 +174,106 @@ fn reading_back_gives_the_same_fields_and_marks_what_no_longer_fits() {
     plan.read_back(&mut batch);
     assert_eq!(batch.refusal(0).map(|refusal| refusal.code), Some(Code::BadNumber));
     assert_eq!(batch.fields.map(|fields| fields.texts.len()), Some(plan.text_slots()));
+}
+
+/// Takes records that others wrote; the first is at place 0.
+fn take_foreign(plan: &Plan, values: &[&[u8]]) -> EventBatch {
+    let main = Bytes::from(values.concat());
+    let mut batch = EventBatch::new(plan.name.clone(), main.clone());
+    let mut at = 0;
+    for (index, value) in values.iter().enumerate() {
+        plan.take_foreign(&main[at..at + value.len()], &|| format!("topic-0-{index}"), &mut batch);
+        at += value.len();
+    }
+    batch
+}
+
+#[test]
+fn a_record_of_others_is_read_as_the_door_reads_and_never_refused_back() {
+    let plan = Plan::new(stream(), &[rollup()]);
+    let good =
+        br#"{"eventId":"e1","type":"t","sessionId":"s1","amount":"1.005","country":"NP","ts":1700000000}"#;
+    let from_others = take_foreign(&plan, &[good]);
+    let from_the_door = accept(&plan, std::str::from_utf8(good).expect("text")).expect("accepted");
+    assert_eq!(from_others.fields, from_the_door.fields);
+    let expect = Entry { received_at: None, ..from_the_door.entries[0] };
+    assert_eq!(from_others.entries, [expect]);
+    assert!(from_others.refused.is_empty());
+}
+
+#[test]
+fn what_the_door_would_have_refused_is_refused_in_its_place() {
+    let plan = Plan::new(stream(), &[rollup()]);
+    let values: [&[u8]; 9] = [
+        br#"{"type":"t"}"#,
+        b"",
+        b"\xff\xfe",
+        b"not json",
+        b"[1]",
+        br#"{"id":"e5","ts":1700000000}"#,
+        br#"{"id":"e6","type":"t","ts":"soon"}"#,
+        br#"{"id":"e7","type":"t","ts":1700000000,"amount":"many"}"#,
+        br#"{"id":"e8","type":"t"}"#,
+    ];
+    let batch = take_foreign(&plan, &values);
+    let refused: Vec<(u32, Code)> =
+        batch.refused.iter().map(|(index, refusal)| (*index, refusal.code)).collect();
+    let expect = [
+        (1, Code::InvalidJson),
+        (2, Code::InvalidJson),
+        (3, Code::InvalidJson),
+        (4, Code::NotAnObject),
+        (5, Code::MissingEventType),
+        (6, Code::BadTimestamp),
+        (7, Code::BadNumber),
+    ];
+    assert_eq!(refused, expect);
+    let ids: Vec<&str> = batch.entries.iter().map(|entry| batch.text(entry.id)).collect();
+    assert_eq!(
+        ids,
+        ["topic-0-0", "topic-0-1", "topic-0-2", "topic-0-3", "topic-0-4", "e5", "e6", "e7", "e8"]
+    );
+    for (entry, value) in batch.entries.iter().zip(values) {
+        assert_eq!(batch.bytes(entry.raw), value);
+    }
+    assert_eq!(batch.entries[5].event_time, Some(NOW), "its time moves the clock though it is refused");
+    let fields = batch.fields.as_ref().expect("read");
+    assert_eq!(fields.texts.len(), values.len() * plan.text_slots());
+    assert_eq!(fields.numbers.len(), values.len() * plan.number_slots());
+    // A log may drop the fields of a batch: reading back keeps what was refused.
+    let mut again = EventBatch { fields: None, ..batch.clone() };
+    plan.read_back(&mut again);
+    assert_eq!(
+        (again.refused, again.fields.map(|fields| fields.numbers)),
+        (batch.refused, batch.fields.map(|fields| fields.numbers))
+    );
+}
+
+#[test]
+fn reading_back_adds_refusals_in_their_order() {
+    let loose = Plan::new(stream(), &[]);
+    let values: [&[u8]; 4] = [br#"{"type":"t"}"#, br#"{"type":"t","amount":"x"}"#, b"no", br#"{"type":"t"}"#];
+    let mut batch = take_foreign(&loose, &values);
+    assert_eq!(batch.refused.len(), 1);
+    batch.fields = None;
+    Plan::new(stream(), &[rollup()]).read_back(&mut batch);
+    let codes: Vec<Option<Code>> = (0..4).map(|at| batch.refusal(at).map(|refusal| refusal.code)).collect();
+    assert_eq!(codes, [None, Some(Code::BadNumber), Some(Code::InvalidJson), None]);
+}
+
+#[test]
+fn the_partition_key_is_the_first_that_is_present_else_the_id() {
+    let plan = Plan::new(stream(), &[rollup()]);
+    for (text, key) in [
+        (r#"{"id":"i","type":"t","session_id":"s","user_id":"u"}"#, "s"),
+        (r#"{"id":"i","type":"t","user_id":7}"#, "7"),
+        (r#"{"id":"i","type":"t"}"#, "i"),
+        (r#"{"type":"t"}"#, "given"),
+    ] {
+        let batch = accept(&plan, text).expect("accepted");
+        let entry = batch.entries[0];
+        assert_eq!(batch.text(entry.key), key, "{text}");
+        assert_eq!(entry.key_hash, key_hash(key.as_bytes()), "{text}");
+        assert_eq!(plan.key_of(text, batch.text(entry.id)), key, "{text}");
+    }
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::batch::{Entry, EventBatch, LogBatch, Span, content_hash, key_hash};
-use crate::ports::{ErrorKind, EventLog, LogReader};
+use crate::ports::{Change, ErrorKind, EventLog, LogReader};
 use crate::time::Timestamp;
 
 /// How long a reader may wait for records that are there or on their way: only a failing test waits so long.
@@ -91,6 +91,7 @@ pub fn sample(stream: &str, seed: u64, count: usize) -> EventBatch {
             id,
             kind,
             key_hash: key_hash(&[seed as u8, index as u8]),
+            key: id,
             event_time: (index % 4 != 3).then_some(Timestamp(time)),
             received_at: Some(Timestamp(1_735_689_700_000 + seed as i64 % 1_000)),
             content,
@@ -116,6 +117,8 @@ async fn read_more(reader: &mut dyn LogReader, count: usize) -> Vec<(u64, Row)> 
         for batch in &batches {
             records.extend(placed(batch));
         }
+        let last = records.last().map_or(0, |(offset, _)| *offset);
+        assert!(reader.passed() > last, "a record that was returned has been passed");
     }
     records
 }
@@ -126,13 +129,23 @@ pub fn placed(batch: &LogBatch) -> Vec<(u64, Row)> {
     rows(&batch.events).into_iter().enumerate().map(row).collect()
 }
 
+/// Appends a batch and returns the offset of its first record.
+async fn append(log: &dyn EventLog, batch: EventBatch) -> u64 {
+    let count = batch.len() as u64;
+    let appended = log.append(batch).await.expect("an open log takes records");
+    assert_eq!(appended.len(), 1, "a stream of one partition");
+    assert_eq!(appended[0].partition, 0);
+    assert!(appended[0].next_offset - appended[0].first_offset >= count, "every record has an offset");
+    appended[0].first_offset
+}
+
 /// Appends batches one after the other; returns all their records with their offsets.
 async fn fill(log: &dyn EventLog, stream: &str, sizes: &[usize]) -> Vec<(u64, Row)> {
     let mut records = Vec::new();
     for (seed, size) in sizes.iter().enumerate() {
         let batch = sample(stream, seed as u64, *size);
         let expected = rows(&batch);
-        let first = log.append(batch).await.expect("an open log takes records");
+        let first = append(log, batch).await;
         records.extend(expected.into_iter().enumerate().map(|(index, row)| (first + index as u64, row)));
     }
     records
@@ -195,7 +208,7 @@ pub async fn appenders_do_not_overlap(factory: &dyn LogFactory) {
         async move {
             let batch = sample("events", seed, 1 + seed as usize % 5);
             let expected = rows(&batch);
-            (log.append(batch).await.expect("an open log takes records"), expected)
+            (append(&*log, batch).await, expected)
         }
     };
     let mut placed = join_all((0..100).map(append).collect()).await;
@@ -311,4 +324,22 @@ fn ready<T>(poll: Poll<T>) -> Option<T> {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
     }
+}
+
+/// A process that joins is told of partitions to work on, and may leave.
+pub async fn members_are_assigned_partitions(factory: &dyn LogFactory) {
+    let log = factory.make(&["left", "right"]).await;
+    let streams = ["left".to_owned(), "right".to_owned()];
+    let mut member = log.join(&streams).await.expect("a log can be joined");
+    let mut assigned = Vec::new();
+    while assigned.len() < 2 {
+        match member.change().await.expect("a member is told of changes") {
+            Change::Assigned(partitions) => assigned.extend(partitions),
+            change => panic!("nobody else is there, and yet: {change:?}"),
+        }
+    }
+    assigned.sort();
+    assert_eq!(assigned, [("left".to_owned(), 0), ("right".to_owned(), 0)]);
+    member.report(&[("left".to_owned(), 0, 0)]).await;
+    member.leave().await;
 }

@@ -80,6 +80,7 @@ fn batch(events: &[Event]) -> EventBatch {
             id,
             kind,
             key_hash: event.key_hash,
+            key: Span::NONE,
             event_time,
             received_at,
             content,

@@ -72,7 +72,7 @@ pub(crate) async fn try_append(
 ) -> Result<Vec<(u64, Row)>, PortError> {
     let batch = sample(stream, seed, count);
     let rows = rows(&batch);
-    let first = log.append(batch).await?;
+    let first = log.append(batch).await?[0].first_offset;
     Ok(rows.into_iter().enumerate().map(|(index, row)| (first + index as u64, row)).collect())
 }
 

@@ -102,3 +102,8 @@ async fn log_time_never_runs_back() {
 async fn closed_logs_refuse() {
     check(log_suite::closed_logs_refuse).await;
 }
+
+#[tokio::test]
+async fn members_are_assigned_partitions() {
+    check(log_suite::members_are_assigned_partitions).await;
+}

@@ -7,9 +7,8 @@ use sg_core::flush::Flush;
 use sg_core::metrics::Metrics;
 use sg_core::ports::{ErrorKind, FlushOutcome, PortError, RollupWriter};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::Stopped;
+use super::{Stop, Stopped};
 
 /// The first and the longest pause.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -31,9 +30,9 @@ impl Pause {
     }
 
     /// Lets the pause pass, unless told to stop.
-    pub(super) async fn wait(&mut self, stop: &CancellationToken) -> Result<(), Stopped> {
+    pub(super) async fn wait(&mut self, stop: &Stop) -> Result<(), Stopped> {
         tokio::select! {
-            () = stop.cancelled() => Err(Stopped::Asked),
+            () = stop.asked() => Err(Stopped::Asked),
             () = tokio::time::sleep(self.take()) => Ok(()),
         }
     }
@@ -71,7 +70,7 @@ pub(super) async fn write(
 }
 
 /// Tries a port again while its failure may pass.
-pub(super) async fn retrying<T, F, R>(stop: &CancellationToken, doing: &str, call: F) -> Result<T, Stopped>
+pub(super) async fn retrying<T, F, R>(stop: &Stop, doing: &str, call: F) -> Result<T, Stopped>
 where
     F: Fn() -> R,
     R: Future<Output = Result<T, PortError>>,

@@ -11,11 +11,15 @@ use sg_core::query::{CellQuery, CellRow};
 use sg_core::time::Timestamp;
 use sg_core::window;
 
-use super::error::{Error, from_integer, to_integer};
-use super::faults::Faults;
+use crate::announced::Keys;
+use crate::answers;
+use crate::faults::Faults;
+use crate::names::{dimension_columns, key_columns};
+use crate::unfit::to_integer;
+
+use super::error::{Error, from_integer};
 use super::measures;
-use super::names::{cells_table, dimension_columns};
-use super::schema::key_columns;
+use super::schema::cells_table;
 
 /// Where a rollup stands while a flush writes its cells.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +36,7 @@ pub(crate) struct Written {
     /// Events that came after their window had been removed.
     pub(crate) expired: u64,
     /// Windows × dimensions that were final and have changed.
-    pub(crate) corrected: Vec<(Timestamp, Vec<String>)>,
+    pub(crate) corrected: Keys,
 }
 
 /// Adds a flush's cells to the table, in the order of its key.
@@ -132,7 +136,7 @@ pub(crate) fn read(connection: &Connection, query: &CellQuery) -> Result<Vec<Cel
         vec![query.from.0.into(), query.to.0.into(), limit.into(), rollup.name.clone().into()];
     for (dimension, value) in &query.filters {
         if *dimension >= rollup.by.len() {
-            return Err(Error::invalid(format!("reading {}: it has no dimension {dimension}", rollup.name)));
+            return Err(answers::no_dimension(&rollup.name, *dimension).into());
         }
         parameters.push(value.clone().into());
         sql += &format!(" AND d{dimension} = ?{}", parameters.len());

@@ -4,19 +4,22 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use sg_core::definition::Rollup;
 use sg_core::flush::{Checkpoint, PartitionClock};
-use sg_core::plan::Plan;
 use sg_core::ports::Claim;
 use sg_core::time::Timestamp;
 use sg_core::window;
 
-use super::error::{Error, from_integer, to_integer};
+use crate::answers;
+use crate::place::position;
+use crate::unfit::to_integer;
+
+use super::error::{Error, from_integer};
 
 /// Takes a partition over in one transaction.
 pub(crate) fn claim(connection: &mut Connection, claim: &Claim, now: Timestamp) -> Result<Checkpoint, Error> {
     let stream = claim.plan.stream.name.as_str();
     // Fails here rather than at the first flush.
     if claim.plan.raw.is_some() {
-        super::raw::position(claim.partition, 0)?;
+        position(claim.partition, 0)?;
     }
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let stored: Option<String> = transaction
@@ -25,11 +28,7 @@ pub(crate) fn claim(connection: &mut Connection, claim: &Claim, now: Timestamp) 
         .optional()?;
     match stored {
         Some(stored) if stored != claim.log_identity => {
-            return Err(Error::corrupt(format!(
-                "claiming {stream}/{}: its offsets belong to the log {stored:?}, this one is {:?}: bring the log back, \
-                 or begin with an empty store",
-                claim.partition, claim.log_identity
-            )));
+            return Err(answers::another_log(stream, claim.partition, &stored, &claim.log_identity).into());
         }
         Some(_) => take_over(&transaction, claim, now)?,
         None => insert(&transaction, claim, now)?,
@@ -48,7 +47,7 @@ fn take_over(connection: &Connection, claim: &Claim, now: Timestamp) -> Result<(
             "UPDATE sg_partitions SET epoch = epoch + 1, owner = ?3, definitions = ?4, is_idle = 0, said_at = ?5 \
              WHERE stream = ?1 AND partition = ?2",
         )?
-        .execute(params![claim.plan.stream.name, claim.partition, claim.owner, definitions(&claim.plan), now.0])?;
+        .execute(params![claim.plan.stream.name, claim.partition, claim.owner, answers::definitions(&claim.plan), now.0])?;
     Ok(())
 }
 
@@ -62,19 +61,12 @@ fn insert(connection: &Connection, claim: &Claim, now: Timestamp) -> Result<(), 
             claim.partition,
             claim.owner,
             claim.log_identity,
-            definitions(&claim.plan),
+            answers::definitions(&claim.plan),
             to_integer(claim.start)?,
             Timestamp::NEVER.0,
             now.0
         ])?;
     Ok(())
-}
-
-/// Returns what the partition is folded by, for whoever looks into the tables.
-fn definitions(plan: &Plan) -> String {
-    let hashes =
-        plan.rollups.iter().map(|planned| format!("{}={}", planned.rollup.name, planned.rollup.hash()));
-    hashes.collect::<Vec<_>>().join(" ")
 }
 
 /// Makes sure that the rollup is fed from here on, and marks it when records have passed it by.
@@ -141,9 +133,7 @@ pub(crate) fn checkpoint(connection: &Connection, stream: &str, partition: u32) 
         })
         .optional()?;
     let Some(mut checkpoint) = found else {
-        return Err(Error::invalid(format!(
-            "reading the checkpoint of {stream}/{partition}: it was never claimed"
-        )));
+        return Err(answers::never_claimed("reading the checkpoint of", stream, partition).into());
     };
     let mut statement = connection.prepare_cached(
         "SELECT position FROM sg_dead_letters WHERE stream = ? AND partition = ? AND position >= ? ORDER BY position",

@@ -9,29 +9,17 @@ use sg_core::ports::OutboxKind;
 use sg_core::time::Timestamp;
 use sg_core::window;
 
+use crate::announced::{Announced, Keys, kind_text, texts_from_json, texts_to_json};
+use crate::answers;
+use crate::faults::Faults;
+use crate::unfit::to_integer;
 use crate::watermark::{self, PartitionState};
 
 use super::cells;
 use super::error::Error;
-use super::faults::Faults;
 
 /// Windows × dimensions that a flush has changed after they were final, per rollup of the plan.
-pub(crate) type Corrected = Vec<Vec<(Timestamp, Vec<String>)>>;
-
-/// How far a rollup's windows have been announced.
-#[derive(Debug, Clone)]
-struct Announced {
-    /// Windows that start earlier have been announced.
-    from: Timestamp,
-    /// Of the window that starts at `from`, the dimensions up to these.
-    key: Option<Vec<String>>,
-}
-
-impl Announced {
-    fn includes(&self, start: Timestamp, dimensions: &[String]) -> bool {
-        start < self.from || (start == self.from && self.key.as_deref().is_some_and(|key| dimensions <= key))
-    }
-}
+pub(crate) type Corrected = Vec<Keys>;
 
 /// Appends to one stream's outbox.
 struct Outbox<'a> {
@@ -57,7 +45,7 @@ impl Outbox<'_> {
             rollup.name,
             start.0,
             texts_to_json(dimensions)?,
-            super::error::to_integer(revision)?
+            to_integer(revision)?
         ])?;
         Ok(())
     }
@@ -77,7 +65,7 @@ pub(crate) fn close(
         .query_row([stream], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
         .optional()?;
     let Some((stored, last)) = standing else {
-        return Err(Error::invalid(format!("closing windows of {stream}: the stream was never prepared")));
+        return Err(answers::unknown_stream(stream).into());
     };
     let states = partition_states(connection, stream)?;
     let expected_from = owner_now.minus(plan.stream.idle_timeout);
@@ -93,7 +81,7 @@ pub(crate) fn close(
     connection
         .prepare_cached("UPDATE sg_streams SET watermark = ?, outbox_last = ? WHERE stream = ?")?
         .execute(params![watermark.0, outbox.last, stream])?;
-    faults.step()
+    Ok(faults.step()?)
 }
 
 fn partition_states(connection: &Connection, stream: &str) -> Result<Vec<PartitionState>, Error> {
@@ -183,27 +171,4 @@ fn announce(
         };
     }
     Ok(announced)
-}
-
-/// Returns how a kind stands in the table.
-fn kind_text(kind: OutboxKind) -> &'static str {
-    match kind {
-        OutboxKind::Closed => "closed",
-        OutboxKind::Corrected => "corrected",
-    }
-}
-
-/// Reads a kind from the table, whose check allows no other text.
-pub(crate) fn kind_from(text: &str) -> OutboxKind {
-    if text == "closed" { OutboxKind::Closed } else { OutboxKind::Corrected }
-}
-
-/// Returns texts as a JSON array.
-pub(crate) fn texts_to_json(texts: &[String]) -> Result<String, Error> {
-    serde_json::to_string(texts).map_err(|error| Error::Unfit(format!("dimensions as JSON: {error}")))
-}
-
-/// Reads texts from a JSON array that [`texts_to_json`] wrote.
-pub(crate) fn texts_from_json(json: &str) -> Result<Vec<String>, Error> {
-    serde_json::from_str(json).map_err(|error| Error::corrupt(format!("reading dimensions: {error}")))
 }

@@ -3,6 +3,8 @@
 use rusqlite::ffi::ErrorCode;
 use sg_core::ports::{ErrorKind, PortError};
 
+use crate::unfit::Unfit;
+
 /// A failure inside the store.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -10,8 +12,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     /// The tables cannot hold a value.
-    #[error("{0}")]
-    Unfit(String),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// The index of raw events is of no use; the raw events themselves are well.
     #[error("the index of raw events: {what}")]
     Index {
@@ -26,16 +28,6 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Makes an error that is the caller's fault.
-    pub(crate) fn invalid(what: impl Into<String>) -> Error {
-        Error::Port(PortError::new(ErrorKind::Invalid, what))
-    }
-
-    /// Makes an error about data that is not what was written.
-    pub(crate) fn corrupt(what: impl Into<String>) -> Error {
-        Error::Port(PortError::new(ErrorKind::Corrupt, what))
-    }
-
     /// Makes an error about an index that is not what was written.
     pub(crate) fn index(what: impl Into<String>) -> Error {
         Error::Index { what: what.into(), is_damaged: true }
@@ -99,11 +91,6 @@ fn kind_of(error: &rusqlite::Error) -> ErrorKind {
         // After a failed write or sync nobody knows what the disk holds: leave, and let recovery look.
         _ => ErrorKind::Closed,
     }
-}
-
-/// Returns an offset or count as SQLite keeps it.
-pub(crate) fn to_integer(value: u64) -> Result<i64, Error> {
-    i64::try_from(value).map_err(|_| Error::Unfit(format!("{value} does not fit a column")))
 }
 
 /// Returns an offset or count from SQLite; a negative one was not written by us.

@@ -6,11 +6,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use sg_core::query::{EventQuery, StoredEvent};
 use sg_core::time::Timestamp;
 
+use crate::place::place;
+
 use super::error::Error;
 use super::index::{Kind, Shared, View, Wanted, hash_of};
-use super::names::raw_table;
 use super::pool::Deadline;
-use super::raw;
+use super::raw::raw_table;
 
 /// Candidates between two looks at the clock.
 const CANDIDATES_PER_LOOK: usize = 64;
@@ -184,7 +185,7 @@ pub(crate) fn has_table(connection: &Connection, stream: &str) -> Result<bool, E
 }
 
 fn event(row: &Row<'_>) -> Result<StoredEvent, rusqlite::Error> {
-    let (partition, offset) = raw::place(row.get(0)?);
+    let (partition, offset) = place(row.get(0)?);
     Ok(StoredEvent {
         partition,
         offset,

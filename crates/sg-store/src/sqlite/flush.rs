@@ -7,10 +7,14 @@ use sg_core::plan::RollupPlan;
 use sg_core::ports::{FlushOutcome, Refresh};
 use sg_core::time::Timestamp;
 
+use crate::announced::{Keys, texts_to_json};
+use crate::answers;
+use crate::faults::Faults;
+use crate::unfit::to_integer;
+
 use super::cells::{self, Standing};
-use super::closing::{self, Corrected, texts_to_json};
-use super::error::{Error, from_integer, to_integer};
-use super::faults::Faults;
+use super::closing::{self, Corrected};
+use super::error::{Error, from_integer};
 use super::raw;
 
 /// Writes a flush, all or nothing.
@@ -79,7 +83,7 @@ fn missed(connection: &Connection, flush: &Flush) -> Result<FlushOutcome, Error>
         .optional()?;
     match stored {
         Some((epoch, next_offset)) => Ok(FlushOutcome::Missed { epoch, next_offset }),
-        None => Err(Error::invalid(format!("flushing {stream}/{}: it was never claimed", flush.partition))),
+        None => Err(answers::never_claimed("flushing", stream, flush.partition).into()),
     }
 }
 
@@ -104,7 +108,7 @@ fn write_rollup(
     (index, planned): (usize, &RollupPlan),
     now: Timestamp,
     faults: &Faults,
-) -> Result<Vec<(Timestamp, Vec<String>)>, Error> {
+) -> Result<Keys, Error> {
     let rollup = &planned.rollup;
     let delta = &flush.rollups[index];
     let standing = connection
@@ -114,7 +118,7 @@ fn write_rollup(
         })
         .optional()?;
     let Some(standing) = standing else {
-        return Err(Error::invalid(format!("flushing into {}: the rollup was never prepared", rollup.name)));
+        return Err(answers::never_prepared(&rollup.name).into());
     };
     let written = cells::write(connection, rollup, delta, standing, faults)?;
     faults.step()?;
@@ -136,7 +140,7 @@ fn write_rollup(
             to_integer(written.expired)?
         ])?;
     if rows != 1 {
-        return Err(Error::invalid(format!("flushing into {}: the claim did not name it", rollup.name)));
+        return Err(answers::not_in_the_claim(&rollup.name).into());
     }
     faults.step()?;
     Ok(written.corrected)

@@ -8,7 +8,9 @@ use rusqlite::types::Value as Sql;
 use sg_core::cell::Value;
 use sg_core::definition::Function;
 
-use super::error::{Error, from_integer, to_integer};
+use crate::unfit::{Unfit, to_integer};
+
+use super::error::{Error, from_integer};
 
 /// 10¹⁵: two of them still add up in 64 bits, and whole numbers below it are exact as floats.
 const UNIT: i64 = 1_000_000_000_000_000;
@@ -68,7 +70,7 @@ pub(crate) fn bind(value: &Value, parameters: &mut Vec<Sql>) -> Result<(), Error
 fn bind_decimal(value: i128, parameters: &mut Vec<Sql>) -> Result<(), Error> {
     let unit = i128::from(UNIT);
     let hi = i64::try_from(value.div_euclid(unit))
-        .map_err(|_| Error::Unfit(format!("the sum {value} does not fit its columns")))?;
+        .map_err(|_| Unfit(format!("the sum {value} does not fit its columns")))?;
     // Invariant: a remainder by 10¹⁵ fits.
     let lo = value.rem_euclid(unit) as i64;
     parameters.extend([Sql::Integer(hi), Sql::Integer(lo)]);

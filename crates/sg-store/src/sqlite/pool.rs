@@ -10,6 +10,8 @@ use rusqlite::{Connection, OpenFlags};
 use sg_core::ports::{ErrorKind, PortError};
 use tokio::sync::Semaphore;
 
+use crate::answers::{READ_TIME_MAX, too_slow};
+
 use super::error::Error;
 
 /// Questions answered at once: more would only take the processors from the doors.
@@ -17,8 +19,6 @@ const READERS_MAX: usize = 4;
 /// Pages kept by each: the right edge of the tables, nothing more.
 const CACHE_KIB: u32 = 2 * 1024;
 const STATEMENTS_MAX: usize = 64;
-/// How long a question may take once it has a reader: whoever asked has gone away by then.
-const READ_TIME_MAX: Duration = Duration::from_secs(10);
 /// Steps of SQLite's machine between two looks at the clock: less than a millisecond.
 const STEPS_PER_LOOK: i32 = 10_000;
 
@@ -48,11 +48,6 @@ impl Deadline {
     fn is_over(self) -> bool {
         Instant::now() >= self.0
     }
-}
-
-fn too_slow(doing: &str) -> PortError {
-    let why = "it took too long and was stopped: ask for a shorter time range, fewer rows or by an id";
-    PortError::new(ErrorKind::Retry, format!("{doing}: {why}"))
 }
 
 impl Pool {

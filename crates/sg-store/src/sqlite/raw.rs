@@ -6,32 +6,20 @@ use sg_core::flush::{Flush, RawRow, RawRows};
 use sg_core::plan::RawSlots;
 use sg_core::time::Timestamp;
 
-use super::error::Error;
-use super::faults::Faults;
-use super::names::raw_table;
+use crate::answers;
+use crate::faults::Faults;
+use crate::names::quoted;
+use crate::place::position;
 
-/// Bits of a position that hold the offset; those above hold the partition.
-const OFFSET_BITS: u32 = 48;
-/// The last offset that fits.
-pub(crate) const OFFSET_MAX: u64 = (1 << OFFSET_BITS) - 1;
+use super::error::Error;
+
 /// Rows of one statement: more save nothing.
 const ROWS_PER_STATEMENT: usize = 16;
 const COLUMNS: usize = 9;
 
-/// Returns the key of a raw row.
-pub(crate) fn position(partition: u32, offset: u64) -> Result<i64, Error> {
-    if partition >= 1 << (63 - OFFSET_BITS) || offset > OFFSET_MAX {
-        return Err(Error::Unfit(format!(
-            "partition {partition}, offset {offset} do not fit the key of a raw row"
-        )));
-    }
-    Ok((i64::from(partition) << OFFSET_BITS) | offset as i64)
-}
-
-/// Returns partition and offset of a key.
-pub(crate) fn place(position: i64) -> (u32, u64) {
-    let position = position as u64;
-    ((position >> OFFSET_BITS) as u32, position & OFFSET_MAX)
+/// Returns the quoted table of a stream's raw events.
+pub(crate) fn raw_table(stream: &str) -> String {
+    quoted(&format!("sg_raw_{stream}"))
 }
 
 /// Adds a flush's raw rows, ascending by position.
@@ -92,7 +80,7 @@ impl Insert {
         let texts = match &batch.fields {
             Some(fields) => &fields.texts[index * self.width..(index + 1) * self.width],
             // Invariant: the fold has read the fields of every batch whose rows it counts.
-            None => return Err(Error::corrupt("writing raw rows: their fields were not read")),
+            None => return Err(answers::fields_not_read().into()),
         };
         let optional = |slot: usize| {
             Some(texts[slot]).filter(|span: &Span| !span.is_none()).map(|span| batch.text(span))

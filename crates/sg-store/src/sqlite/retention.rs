@@ -1,8 +1,6 @@
 //! Removing what is older than its definition keeps, in steps so small that a flush waits no more than a few
 //! milliseconds. Each step keeps the ledger's sums: what leaves the cells is counted as removed in its transaction.
 
-use std::time::Duration;
-
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use sg_core::definition::{Rollup, Stream};
@@ -10,16 +8,17 @@ use sg_core::limits::TIME_MIN_MS;
 use sg_core::time::{Timestamp, millis};
 use sg_core::window;
 
+use crate::answers::LETTERS_KEEP;
+use crate::faults::Faults;
+use crate::names::key_columns;
+use crate::place::{OFFSET_MAX, position};
+
 use super::error::Error;
-use super::faults::Faults;
-use super::names::{cells_table, raw_table};
-use super::raw;
-use super::schema::key_columns;
+use super::raw::raw_table;
+use super::schema::cells_table;
 
 /// Rows of one step: about a millisecond or two of work beside the sync.
 const ROWS_PER_STEP: i64 = 1_000;
-/// How long dead letters and late events are kept.
-const LETTERS_KEEP: Duration = Duration::from_secs(30 * 86_400);
 
 /// Takes one step; returns whether there may be more.
 pub(crate) fn retain(
@@ -60,7 +59,7 @@ fn remove_raw(connection: &Connection, stream: &Stream, now: Timestamp) -> Resul
          WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT ?3) WHERE received_at < ?4)"
     ))?;
     for partition in partitions {
-        let (first, last) = (raw::position(partition, 0)?, raw::position(partition, raw::OFFSET_MAX)?);
+        let (first, last) = (position(partition, 0)?, position(partition, OFFSET_MAX)?);
         let removed = delete.execute(params![first, last, ROWS_PER_STEP, oldest.0])?;
         if removed > 0 {
             return Ok(removed);

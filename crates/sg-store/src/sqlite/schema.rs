@@ -5,11 +5,14 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sg_core::definition::{RawTable, Rollup, Stream};
 use sg_core::time::Timestamp;
 
+use crate::answers;
+use crate::names::{
+    check_columns, check_distinct, check_view, dimension_columns, key_columns, literal, quoted, raw_views,
+};
+
 use super::error::Error;
 use super::measures;
-use super::names::{
-    cells_table, check_columns, check_distinct, check_view, dimension_columns, literal, quoted, raw_table,
-};
+use super::raw::raw_table;
 
 /// The migrations in order; the schema's version is their number.
 const MIGRATIONS: [&str; 1] = [include_str!("../../sql/sqlite/0001_store.sql")];
@@ -21,9 +24,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     let known = MIGRATIONS.len();
     let applied = usize::try_from(stored).unwrap_or(usize::MAX);
     if applied > known {
-        return Err(Error::invalid(format!(
-            "opening the store: its schema has version {stored}, this binary knows {known}: run a newer streamgauge"
-        )));
+        return Err(answers::newer_schema(stored, known).into());
     }
     for migration in &MIGRATIONS[applied..] {
         transaction.execute_batch(migration)?;
@@ -59,7 +60,7 @@ pub(crate) fn prepare(
 }
 
 fn prepare_rollup(transaction: &Transaction<'_>, rollup: &Rollup) -> Result<(), Error> {
-    check_view(&rollup.name)?;
+    check_view(&rollup.name, "sqlite_")?;
     let definition = rollup.hash();
     let stored: Option<(String, String)> = transaction
         .query_row(
@@ -69,18 +70,11 @@ fn prepare_rollup(transaction: &Transaction<'_>, rollup: &Rollup) -> Result<(), 
         )
         .optional()?;
     if let Some((known, _)) = stored.as_ref().filter(|(known, _)| *known != rollup.name) {
-        return Err(Error::invalid(format!(
-            "preparing the rollup {:?}: its name differs from {known:?}, which is stored, in case only: rename it",
-            rollup.name
-        )));
+        return Err(answers::another_case(&rollup.name, known).into());
     }
     match stored.map(|(_, definition)| definition) {
         Some(stored) if stored != definition => {
-            return Err(Error::invalid(format!(
-                "preparing the rollup {0}: its cells were counted under another definition: give the new one another \
-                 name, or bring the old definition back",
-                rollup.name
-            )));
+            return Err(answers::another_definition(&rollup.name).into());
         }
         Some(_) => {}
         None => {
@@ -113,9 +107,9 @@ fn create_cells(rollup: &Rollup) -> String {
     )
 }
 
-/// Returns the primary key of a table of cells.
-pub(crate) fn key_columns(rollup: &Rollup) -> Vec<String> {
-    std::iter::once("pane".to_owned()).chain(dimension_columns(rollup)).collect()
+/// Returns the quoted table of a rollup's cells.
+pub(crate) fn cells_table(rollup: &str) -> String {
+    quoted(&format!("sg_cells_{rollup}"))
 }
 
 /// Returns the select behind a rollup's view: its windows with readable columns.
@@ -160,13 +154,8 @@ fn windows(rollup: &Rollup) -> String {
     format!("(SELECT {columns} FROM {table} GROUP BY {})", places.join(", "))
 }
 
-/// Returns the names under which a table of raw events is read.
-fn raw_views(raw: &RawTable) -> impl Iterator<Item = &str> {
-    std::iter::once(raw.name.as_str()).chain((raw.name == "events").then_some("web_events"))
-}
-
 fn prepare_raw(transaction: &Transaction<'_>, stream: &Stream, raw: &RawTable) -> Result<(), Error> {
-    check_view(&raw.name)?;
+    check_view(&raw.name, "sqlite_")?;
     let table = raw_table(&stream.name);
     transaction.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS {table} (position INTEGER PRIMARY KEY, event_id TEXT NOT NULL, user_id TEXT, \
@@ -194,9 +183,7 @@ fn replace_view(transaction: &Transaction<'_>, name: &str, select: &str) -> Resu
         .query_row("SELECT type FROM sqlite_schema WHERE name = ? COLLATE NOCASE", [name], |row| row.get(0))
         .optional()?;
     if let Some(found) = found.filter(|found| found != "view") {
-        return Err(Error::invalid(format!(
-            "making the view {name:?}: the database has a {found} of that name that is not ours, rename one of them"
-        )));
+        return Err(answers::not_ours(name, &found).into());
     }
     let view = quoted(name);
     transaction.execute_batch(&format!("DROP VIEW IF EXISTS {view}; CREATE VIEW {view} AS {select}"))?;

@@ -7,11 +7,11 @@ use sg_core::ports::{Needed, OutboxRow, PartitionStatus, RollupStatus, StatusDet
 use sg_core::query::{DeadLetterQuery, StoredDeadLetter};
 use sg_core::time::Timestamp;
 
+use crate::announced::{kind_from, texts_from_json};
 use crate::watermark::PartitionState;
 
-use super::closing::{kind_from, texts_from_json};
 use super::error::{Error, from_integer};
-use super::names::cells_table;
+use super::schema::cells_table;
 
 /// Returns the state of everything; the caller holds a read transaction.
 pub(crate) fn status(

@@ -10,8 +10,9 @@ use sg_core::ports::{ErrorKind, PortError};
 use sg_core::time::{Clock, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::faults::Faults;
+
 use super::error::Error;
-use super::faults::Faults;
 
 /// Jobs that may wait: each partition has one flush under way, so more are questions and upkeep.
 const JOBS_MAX: usize = 64;

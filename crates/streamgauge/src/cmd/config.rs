@@ -94,7 +94,13 @@ fn is_table_like(value: &Value) -> bool {
 fn push_value(out: &mut String, layers: &Layers, key: &str, path: &str, value: &Value) {
     let origin = layers.origin(path);
     let note = if origin == Origin::Default { String::new() } else { format!("  # {origin}") };
-    *out += &format!("{key} = {}{note}\n", redacted(value));
+    let shown = if is_secret(key) { "\"***\"".to_owned() } else { redacted(value) };
+    *out += &format!("{key} = {shown}{note}\n");
+}
+
+/// Returns whether a key of another library's settings holds what must not be shown.
+fn is_secret(key: &str) -> bool {
+    ["password", "secret", "token", "ssl.key.pem"].iter().any(|word| key.contains(word))
 }
 
 fn push_table(out: &mut String, layers: &Layers, path: &str, value: &Value) {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sg_core::ports::{EventLog as _, RollupWriter as _};
 use sg_core::time::Clock;
 use sg_http::server::Server;
 use sg_http::{App, Door};
+use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
 use sg_pipeline::outbox::{Outbox, WATCHERS_LAG_MAX};
-use sg_pipeline::owner::{self, Owner, Progress, Stopped};
+use sg_pipeline::owner::{self, Stopped};
 use sg_pipeline::upkeep::Upkeep;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
@@ -46,16 +46,16 @@ pub(crate) struct Args {
     /// An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times.
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// The log: embedded: or embedded:PATH.
+    /// The log: embedded:, embedded:PATH or kafka://HOST:PORT.
     #[arg(long, value_name = "URL")]
     log: Option<String>,
-    /// The store: sqlite: or sqlite:PATH.
+    /// The store: sqlite:, sqlite:PATH or postgres://USER@HOST/DATABASE.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// The archive: off.
     #[arg(long, value_name = "URL")]
     archive: Option<String>,
-    /// What this process does: ingest,process,query,archive.
+    /// What this process does: ingest,process,query,archive. Several processes share the work on Kafka and PostgreSQL.
     #[arg(long, value_delimiter = ',')]
     roles: Vec<String>,
     /// Also sends made-up events, so that there is something to see.
@@ -125,6 +125,7 @@ fn settings(args: &Args) -> Result<Settings, ExitCode> {
             "--roles",
         );
     }
+    layers.complete_store(&std::env::vars().collect());
     match Settings::resolve(&layers) {
         Ok(settings) if errors.is_empty() => Ok(settings),
         Ok(_) => Err(config_cmd::report(&errors, false)),
@@ -140,112 +141,105 @@ struct Running {
     parts: Parts,
     app: Arc<App>,
     servers: TaskTracker,
-    owners: TaskTracker,
+    crew: TaskTracker,
     loops: TaskTracker,
     stop_servers: CancellationToken,
-    stop_owners: CancellationToken,
+    stop_crew: CancellationToken,
     stop_loops: CancellationToken,
     /// Owners that stopped by themselves.
     stopped: mpsc::Receiver<Stopped>,
 }
 
 async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
+    let streams = parts.plans.iter().map(|plan| plan.name.to_string()).collect();
+    let fleet = Fleet::new(streams, parts.log.log.clone(), parts.reader.clone(), parts.log.is_own);
+    let fleet = Arc::new(fleet);
     let (told, stopped) = mpsc::channel(16);
-    let (stop_owners, owners) = (CancellationToken::new(), TaskTracker::new());
-    let progress = start_owners(settings, &parts, &stop_owners, &owners, &told);
-    let stop_loops = CancellationToken::new();
-    let loops = start_loops(&parts, &stop_loops);
-    let app = Arc::new(app(settings, &parts, progress));
+    let (stop_crew, crew) = (CancellationToken::new(), TaskTracker::new());
+    let (stop_loops, loops) = (CancellationToken::new(), TaskTracker::new());
+    if settings.roles.process {
+        start_crew(settings, &parts, &fleet, &stop_crew, &crew, told);
+        start_loops(&parts, &stop_loops, &loops);
+    }
+    crew.close();
+    let app = Arc::new(app(settings, &parts, fleet));
     let stop_servers = CancellationToken::new();
     let servers = TaskTracker::new();
     let urls = match listen(settings, &app, &stop_servers, &servers).await {
         Ok(urls) => urls,
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };
-    if is_demo {
+    if is_demo && settings.roles.ingest {
         let clock = parts.clock.clone();
         loops.spawn(crate::generate::demo::run(urls[0].clone(), stop_loops.clone(), clock));
     }
     print_line(&format!("streamgauge ready on {}", urls.join(" and ")));
-    let running =
-        Running { parts, app, servers, owners, loops, stop_servers, stop_owners, stop_loops, stopped };
+    let running = Running { parts, app, servers, crew, loops, stop_servers, stop_crew, stop_loops, stopped };
     running.until_told().await
 }
 
-fn start_owners(
+fn start_crew(
     settings: &Settings,
     parts: &Parts,
+    fleet: &Arc<Fleet>,
     stop: &CancellationToken,
-    owners: &TaskTracker,
-    told: &mpsc::Sender<Stopped>,
-) -> Vec<Arc<Progress>> {
-    let name = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
-    // The second half of a time-ordered id is random: a secret that senders cannot know.
-    let seed = uuid::Uuid::now_v7().as_u64_pair().1;
-    let mut all = Vec::new();
-    for plan in &parts.plans {
-        let progress = Arc::new(Progress::new(&plan.name, 0));
-        let owner = Owner::new(
-            owner::Settings {
-                plan: plan.clone(),
-                partition: 0,
-                log: parts.event_log(),
-                store: parts.writer(),
-                clock: parts.clock.clone(),
-                metrics: parts.metrics.clone(),
-                name: name.clone(),
-                seed,
-                flush_interval: settings.flush_interval,
-                flush_events_max: settings.flush_events_max,
-            },
-            progress.clone(),
-        );
-        let (stop, told) = (stop.clone(), told.clone());
-        // Folding keeps a core busy for milliseconds: it has a thread of its own, so that requests do not wait for it.
-        owners.spawn_blocking(move || {
-            let stopped = tokio::runtime::Handle::current().block_on(owner.run(stop));
-            if !matches!(stopped, Stopped::Asked) {
-                // A full channel means that the process is leaving already.
-                drop(told.try_send(stopped));
-            }
-        });
-        all.push(progress);
-    }
-    owners.close();
-    all
+    crew: &TaskTracker,
+    told: mpsc::Sender<Stopped>,
+) {
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let owners = owner::Settings {
+        log: parts.log.log.clone(),
+        store: parts.writer.clone(),
+        clock: parts.clock.clone(),
+        metrics: parts.metrics.clone(),
+        name: format!("{node}-{}", std::process::id()),
+        // The second half of a time-ordered id is random: a secret that senders cannot know.
+        seed: uuid::Uuid::now_v7().as_u64_pair().1,
+        flush_interval: settings.flush_interval,
+        flush_events_max: settings.flush_events_max,
+    };
+    let all = Crew::new(parts.plans.clone(), owners, fleet.clone(), told.clone());
+    let stop = stop.clone();
+    crew.spawn(async move {
+        if let Err(error) = all.run(stop).await {
+            tracing::error!("sharing partitions: {error}");
+            // A full channel means that the process is leaving already.
+            drop(told.try_send(Stopped::Port(error)));
+        }
+    });
 }
 
-fn start_loops(parts: &Parts, stop: &CancellationToken) -> TaskTracker {
-    let loops = TaskTracker::new();
+fn start_loops(parts: &Parts, stop: &CancellationToken, loops: &TaskTracker) {
     let (watchers, _) = broadcast::channel(WATCHERS_LAG_MAX);
     let streams = parts.plans.iter().map(|plan| plan.name.to_string()).collect();
-    let outbox = Outbox { streams, store: parts.writer(), metrics: parts.metrics.clone(), watchers };
+    let outbox = Outbox { streams, store: parts.writer.clone(), metrics: parts.metrics.clone(), watchers };
     let upkeep = Upkeep {
         plans: parts.plans.clone(),
-        log: parts.event_log(),
-        store: parts.writer(),
+        log: parts.log.log.clone(),
+        store: parts.writer.clone(),
         clock: parts.clock.clone(),
     };
     loops.spawn(outbox.run(stop.clone()));
     loops.spawn(upkeep.run(stop.clone()));
-    loops
 }
 
-fn app(settings: &Settings, parts: &Parts, progress: Vec<Arc<Progress>>) -> App {
+fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {
     let budget_bytes = settings.body_budget_bytes as usize;
-    let log = parts.log.clone();
+    let log_metrics = parts.log.metrics.clone();
     let doors = parts.plans.iter().zip(&settings.streams);
     App {
         doors: doors.map(|(plan, stream)| Door { plan: plan.clone(), paths: stream.paths.clone() }).collect(),
-        log: parts.event_log(),
-        store: parts.reader(),
-        pipeline: Arc::new(Fleet::new(parts.event_log(), progress)),
+        log: parts.log.log.clone(),
+        store: parts.reader.clone(),
+        pipeline: fleet,
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
-        more_metrics: Box::new(move |out| log.stats().render(out)),
+        more_metrics: Box::new(move |out| log_metrics(out)),
         budget: Arc::new(Semaphore::new(budget_bytes)),
         budget_bytes,
-        backends: ("embedded", "sqlite"),
+        roles: settings.roles,
+        searches_log: parts.log.is_own,
+        backends: (parts.log.name, parts.store_name),
         version: env!("CARGO_PKG_VERSION"),
         started_at: parts.clock.now(),
         is_draining: false.into(),
@@ -281,7 +275,7 @@ impl Running {
         else {
             return fail(exit::INTERNAL, &anyhow::anyhow!("the system gives no signals"));
         };
-        let mut failure = self.parts.log.failure();
+        let mut failure = self.parts.log.failure.clone();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -315,23 +309,24 @@ impl Running {
         if tokio::time::timeout(DOORS_TIMEOUT, self.servers.wait()).await.is_err() {
             tracing::warn!("some requests did not end in time");
         }
-        self.stop_owners.cancel();
-        self.owners.wait().await;
+        self.stop_crew.cancel();
+        self.crew.wait().await;
         self.stop_loops.cancel();
         self.loops.close();
         self.loops.wait().await;
-        if let Err(error) = self.parts.store.sync().await {
+        if let Err(error) = self.parts.writer.sync().await {
             tracing::warn!("syncing the store: {error}; the log repeats what it may lack");
         }
-        if let Err(error) = self.parts.log.close().await {
+        if let Err(error) = self.parts.log.log.close().await {
             tracing::warn!("closing the log: {error}");
         }
         tracing::info!("stopped");
     }
 }
 
-/// Waits for the log's failure and returns its cause.
-async fn failed(failure: &mut watch::Receiver<Option<String>>) -> String {
+/// Waits for the log's failure and returns its cause; for ever where the log does not fail.
+async fn failed(failure: &mut Option<watch::Receiver<Option<String>>>) -> String {
+    let Some(failure) = failure else { return std::future::pending().await };
     match failure.wait_for(Option::is_some).await {
         Ok(why) => why.clone().unwrap_or_default(),
         Err(_) => "it is gone".to_owned(),

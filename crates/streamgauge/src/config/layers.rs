@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::Context;
 use toml::{Table, Value};
 
+use super::inherited;
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -46,7 +48,8 @@ const LISTS: [&str; 3] = ["listen", "stream", "rollup"];
 
 const ENVIRONMENT_PREFIX: &str = "STREAMGAUGE_";
 /// Variables with the prefix that are no configuration keys.
-const OTHER_VARIABLES: [&str; 2] = ["STREAMGAUGE_KEY", "STREAMGAUGE_LOG_LEVEL"];
+const OTHER_VARIABLES: [&str; 4] =
+    ["STREAMGAUGE_KEY", "STREAMGAUGE_LOG_LEVEL", "STREAMGAUGE_TEST_KAFKA", "STREAMGAUGE_TEST_POSTGRES"];
 
 impl Layers {
     /// Starts from the built-in configuration.
@@ -75,22 +78,46 @@ impl Layers {
     /// Lays variables such as `STREAMGAUGE_FLUSH__INTERVAL` over; lists are reached by a definition's name or index.
     pub(crate) fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
         let mut errors = Vec::new();
-        let mut sorted: Vec<(String, String)> =
-            variables.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)).collect();
-        sorted.sort();
-        for (name, value) in sorted.into_iter().filter(|(name, _)| !OTHER_VARIABLES.contains(&name.as_str()))
-        {
+        let variables: BTreeMap<String, String> = variables.collect();
+        self.inherit(&variables);
+        let ours = variables.iter().filter(|(name, _)| {
+            name.starts_with(ENVIRONMENT_PREFIX) && !OTHER_VARIABLES.contains(&name.as_str())
+        });
+        for (name, value) in ours {
             let path: Vec<String> =
                 name[ENVIRONMENT_PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
             match place(&mut self.table, &path) {
                 Some((slot, path)) => {
-                    *slot = from_text(&value);
-                    self.origins.insert(path, Origin::Environment(name));
+                    *slot = from_text(value);
+                    self.origins.insert(path, Origin::Environment(name.clone()));
                 }
                 None => errors.push(format!("{name}: there is no such key")),
             }
         }
         errors
+    }
+
+    /// Lays the variables over that deployments of other systems have.
+    fn inherit(&mut self, variables: &BTreeMap<String, String>) {
+        let mut inherited = inherited::keys(variables);
+        if let Some(grace) = inherited::grace(variables) {
+            inherited.push(("rollup.hourly_aggregations.grace", grace, "GRACE_PERIOD_SECONDS"));
+        }
+        for (key, value, name) in inherited {
+            let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+            if let Some((slot, path)) = place(&mut self.table, &path) {
+                *slot = value;
+                self.origins.insert(path, Origin::Environment(name.to_owned()));
+            }
+        }
+    }
+
+    /// Gives the store's URL the password of the environment where it has none.
+    pub(crate) fn complete_store(&mut self, variables: &BTreeMap<String, String>) {
+        let url = self.table.get("store").and_then(Value::as_str);
+        if let Some(url) = url.and_then(|url| inherited::with_password(url, variables)) {
+            self.table.insert("store".to_owned(), Value::String(url));
+        }
     }
 
     /// Lays one flag over.

@@ -161,6 +161,19 @@ impl<'t> Reader<'t> {
         conditions
     }
 
+    /// Reads a table whose keys are not ours: names and texts, numbers or switches, in the order of the names.
+    pub(crate) fn pairs(&mut self, key: &'static str, errors: &mut Errors) -> Vec<(String, String)> {
+        let Some(reader) = self.table(key, errors) else { return Vec::new() };
+        let mut pairs = Vec::new();
+        for (name, value) in reader.table {
+            match condition_text(value) {
+                Some(text) => pairs.push((name.clone(), text)),
+                None => errors.add(&reader.place(name), "is a text, a number or a switch"),
+            }
+        }
+        pairs
+    }
+
     /// Notes every key that was not asked for.
     pub(crate) fn finish(self, errors: &mut Errors) {
         for key in self.table.keys().filter(|key| !self.asked.contains(&key.as_str())) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sg_core::definition::{Rollup, Stream};
+use sg_http::Roles;
 use toml::Value;
 
 use super::layers::Layers;
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) flush_interval: Duration,
     pub(crate) flush_events_max: u64,
     pub(crate) embedded: Embedded,
+    pub(crate) kafka: Kafka,
+    pub(crate) roles: Roles,
     pub(crate) body_budget_bytes: u64,
     pub(crate) connections_max: u64,
     pub(crate) streams: Vec<StreamSettings>,
@@ -32,6 +35,8 @@ pub(crate) struct Settings {
 pub(crate) enum LogChoice {
     /// Segment files in this directory.
     Embedded(PathBuf),
+    /// Topics of these brokers, HOST:PORT with commas between.
+    Kafka(String),
 }
 
 /// Which store.
@@ -39,6 +44,8 @@ pub(crate) enum LogChoice {
 pub(crate) enum StoreChoice {
     /// A SQLite file.
     Sqlite(PathBuf),
+    /// A PostgreSQL database, by its URL.
+    Postgres(String),
 }
 
 /// One listening address.
@@ -56,10 +63,28 @@ pub(crate) struct Embedded {
     pub(crate) keep_age: Duration,
 }
 
-/// A stream and what only this process's doors need of it.
+/// How topics are made and shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kafka {
+    /// The group whose members share the partitions: one for each store.
+    pub(crate) group: String,
+    /// Partitions of topics that are made.
+    pub(crate) partitions: u32,
+    /// Copies of topics that are made; as many as there are brokers, at most 3, where not set.
+    pub(crate) replication: Option<u16>,
+    /// How long a member may be silent before its partitions go to others.
+    pub(crate) session_timeout: Duration,
+    /// Bytes of records read ahead of the fold.
+    pub(crate) read_ahead_bytes: u64,
+    /// Settings of the client library, passed on as they are.
+    pub(crate) properties: Vec<(String, String)>,
+}
+
+/// A stream and what only the log and the doors need of it.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamSettings {
     pub(crate) stream: Stream,
+    pub(crate) topic: String,
     pub(crate) paths: Vec<String>,
 }
 
@@ -77,11 +102,12 @@ impl Settings {
         let log = log_choice(&reader.required("log", &mut errors), &data_dir, &mut errors);
         let store = store_choice(&reader.required("store", &mut errors), &data_dir, &mut errors);
         check_archive(&reader.text("archive", "off", &mut errors), &mut errors);
-        check_roles(&reader.texts("roles", &mut errors), &mut errors);
+        let roles = roles(&reader.texts("roles", &mut errors), &log, &store, &mut errors);
         let auth = reader.text("auth", "keys", &mut errors);
         let listen = listen(&mut reader, &auth, &mut errors);
         let (flush_interval, flush_events_max) = flush(&mut reader, &mut errors);
         let embedded = embedded(&mut reader, &mut errors);
+        let kafka = kafka(&mut reader, &mut errors);
         let (body_budget_bytes, connections_max) = http(&mut reader, &mut errors);
         let streams = streams::streams(&mut reader, &mut errors);
         let rollups = streams::rollups(&mut reader, &streams, &mut errors);
@@ -97,6 +123,8 @@ impl Settings {
             flush_interval,
             flush_events_max,
             embedded,
+            kafka,
+            roles,
             body_budget_bytes,
             connections_max,
             streams,
@@ -111,7 +139,16 @@ fn log_choice(url: &str, data_dir: &std::path::Path, errors: &mut Errors) -> Log
         Some(path) => return LogChoice::Embedded(PathBuf::from(path)),
         None => {}
     }
-    errors.add("log", format!("is embedded: or embedded:PATH, not {url}"));
+    match url.strip_prefix("kafka://") {
+        Some(brokers) if !brokers.is_empty() && cfg!(feature = "kafka") => {
+            return LogChoice::Kafka(brokers.trim_end_matches('/').to_owned());
+        }
+        Some(_) if !cfg!(feature = "kafka") => {
+            errors.add("log", "this binary was built without the feature kafka");
+        }
+        _ => errors
+            .add("log", format!("is embedded:, embedded:PATH or kafka://HOST:PORT[,HOST:PORT…], not {url}")),
+    }
     LogChoice::Embedded(data_dir.join("log"))
 }
 
@@ -121,7 +158,18 @@ fn store_choice(url: &str, data_dir: &std::path::Path, errors: &mut Errors) -> S
         Some(path) => return StoreChoice::Sqlite(PathBuf::from(path)),
         None => {}
     }
-    errors.add("store", format!("is sqlite: or sqlite:PATH, not {url}"));
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    if is_postgres && cfg!(feature = "postgres") {
+        return StoreChoice::Postgres(url.to_owned());
+    }
+    if is_postgres {
+        errors.add("store", "this binary was built without the feature postgres");
+    } else {
+        errors.add(
+            "store",
+            format!("is sqlite:, sqlite:PATH or postgres://USER@HOST[:PORT]/DATABASE, not {url}"),
+        );
+    }
     StoreChoice::Sqlite(data_dir.join("streamgauge.db"))
 }
 
@@ -131,21 +179,45 @@ fn check_archive(url: &str, errors: &mut Errors) {
     }
 }
 
-/// With the embedded log and SQLite one process does everything: a role left out would leave events unread.
-fn check_roles(roles: &[String], errors: &mut Errors) {
-    for role in roles.iter().filter(|role| !ROLES.contains(&role.as_str())) {
+/// Reads what the process does. A split that would leave events unread or uncounted is refused with what to do.
+fn roles(names: &[String], log: &LogChoice, store: &StoreChoice, errors: &mut Errors) -> Roles {
+    for role in names.iter().filter(|role| !ROLES.contains(&role.as_str())) {
         errors.add("roles", format!("there is no role {role}; there are {}", ROLES.join(", ")));
     }
-    let missing: Vec<&str> = ["ingest", "process", "query"]
-        .into_iter()
-        .filter(|role| !roles.iter().any(|known| known == role))
-        .collect();
-    if !missing.is_empty() {
-        errors.add(
-            "roles",
-            format!("an embedded log is read by its own process only: add {}", missing.join(", ")),
-        );
+    let has = |name: &str| names.iter().any(|known| known == name);
+    let roles = Roles {
+        ingest: has("ingest"),
+        process: has("process"),
+        query: has("query"),
+        archive: has("archive"),
+    };
+    if names.is_empty() {
+        errors.add("roles", format!("at least one is needed of {}", ROLES.join(", ")));
     }
+    let missing =
+        |needed: &[&str]| needed.iter().filter(|role| !has(role)).copied().collect::<Vec<_>>().join(", ");
+    if let LogChoice::Embedded(_) = log {
+        let missing = missing(&["ingest", "process", "query"]);
+        if !missing.is_empty() {
+            errors.add(
+                "roles",
+                format!(
+                    "an embedded log is read by its own process only: add {missing}, or use log = \"kafka://…\" and store = \"postgres://…\""
+                ),
+            );
+        }
+    } else if let StoreChoice::Sqlite(_) = store {
+        let missing = missing(&["process", "query"]);
+        if !missing.is_empty() {
+            errors.add(
+                "roles",
+                format!(
+                    "a SQLite store belongs to one process: add {missing}, or use store = \"postgres://…\""
+                ),
+            );
+        }
+    }
+    roles
 }
 
 fn listen(reader: &mut Reader<'_>, auth: &str, errors: &mut Errors) -> Vec<Listen> {
@@ -208,6 +280,41 @@ fn embedded(reader: &mut Reader<'_>, errors: &mut Errors) -> Embedded {
     }
     table.finish(errors);
     embedded
+}
+
+fn kafka(reader: &mut Reader<'_>, errors: &mut Errors) -> Kafka {
+    let defaults = Kafka {
+        group: "streamgauge".to_owned(),
+        partitions: 6,
+        replication: None,
+        session_timeout: Duration::from_secs(10),
+        read_ahead_bytes: 64 << 20,
+        properties: Vec::new(),
+    };
+    let Some(mut table) = reader.table("kafka", errors) else { return defaults };
+    let replication = table.count("replication", 0, errors);
+    let kafka = Kafka {
+        group: table.text("group", &defaults.group, errors),
+        partitions: u32::try_from(table.count("partitions", defaults.partitions.into(), errors)).unwrap_or(0),
+        replication: u16::try_from(replication).ok().filter(|copies| *copies > 0),
+        session_timeout: table.duration("session_timeout", defaults.session_timeout, errors),
+        read_ahead_bytes: table.size("read_ahead", defaults.read_ahead_bytes, errors),
+        properties: table.pairs("properties", errors),
+    };
+    if !(1..=10_000).contains(&kafka.partitions) {
+        errors.add(&table.place("partitions"), "is between 1 and 10000");
+    }
+    if kafka.group.is_empty() {
+        errors.add(&table.place("group"), "is a name: processes that share it share the work");
+    }
+    if !(Duration::from_secs(1)..=Duration::from_secs(1_800)).contains(&kafka.session_timeout) {
+        errors.add(&table.place("session_timeout"), "is between 1s and 30m");
+    }
+    if !(1 << 20..=1 << 34).contains(&kafka.read_ahead_bytes) {
+        errors.add(&table.place("read_ahead"), "is between 1MiB and 16GiB");
+    }
+    table.finish(errors);
+    kafka
 }
 
 fn http(reader: &mut Reader<'_>, errors: &mut Errors) -> (u64, u64) {

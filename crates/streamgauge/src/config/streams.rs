@@ -60,8 +60,7 @@ pub(crate) fn streams(reader: &mut Reader<'_>, errors: &mut Errors) -> Vec<Strea
 
 fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
     let name = item.required("name", errors);
-    // The topic of the stream on a log that has topics.
-    item.text("topic", &name, errors);
+    let topic = item.text("topic", &name, errors);
     let raw_table = item.table_or_off("raw_table", errors).map(|mut table| {
         let raw = RawTable {
             name: table.required("name", errors),
@@ -83,6 +82,7 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
         dedup
     });
     StreamSettings {
+        topic,
         paths: item.texts("paths", errors),
         stream: Stream {
             default_type: item.text("default_type", "", errors),

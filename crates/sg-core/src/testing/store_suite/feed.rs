@@ -99,7 +99,7 @@ impl Feed {
         let plan = Arc::new(Plan::new(stream(), rollups));
         let checkpoint =
             store.writer().claim(&claim_of(&plan, partition)).await.expect("the log is the same");
-        let fold = Fold::resume(plan.clone(), partition, &checkpoint, 7);
+        let fold = Fold::resume(plan.clone(), (partition, 1), &checkpoint, 7);
         Feed { plan, partition, next: checkpoint.next_offset, fold, checkpoint }
     }
 
@@ -109,7 +109,7 @@ impl Feed {
             plan: self.plan.clone(),
             partition: self.partition,
             checkpoint: self.checkpoint.clone(),
-            fold: Fold::resume(self.plan.clone(), self.partition, &self.checkpoint, 7),
+            fold: Fold::resume(self.plan.clone(), (self.partition, 1), &self.checkpoint, 7),
             next: self.checkpoint.next_offset,
         }
     }
@@ -141,7 +141,7 @@ impl Feed {
         let mut at = 0;
         for text in &texts {
             let mut new_id = || "none".to_owned();
-            let mut arrival = Arrival { received_at: Timestamp(T0 + received_ms), new_id: &mut new_id };
+            let mut arrival = Arrival { received_at: Some(Timestamp(T0 + received_ms)), new_id: &mut new_id };
             let sent = std::str::from_utf8(&main[at..at + text.len()]).expect("it was made of texts");
             self.plan.accept(sent, &mut arrival, &mut batch).expect("the events of the cases are sound");
             at += text.len();

@@ -3,8 +3,9 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::place::position;
 use crate::sqlite::error::Error;
-use crate::sqlite::raw;
+use crate::unfit::Unfit;
 
 /// Offsets that a range may have without rows: a longer gap is left between two ranges.
 pub(crate) const GAP_MAX: u64 = 1 << 20;
@@ -38,7 +39,7 @@ pub(crate) struct Piece {
 impl Range {
     /// Returns the first position and the last.
     pub(crate) fn positions(&self) -> Result<(i64, i64), Error> {
-        Ok((raw::position(self.partition, self.from)?, raw::position(self.partition, self.to)? - 1))
+        Ok((position(self.partition, self.from)?, position(self.partition, self.to)? - 1))
     }
 }
 
@@ -54,7 +55,7 @@ impl Piece {
         for range in &self.ranges {
             let span = range.to - range.from;
             if left < span {
-                return raw::position(range.partition, range.from + left);
+                return Ok(position(range.partition, range.from + left)?);
             }
             left -= span;
         }
@@ -66,7 +67,7 @@ impl Piece {
         let ranges: Vec<_> =
             self.ranges.iter().map(|range| (range.partition, range.from, range.to)).collect();
         let body = serde_json::to_string(&(&self.stream, self.level, self.times, ranges))
-            .map_err(|error| Error::Unfit(format!("a piece as JSON: {error}")))?;
+            .map_err(|error| Unfit(format!("a piece as JSON: {error}")))?;
         let checksum = checksum(self.id, &body);
         Ok((body, checksum))
     }

@@ -9,10 +9,11 @@ use super::Sizes;
 use super::entry::{Entry, KINDS, hash_of, pack};
 use super::file::{self, RunWriter};
 use super::piece::{GAP_MAX, Piece, Range};
+use crate::place::place;
 use crate::sqlite::error::{Error, from_integer};
 use crate::sqlite::events;
-use crate::sqlite::names::raw_table;
-use crate::sqlite::raw;
+use crate::sqlite::raw::raw_table;
+use crate::unfit::Unfit;
 
 /// Up to where each partition's rows are in pieces, by stream and partition.
 pub(crate) type Sealed = HashMap<(String, u32), u64>;
@@ -98,7 +99,7 @@ fn read(store: &Connection, range: Range, rows_max: usize, draft: &mut Draft) ->
         ))?
         .query_row([first, last], |row| row.get(0))
         .optional()?;
-    let Some(start) = start.map(|position| raw::place(position).1) else { return Ok(range.to) };
+    let Some(start) = start.map(|position| place(position).1) else { return Ok(range.to) };
     let from = if start - range.from < GAP_MAX { range.from } else { start };
     let before = draft.piece.span();
     let mut statement = store.prepare_cached(&format!(
@@ -109,13 +110,13 @@ fn read(store: &Connection, range: Range, rows_max: usize, draft: &mut Draft) ->
     let mut rows = statement.query(params![first, last, limit as i64])?;
     let (mut to, mut count) = (from, 0);
     while let Some(row) = rows.next()? {
-        let offset = raw::place(row.get(0)?).1;
+        let offset = place(row.get(0)?).1;
         if offset >= to + GAP_MAX {
             break;
         }
         (to, count) = (offset + 1, count + 1);
-        let local = u32::try_from(before + offset - from)
-            .map_err(|_| Error::Unfit("a piece is too long".to_owned()))?;
+        let local =
+            u32::try_from(before + offset - from).map_err(|_| Unfit("a piece is too long".to_owned()))?;
         let time_ms = row.get(5)?;
         draft.piece.times = (draft.piece.times.0.min(time_ms), draft.piece.times.1.max(time_ms));
         for (column, run) in (1..5).zip(&mut draft.runs) {

@@ -10,9 +10,10 @@ use sg_core::query::{EventQuery, StoredEvent};
 use sg_core::testing::store_suite::{self as suite, ManualClock};
 use sg_core::time::Timestamp;
 
+use super::super::SqliteStore;
 use super::super::events::{self, Select};
-use super::super::{SqliteStore, raw};
 use super::*;
+use crate::place::{OFFSET_MAX, position};
 
 const SMALL: Sizes = Sizes { seal_rows: 8, fan_in: 3, page_entries: 4 };
 const PARTITIONS: u32 = 3;
@@ -75,7 +76,7 @@ impl Rows {
         for (partition, skip, time, user, session, kind) in rows {
             let offset = self.next[*partition as usize] + skip;
             self.next[*partition as usize] = offset + 1;
-            let position = raw::position(*partition, offset).expect("it fits");
+            let position = position(*partition, offset).expect("it fits");
             let some = |number: &u8, name: &str| (*number > 0).then(|| format!("{name}{number}"));
             transaction
                 .execute(
@@ -104,12 +105,12 @@ impl Rows {
     }
 
     fn remove(&self, partition: u32, rows: u32) {
-        let first = raw::position(partition, 0).expect("it fits");
+        let first = position(partition, 0).expect("it fits");
         self.outside
             .execute(
                 "DELETE FROM sg_raw_orders WHERE position IN (SELECT position FROM sg_raw_orders \
                  WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?)",
-                params![first, first + raw::OFFSET_MAX as i64, rows],
+                params![first, first + OFFSET_MAX as i64, rows],
             )
             .expect("nobody writes for long");
         self.store().index.rows_went();

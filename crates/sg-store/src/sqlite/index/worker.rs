@@ -12,9 +12,10 @@ use super::merge::{self, Merge};
 use super::piece::{Piece, Range};
 use super::seal::{self, Sealed};
 use super::{Shared, Sizes, file};
+use crate::place::place;
 use crate::sqlite::error::Error;
-use crate::sqlite::names::raw_table;
-use crate::sqlite::{pool, raw};
+use crate::sqlite::pool;
+use crate::sqlite::raw::raw_table;
 
 /// Pieces above which merging comes before sealing: a question looks into every one.
 const PIECES_MAX: usize = 256;
@@ -234,7 +235,7 @@ fn check(store: &Connection, index: &Connection, piece: &Piece, range: &Range) -
     let Some((position, event_id, time_ms)) = last_row(store, &piece.stream, range)? else { return Ok(()) };
     let before = piece.ranges.iter().take_while(|other| *other != range);
     let start: u64 = before.map(|other| other.to - other.from).sum();
-    let local = start + raw::place(position).1 - range.from;
+    let local = start + place(position).1 - range.from;
     let entry = pack(hash_of(&event_id), time_ms, u32::try_from(local).map_err(|_| foreign())?);
     debug_assert_eq!(u64::from(local_of(entry)), local);
     let page = file::page_of(index, (piece.id, KINDS[0]), entry)?;

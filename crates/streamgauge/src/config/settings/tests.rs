@@ -46,7 +46,7 @@ fn every_error_is_told_at_once_with_its_place() {
     )
     .expect_err("wrong in every line");
     for expect in [
-        "log: is embedded: or embedded:PATH",
+        "log: is embedded:, embedded:PATH or kafka://HOST:PORT",
         "rolez: there is no such key; did you mean roles?",
         "roles: there is no role cook",
         "roles: an embedded log is read by its own process only: add process, query",
@@ -68,6 +68,37 @@ fn every_error_is_told_at_once_with_its_place() {
         assert!(errors.iter().any(|error| error.starts_with(expect)), "{expect} is missing in {errors:#?}");
     }
     assert_eq!(errors.len(), 18, "{errors:#?}");
+}
+
+#[cfg(all(feature = "kafka", feature = "postgres"))]
+#[test]
+fn roles_that_leave_work_undone_are_refused() {
+    let shared = "log = \"kafka://k:9092\"\nstore = \"postgres://u@h/d\"\n";
+    let one_store = "log = \"kafka://k:9092\"\n";
+    let one_log = "store = \"postgres://u@h/d\"\n";
+    for (text, roles, complaint) in [
+        (shared, "\"ingest\"", None),
+        (shared, "\"process\"", None),
+        (shared, "\"query\", \"archive\"", None),
+        (shared, "", Some("at least one is needed")),
+        (one_store, "\"process\", \"query\"", None),
+        (one_store, "\"ingest\"", Some("a SQLite store belongs to one process: add process, query")),
+        (one_log, "\"ingest\", \"process\", \"query\"", None),
+        (
+            one_log,
+            "\"ingest\", \"query\"",
+            Some("an embedded log is read by its own process only: add process"),
+        ),
+    ] {
+        let found = resolve(&format!("{text}roles = [{roles}]"));
+        match (found, complaint) {
+            (Ok(_), None) => {}
+            (Err(errors), Some(complaint)) => {
+                assert!(errors.len() == 1 && errors[0].contains(complaint), "{roles}: {errors:?}");
+            }
+            (found, _) => panic!("{text}{roles}: {:?}", found.err()),
+        }
+    }
 }
 
 #[test]

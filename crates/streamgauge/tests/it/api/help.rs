@@ -56,16 +56,17 @@ fn serve_explains_itself() {
               An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times
 
           --log <URL>
-              The log: embedded: or embedded:PATH
+              The log: embedded:, embedded:PATH or kafka://HOST:PORT
 
           --store <URL>
-              The store: sqlite: or sqlite:PATH
+              The store: sqlite:, sqlite:PATH or postgres://USER@HOST/DATABASE
 
           --archive <URL>
               The archive: off
 
           --roles <ROLES>
-              What this process does: ingest,process,query,archive
+              What this process does: ingest,process,query,archive. Several processes share the work on
+              Kafka and PostgreSQL
 
           --demo
               Also sends made-up events, so that there is something to see

@@ -16,7 +16,8 @@ use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{Claim, FlushOutcome, Refresh, RollupReader, RollupWriter, StatusDetail};
 use sg_core::query::CellQuery;
 use sg_core::time::{Clock, Timestamp};
-use sg_store::sqlite::SqliteStore;
+
+use crate::support::{Kind, Store, server};
 
 const BASE: i64 = 1_700_000_000_000;
 
@@ -149,7 +150,7 @@ impl Owner {
         let lines: Vec<String> = self.records[from..to].iter().map(Event::text).collect();
         let main = Bytes::from(lines.join("\n"));
         let mut batch = EventBatch::new(self.plan.name.clone(), main.clone());
-        let mut arrival = Arrival { received_at: Timestamp(BASE), new_id: &mut String::new };
+        let mut arrival = Arrival { received_at: Some(Timestamp(BASE)), new_id: &mut String::new };
         for line in std::str::from_utf8(&main).expect("text").lines() {
             self.plan.accept(line, &mut arrival, &mut batch).expect("a good event");
         }
@@ -163,7 +164,7 @@ impl Owner {
         }
     }
 
-    async fn fold(&mut self, store: &SqliteStore) -> &mut Fold {
+    async fn fold(&mut self, store: &dyn RollupWriter) -> &mut Fold {
         if self.fold.is_none() {
             let claim = Claim {
                 plan: self.plan.clone(),
@@ -173,8 +174,12 @@ impl Owner {
                 start: 0,
             };
             let checkpoint = store.claim(&claim).await.expect("claimed");
-            let mut fold =
-                Fold::resume(self.plan.clone(), self.partition, &checkpoint, checkpoint.epoch.unsigned_abs());
+            let mut fold = Fold::resume(
+                self.plan.clone(),
+                (self.partition, 1),
+                &checkpoint,
+                checkpoint.epoch.unsigned_abs(),
+            );
             let (from, r) = checkpoint.dedup_from;
             if from < checkpoint.next_offset {
                 fold.remember(
@@ -188,7 +193,7 @@ impl Owner {
         self.fold.as_mut().expect("just made")
     }
 
-    async fn take(&mut self, step: Step, store: &SqliteStore) {
+    async fn take(&mut self, step: Step, store: &dyn RollupWriter) {
         let at = self.fold(store).await.next_offset() as usize;
         match step {
             Step::Fold { records, is_from_disk } => {
@@ -232,15 +237,15 @@ impl Owner {
     }
 }
 
-/// Runs logs through fold and store along a schedule of steps, then to the end, and reads every cell.
-fn run(logs: &[Vec<Event>], dedup: Dedup, steps: &[(usize, Step)]) -> Answer {
+/// Runs logs through fold and store along a schedule of steps, then to the end, and reads every cell; `None` where
+/// there is no such store.
+fn run(kind: Kind, logs: &[Vec<Event>], dedup: Dedup, steps: &[(usize, Step)]) -> Option<Answer> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let folder = tempfile::tempdir().expect("a folder");
         let plan = plan(dedup);
-        let store = SqliteStore::open(&folder.path().join("test.db"), Arc::new(Fixed)).expect("a store");
+        let opened = Store::open(kind, &plan, Arc::new(Fixed)).await?;
+        let store = &*opened.writer;
         let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
-        store.prepare(std::slice::from_ref(&plan.stream), &rollups).await.expect("prepared");
         let mut owners: Vec<Owner> = logs
             .iter()
             .enumerate()
@@ -253,24 +258,24 @@ fn run(logs: &[Vec<Event>], dedup: Dedup, steps: &[(usize, Step)]) -> Answer {
             .collect();
         for (owner, step) in steps {
             let count = owners.len();
-            owners[owner % count].take(*step, &store).await;
+            owners[owner % count].take(*step, store).await;
         }
         for owner in &mut owners {
-            owner.take(Step::Fold { records: usize::MAX / 2, is_from_disk: false }, &store).await;
-            owner.take(Step::Flush, &store).await;
+            owner.take(Step::Fold { records: usize::MAX / 2, is_from_disk: false }, store).await;
+            owner.take(Step::Flush, store).await;
         }
-        let status = store.status(StatusDetail::Ledger).await.expect("a status");
+        let status = opened.reader.status(StatusDetail::Ledger).await.expect("a status");
         for partition in &status.partitions {
             assert!(partition.ledger.adds_up(), "{partition:?}");
             assert_eq!(partition.ledger.processed, partition.next_offset - partition.first_offset);
             assert_eq!(partition.next_offset as usize, logs[partition.partition as usize].len());
         }
         assert!(status.rollups.iter().all(|rollup| rollup.adds_up()), "{:?}", status.rollups);
-        answer(&store, &rollups).await
+        Some(answer(&*opened.reader, &rollups).await)
     })
 }
 
-async fn answer(store: &SqliteStore, rollups: &[Rollup]) -> Answer {
+async fn answer(store: &dyn RollupReader, rollups: &[Rollup]) -> Answer {
     let mut answer = Answer::new();
     for rollup in rollups {
         let query = CellQuery {
@@ -335,12 +340,14 @@ fn partitioned(events: &[Event], partitions: usize) -> Vec<Vec<Event>> {
     logs
 }
 
-fn cases() -> u32 {
-    std::env::var("SG_CONFLUENCE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(256)
+/// On a server every case makes a database of its own, so there are fewer of them.
+fn cases(kind: Kind) -> u32 {
+    let asked = std::env::var("SG_CONFLUENCE_CASES").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(if kind == Kind::Sqlite { 256 } else { 24 })
 }
 
-fn check<S: Strategy>(strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    let config = Config { cases: cases(), failure_persistence: None, ..Config::default() };
+fn check<S: Strategy>(kind: Kind, strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = Config { cases: cases(kind), failure_persistence: None, ..Config::default() };
     if let Err(error) = TestRunner::new(config).run(strategy, test) {
         panic!("{error}");
     }
@@ -350,15 +357,29 @@ const AMPLE: Dedup = Dedup { records: 1_000_000, horizon: Duration::from_secs(86
 
 #[test]
 fn order_batching_partitions_and_crashes_do_not_show() {
+    order_does_not_show(Kind::Sqlite);
+}
+
+#[test]
+fn order_batching_partitions_and_crashes_do_not_show_on_a_server() {
+    if server("STREAMGAUGE_TEST_POSTGRES").is_some() {
+        order_does_not_show(Kind::Postgres);
+    }
+}
+
+/// The answer of `kind` equals SQLite's for another order, another number of partitions and other crashes.
+fn order_does_not_show(kind: Kind) {
     let events = prop::collection::vec(event(), 1..120).prop_map(same_content);
     let shuffled = events.prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle()));
     let schedule = || prop::collection::vec((0usize..4, step()), 0..25);
     check(
+        kind,
         &(shuffled, 1usize..4, 1usize..4, schedule(), schedule()),
         |((events, other_order), partitions, other_partitions, steps, other_steps)| {
-            let one = run(&partitioned(&events, partitions), AMPLE, &steps);
-            let other = run(&partitioned(&other_order, other_partitions), AMPLE, &other_steps);
+            let one = run(kind, &partitioned(&events, partitions), AMPLE, &steps);
+            let other = run(Kind::Sqlite, &partitioned(&other_order, other_partitions), AMPLE, &other_steps);
             prop_assert_eq!(&one, &other);
+            let one = one.unwrap_or_default();
             let distinct: BTreeSet<(u8, u16)> = events.iter().map(|event| (event.key, event.id)).collect();
             let counted = one.iter().filter(|((rollup, ..), _)| rollup == "all").map(|(_, values)| values[0]);
             let total: u64 =
@@ -371,6 +392,17 @@ fn order_batching_partitions_and_crashes_do_not_show() {
 
 #[test]
 fn the_duplicate_window_is_what_brute_force_says() {
+    the_window_is_right(Kind::Sqlite);
+}
+
+#[test]
+fn the_duplicate_window_is_what_brute_force_says_on_a_server() {
+    if server("STREAMGAUGE_TEST_POSTGRES").is_some() {
+        the_window_is_right(Kind::Postgres);
+    }
+}
+
+fn the_window_is_right(kind: Kind) {
     let events = prop::collection::vec(
         (0u8..2, 0u16..25, 0i64..200_000, 0u8..3, prop::option::of(-5_000i32..5_000)),
         1..120,
@@ -383,9 +415,9 @@ fn the_duplicate_window_is_what_brute_force_says() {
     let dedup =
         (1u64..40, 0u64..40).prop_map(|(records, ms)| Dedup { records, horizon: Duration::from_millis(ms) });
     let schedule = prop::collection::vec((0usize..4, step()), 0..25);
-    check(&(events, dedup, 1usize..3, schedule), |(events, dedup, partitions, steps)| {
+    check(kind, &(events, dedup, 1usize..3, schedule), |(events, dedup, partitions, steps)| {
         let logs = partitioned(&same_content(events), partitions);
-        prop_assert_eq!(run(&logs, dedup, &steps), brute_force(&logs, dedup));
+        prop_assert_eq!(run(kind, &logs, dedup, &steps), Some(brute_force(&logs, dedup)));
         Ok(())
     });
 }

@@ -1,7 +1,7 @@
-//! A seam for tests: makes the store fail before any chosen statement of a transaction, as a crash there would.
+//! A seam for tests: makes a store fail before any chosen statement of a transaction, as a crash there would.
 //! Without the feature `testing` nothing of it is compiled in.
 
-use super::error::Error;
+use sg_core::ports::PortError;
 
 /// Counts statements down to a failure.
 #[derive(Debug, Clone, Default)]
@@ -13,15 +13,12 @@ pub(crate) struct Faults {
 impl Faults {
     /// Marks the place between two statements.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn step(&self) -> Result<(), Error> {
+    pub(crate) fn step(&self) -> Result<(), PortError> {
         let mut left = self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match *left {
             Some(0) => {
                 *left = None;
-                Err(Error::Port(sg_core::ports::PortError::new(
-                    sg_core::ports::ErrorKind::Retry,
-                    "failing as a test asked for",
-                )))
+                Err(PortError::new(sg_core::ports::ErrorKind::Retry, "failing as a test asked for"))
             }
             Some(steps) => {
                 *left = Some(steps - 1);
@@ -35,7 +32,7 @@ impl Faults {
     #[cfg(not(any(test, feature = "testing")))]
     #[inline]
     #[allow(clippy::unnecessary_wraps, reason = "it fails only in tests")]
-    pub(crate) fn step(&self) -> Result<(), Error> {
+    pub(crate) fn step(&self) -> Result<(), PortError> {
         Ok(())
     }
 

@@ -20,11 +20,11 @@ use sg_core::ports::{
 use sg_core::query::DeadLetterQuery;
 use sg_core::time::{Clock, Timestamp};
 use sg_log::{EmbeddedLog, Options, RealDisk};
-use sg_pipeline::owner::{Owner, Progress, Settings, Stopped};
+use sg_pipeline::owner::{Leave, Owner, Partition, Progress, Settings, Stop, Stopped};
 use sg_store::sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
 
-const NOW: i64 = 1_700_000_000_000;
+pub(crate) const NOW: i64 = 1_700_000_000_000;
 
 struct Fixed;
 
@@ -101,7 +101,7 @@ impl RollupWriter for FaultyStore {
     }
 }
 
-fn plan() -> Arc<Plan> {
+pub(crate) fn plan() -> Arc<Plan> {
     let stream = Stream {
         name: "s".into(),
         default_type: "x".into(),
@@ -125,6 +125,15 @@ fn plan() -> Arc<Plan> {
         measures: vec![Measure { name: "n".into(), function: Function::Count, filter: Condition::default() }],
     };
     Arc::new(Plan::new(stream, &[rollup]))
+}
+
+fn stop() -> Stop {
+    Stop::below(&CancellationToken::new())
+}
+
+fn run(owner: Owner, stop: &Stop) -> tokio::task::JoinHandle<Stopped> {
+    let stop = stop.clone();
+    tokio::spawn(async move { owner.run(&stop).await })
 }
 
 /// A log and a store in a folder, and what it takes to own their one partition.
@@ -159,11 +168,11 @@ impl Bench {
             let lines: Vec<String> = ids.iter().map(|id| format!("{{\"id\":{id},\"ts\":{NOW}}}")).collect();
             let main = Bytes::from(lines.join("\n"));
             let mut batch = EventBatch::new(self.plan.name.clone(), main.clone());
-            let mut arrival = Arrival { received_at: Timestamp(NOW), new_id: &mut String::new };
+            let mut arrival = Arrival { received_at: Some(Timestamp(NOW)), new_id: &mut String::new };
             for line in std::str::from_utf8(&main).expect("text").lines() {
                 self.plan.accept(line, &mut arrival, &mut batch).expect("a good event");
             }
-            end = self.log.append(batch).await.expect("appended") + ids.len() as u64;
+            end = self.log.append(batch).await.expect("appended")[0].next_offset;
         }
         end
     }
@@ -171,8 +180,6 @@ impl Bench {
     fn owner(&self, flush_events_max: u64) -> (Owner, Arc<Progress>) {
         let progress = Arc::new(Progress::new(&self.plan.name, 0));
         let settings = Settings {
-            plan: self.plan.clone(),
-            partition: 0,
             log: self.log.clone(),
             store: self.store.clone(),
             clock: Arc::new(Fixed),
@@ -182,19 +189,20 @@ impl Bench {
             flush_interval: Duration::from_millis(1),
             flush_events_max,
         };
-        (Owner::new(settings, progress.clone()), progress)
+        let partition = Partition { plan: self.plan.clone(), number: 0, of: 1 };
+        (Owner::new(partition, settings, progress.clone()), progress)
     }
 
     /// Owns the partition until the store has everything before `end`, then stops in order.
     async fn work_until(&self, end: u64, flush_events_max: u64) -> Stopped {
         let (owner, progress) = self.owner(flush_events_max);
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(owner.run(stop.clone()));
+        let stop = stop();
+        let task = run(owner, &stop);
         let mut flushed = progress.flushed.subscribe();
         let reached =
             tokio::time::timeout(Duration::from_secs(60), flushed.wait_for(|flushed| *flushed >= end)).await;
         assert!(reached.is_ok(), "the owner stands at {}", *progress.flushed.borrow());
-        stop.cancel();
+        stop.ask(Leave::Drained);
         task.await.expect("no panic")
     }
 
@@ -258,7 +266,7 @@ async fn an_owner_that_was_replaced_writes_nothing_and_stops() {
     let bench = Bench::open(folder.path(), Faults::default()).await;
     let end = bench.append(0..10).await;
     let (owner, progress) = bench.owner(1_000);
-    let task = tokio::spawn(owner.run(CancellationToken::new()));
+    let task = run(owner, &stop());
     let mut flushed = progress.flushed.subscribe();
     flushed.wait_for(|flushed| *flushed >= end).await.expect("flushed");
     let claim = Claim {
@@ -288,7 +296,7 @@ async fn a_store_ahead_of_its_log_stops_the_partition() {
     std::fs::remove_dir_all(folder.path().join("log")).expect("removed");
     let bench = Bench::open(folder.path(), Faults::default()).await;
     let (owner, progress) = bench.owner(1_000);
-    let stopped = owner.run(CancellationToken::new()).await;
+    let stopped = owner.run(&stop()).await;
     let Stopped::Port(error) = &stopped else { panic!("{stopped}") };
     assert_eq!(error.kind, ErrorKind::Corrupt);
     assert!(progress.stopped.borrow().is_some());
@@ -306,8 +314,8 @@ async fn a_log_that_cannot_be_read_for_a_moment_is_read_again() {
     std::fs::rename(&segment, &away).expect("renamed");
     std::fs::create_dir(&segment).expect("a folder");
     let (owner, progress) = bench.owner(30);
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(owner.run(stop.clone()));
+    let stop = stop();
+    let task = run(owner, &stop);
     let mut stopped = progress.stopped.subscribe();
     let given_up = tokio::time::timeout(Duration::from_millis(300), stopped.wait_for(Option::is_some)).await;
     assert!(given_up.is_err(), "{:?}", progress.stopped.borrow());
@@ -317,7 +325,7 @@ async fn a_log_that_cannot_be_read_for_a_moment_is_read_again() {
     let reached =
         tokio::time::timeout(Duration::from_secs(60), flushed.wait_for(|flushed| *flushed >= end)).await;
     assert!(reached.is_ok(), "the owner stands at {}", *progress.flushed.borrow());
-    stop.cancel();
+    stop.ask(Leave::Drained);
     assert!(matches!(task.await.expect("no panic"), Stopped::Asked));
     assert_eq!(bench.status().await.partitions[0].ledger.counted, 100);
 }

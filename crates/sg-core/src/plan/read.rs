@@ -1,0 +1,138 @@
+//! Reads single fields of one event: where a field's value stands, and what it must keep to.
+
+use std::borrow::Cow;
+
+use crate::batch::{EventBatch, Span};
+use crate::decimal::{self, NumberError};
+use crate::definition::NumberField;
+use crate::event::{Canonical, Members, scalar_text};
+use crate::json;
+use crate::limits::DIMENSION_BYTES_MAX;
+use crate::reason::{Code, Refusal};
+
+/// Where a field's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    Canonical(Canonical),
+    Property { name: String, path: Vec<String> },
+    Properties,
+}
+
+impl Source {
+    pub(super) fn of(name: &str) -> Source {
+        match Canonical::of_spelling(name) {
+            Some((Canonical::Properties, _)) => Source::Properties,
+            Some((canonical, 0)) => Source::Canonical(canonical),
+            _ => {
+                Source::Property { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect() }
+            }
+        }
+    }
+
+    /// Returns the JSON of the value in `event`; `null` and absence are the same.
+    pub(super) fn raw<'e>(&self, event: &'e Read<'_>) -> Option<&'e str> {
+        let found = match self {
+            Source::Canonical(canonical) => event.members.raw(*canonical),
+            Source::Property { name, path } => {
+                let top = event.members.others().iter().find(|(known, _)| known == name);
+                match top {
+                    Some((_, value)) => Some(*value),
+                    None => json::find(event.properties.as_deref()?, path),
+                }
+            }
+            Source::Properties => event.properties.as_deref(),
+        };
+        found.filter(|raw| *raw != "null")
+    }
+}
+
+/// An event's members with its properties unpacked.
+pub(super) struct Read<'a> {
+    pub(super) members: Members<'a>,
+    pub(super) properties: Option<Cow<'a, str>>,
+}
+
+impl<'a> Read<'a> {
+    pub(super) fn new(text: &'a str) -> Result<Read<'a>, Refusal> {
+        let members = Members::read(text)?;
+        let properties = members.properties();
+        // A blank session is a fault of its sender even where no rollup looks at sessions.
+        members.text_of(Canonical::SessionId)?;
+        members.text_of(Canonical::UserId)?;
+        Ok(Read { members, properties })
+    }
+}
+
+pub(super) fn number_of(raw: &str, field: &NumberField) -> Result<i128, Refusal> {
+    let name = field.name.as_str();
+    let text = scalar_text(raw).filter(|_| !matches!(raw, "true" | "false"));
+    let bad = || Refusal::new(Code::BadNumber, name, format!("{name} is a number or a text that holds one"));
+    let text = text.ok_or_else(bad)?;
+    decimal::parse(text.trim(), field.scale).map_err(|error| match error {
+        NumberError::Unreadable => bad(),
+        NumberError::OutOfRange => {
+            Refusal::new(Code::NumberOutOfRange, name, format!("{name} is too large to be summed"))
+        }
+    })
+}
+
+pub(super) fn check_length(name: &str, text: &str) -> Result<(), Refusal> {
+    if text.len() <= DIMENSION_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::DimensionTooLong,
+        name,
+        format!("{name} has at most {DIMENSION_BYTES_MAX} bytes, this one {}", text.len()),
+    ))
+}
+
+/// JSON strings cannot hold raw line breaks, so every one stands between tokens and can go.
+pub(super) fn push_raw(text: &str, batch: &mut EventBatch) -> Span {
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
+        return batch.span_of(text.as_bytes());
+    }
+    let one_line: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
+    batch.push_side(&one_line)
+}
+
+/// Returns properties and unknown members as one object; a member at the top hides a property of its name.
+pub(super) fn joined_properties(event: &Read<'_>, batch: &mut EventBatch) -> Span {
+    let others = event.members.others();
+    let loose = match &event.properties {
+        None => event
+            .members
+            .raw(Canonical::Properties)
+            .map(|raw| (event.members.spelling(Canonical::Properties), raw)),
+        Some(properties) if others.is_empty() => return batch.span_of(properties.as_bytes()),
+        Some(_) => None,
+    };
+    if others.is_empty() && loose.is_none() {
+        return batch.push_side(b"{}");
+    }
+    let mut joined = String::from("{");
+    let mut add = |name: &str, raw: &str| {
+        if joined.len() > 1 {
+            joined.push(',');
+        }
+        joined += &serde_json::to_string(name).unwrap_or_default();
+        joined.push(':');
+        joined += raw;
+    };
+    if let Some(properties) = &event.properties {
+        for (name, value) in &json::members(properties) {
+            if !others.iter().any(|(known, _)| known == name) {
+                add(name, value.get());
+            }
+        }
+    }
+    if let Some((name, raw)) = loose {
+        add(name, raw);
+    }
+    for (name, value) in others {
+        add(name, value);
+    }
+    joined.push('}');
+    joined.retain(|character| !matches!(character, '\n' | '\r'));
+    batch.push_side(joined.as_bytes())
+}

@@ -1,0 +1,140 @@
+//! From messages to one batch: values beside each other, what headers say beside them, the rest left to the plan.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rdkafka::Timestamp as BrokerTime;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use sg_core::batch::{Entry, EventBatch, LogBatch, Span, content_hash};
+use sg_core::plan::Plan;
+use sg_core::ports::ErrorKind;
+use sg_core::time::Timestamp;
+
+use crate::kafka::header::{self, Decided};
+
+/// Records on their way into a batch.
+pub(super) struct Gather {
+    topic: Arc<str>,
+    partition: u32,
+    main: Vec<u8>,
+    /// Takes the texts of headers; its entries are filled in last.
+    batch: EventBatch,
+    rows: Vec<Row>,
+    places: Vec<(u64, Timestamp)>,
+}
+
+/// A record's value in `main`, and what the door decided if it was ours.
+struct Row {
+    at: usize,
+    len: usize,
+    entry: Option<Entry>,
+}
+
+impl Gather {
+    pub(super) fn new(topic: Arc<str>, partition: u32) -> Gather {
+        let batch = EventBatch::new(topic.clone(), Bytes::new());
+        Gather { topic, partition, main: Vec::new(), batch, rows: Vec::new(), places: Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.main.len() + self.batch.side.len()
+    }
+
+    /// Returns the offset behind the last record.
+    pub(super) fn next_offset(&self) -> Option<u64> {
+        self.places.last().map(|(offset, _)| offset + 1)
+    }
+
+    /// Adds a record, whose offset is at least the given one. On an error nothing was added.
+    pub(super) fn add(&mut self, message: &BorrowedMessage<'_>, least: u64) -> Result<(), (ErrorKind, String)> {
+        let offset = match u64::try_from(message.offset()) {
+            Ok(offset) if offset >= least => offset,
+            _ => {
+                let offset = message.offset();
+                return Err((ErrorKind::Retry, format!("a record of offset {offset} came where {least} was next")));
+            }
+        };
+        let BrokerTime::LogAppendTime(appended_at) = message.timestamp() else {
+            let why = format!(
+                "the record at offset {offset} has no time of the broker's (message.timestamp.type is not \
+                 LogAppendTime); `streamgauge topics ensure` sets it for new records, and older ones can then be \
+                 read only by writing them again"
+            );
+            return Err((ErrorKind::Corrupt, why));
+        };
+        let value = message.payload().unwrap_or_default();
+        let entry = match own_header(message) {
+            None => None,
+            Some(header) => {
+                let decided = header::decode(header).map_err(|error| {
+                    (ErrorKind::Corrupt, format!("the record at offset {offset} cannot be understood: {error}"))
+                })?;
+                Some(self.entry(&decided, value))
+            }
+        };
+        self.rows.push(Row { at: self.main.len(), len: value.len(), entry });
+        self.main.extend_from_slice(value);
+        self.places.push((offset, Timestamp(appended_at)));
+        Ok(())
+    }
+
+    fn entry(&mut self, decided: &Decided<'_>, value: &[u8]) -> Entry {
+        Entry {
+            raw: Span::main(self.main.len(), value.len()),
+            id: self.batch.push_side(decided.id.as_bytes()),
+            kind: self.batch.push_side(decided.kind.as_bytes()),
+            key_hash: decided.key_hash,
+            key: Span::NONE,
+            event_time: decided.event_time,
+            received_at: Some(decided.received_at),
+            content: content_hash(value),
+        }
+    }
+
+    /// Makes the batch; `None` without records.
+    pub(super) fn into_batch(self, plan: &Plan) -> Option<LogBatch> {
+        let Gather { topic, partition, main, mut batch, rows, places } = self;
+        let (first_offset, appended_at) = *places.first()?;
+        let main = Bytes::from(main);
+        batch.stream = plan.name.clone();
+        batch.main = main.clone();
+        batch.entries.reserve_exact(rows.len());
+        let (mut own, mut foreign) = (0, 0);
+        for (row, (offset, _)) in rows.iter().zip(&places) {
+            match row.entry {
+                Some(entry) => {
+                    own += 1;
+                    batch.entries.push(entry);
+                }
+                None => {
+                    foreign += 1;
+                    let place = || format!("{topic}-{partition}-{offset}");
+                    plan.take_foreign(&main[row.at..row.at + row.len], &place, &mut batch);
+                }
+            }
+        }
+        if own > 0 && foreign > 0 {
+            // Rows of ours have no fields: the fold reads those of all.
+            batch.fields = None;
+        }
+        let events = Arc::new(batch);
+        Some(LogBatch { events, first_offset, appended_at, places: Some(places) })
+    }
+}
+
+/// Returns the value of our header, if there is one.
+fn own_header<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
+    let headers = message.headers()?;
+    let find = || headers.iter().find(|header| header.key == header::NAME).and_then(|header| header.value);
+    // rdkafka panics at a header whose name is not UTF-8. Ours is: such a record is another's.
+    catch_unwind(AssertUnwindSafe(find)).unwrap_or_default()
+}

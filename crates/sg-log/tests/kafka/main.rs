@@ -1,0 +1,10 @@
+//! The log on Kafka, on a real broker whose address stands in `STREAMGAUGE_TEST_KAFKA` (`host:port`).
+
+mod appends;
+mod conformance;
+mod ground;
+mod losses;
+mod members;
+mod records;
+mod topics;
+mod transactions;

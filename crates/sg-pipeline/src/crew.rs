@@ -1,0 +1,265 @@
+//! Gives every partition that is this process's an owner, as long as it is: starts owners, stops them in time, and
+//! starts them again when another process had the partition for a while. Folds nothing itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sg_core::plan::Plan;
+use sg_core::ports::{Change, ErrorKind, EventLog, Membership, PartitionName, PortError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::fleet::Fleet;
+use crate::owner::{Leave, Owner, Partition, Progress, Settings, Stop, Stopped};
+
+/// How long owners may take to flush a partition that others wait for; then it is given up as it is.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
+/// How often the log's own tools are told how far partitions are flushed.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// The pause before the log is asked again after it failed.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The owners of a process.
+pub struct Crew {
+    plans: Vec<Arc<Plan>>,
+    settings: Settings,
+    fleet: Arc<Fleet>,
+    /// Told when a partition stopped in a process that shares nothing: it stands still for ever.
+    told: mpsc::Sender<Stopped>,
+    owners: JoinSet<(PartitionName, u64)>,
+    /// The owners at work, each with the number it was started under.
+    at_work: HashMap<PartitionName, (u64, Stop)>,
+    started: u64,
+}
+
+impl Crew {
+    /// Makes a crew without owners; `told` hears of owners that stopped by themselves where no other process would
+    /// take over.
+    pub fn new(
+        plans: Vec<Arc<Plan>>,
+        settings: Settings,
+        fleet: Arc<Fleet>,
+        told: mpsc::Sender<Stopped>,
+    ) -> Crew {
+        Crew { plans, settings, fleet, told, owners: JoinSet::new(), at_work: HashMap::new(), started: 0 }
+    }
+
+    /// Works until told to stop, then lets all owners finish and leaves.
+    ///
+    /// # Errors
+    /// When the log can not be joined for a reason that will not pass.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), PortError> {
+        let Some(mut membership) = self.join(&stop).await? else { return Ok(()) };
+        let mut report_due = Instant::now() + REPORT_INTERVAL;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                change = membership.change() => match change {
+                    Ok(change) => self.change(change, membership.as_mut()).await,
+                    Err(error) => {
+                        tracing::warn!("sharing partitions: {error}");
+                        tokio::time::sleep(FAILURE_PAUSE).await;
+                    }
+                },
+                Some(ended) = self.owners.join_next() => self.ended(ended),
+                () = tokio::time::sleep_until(report_due) => {
+                    report_due = Instant::now() + REPORT_INTERVAL;
+                    membership.report(&self.flushed()).await;
+                }
+            }
+        }
+        let all: Vec<PartitionName> = self.at_work.keys().cloned().collect();
+        let leave = if membership.told_within().is_some() { Leave::Flushed } else { Leave::Drained };
+        self.ask(&all, leave);
+        while let Some(ended) = self.owners.join_next().await {
+            self.ended(ended);
+        }
+        membership.report(&self.flushed()).await;
+        membership.leave().await;
+        Ok(())
+    }
+
+    async fn join(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Membership>>, PortError> {
+        let streams: Vec<String> = self.plans.iter().map(|plan| plan.name.to_string()).collect();
+        loop {
+            match self.settings.log.join(&streams).await {
+                Err(error) if error.kind == ErrorKind::Retry => {
+                    tracing::warn!("joining those who share the log: {error}");
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(None),
+                        () = tokio::time::sleep(FAILURE_PAUSE) => {}
+                    }
+                }
+                joined => return joined.map(Some),
+            }
+        }
+    }
+
+    async fn change(&mut self, change: Change, membership: &mut dyn Membership) {
+        match change {
+            Change::Assigned(partitions) => {
+                for name in partitions {
+                    tracing::info!(stream = %name.0, partition = name.1, "partition assigned");
+                    self.start(name, membership.told_within()).await;
+                }
+            }
+            Change::Revoked(partitions) => {
+                tracing::info!(?partitions, "partitions revoked");
+                self.ask(&partitions, Leave::Flushed);
+                let ended = tokio::time::timeout(RELEASE_MAX, self.all_ended(&partitions)).await;
+                if ended.is_err() {
+                    tracing::warn!("flushing took too long; what is not flushed follows from the log");
+                    self.ask(&partitions, Leave::Dropped);
+                }
+                self.forget(&partitions);
+                membership.report(&self.flushed()).await;
+                membership.released().await;
+            }
+            Change::Lost(partitions) => {
+                tracing::warn!(?partitions, "partitions lost to other processes");
+                self.ask(&partitions, Leave::Dropped);
+                self.forget(&partitions);
+            }
+        }
+    }
+
+    async fn start(&mut self, name: PartitionName, told_within: Option<Duration>) {
+        let Some(plan) = self.plans.iter().find(|plan| *plan.name == *name.0).cloned() else {
+            tracing::error!(stream = %name.0, "a partition of an unknown stream was assigned");
+            return;
+        };
+        let of = partitions(&*self.settings.log, &name.0).await;
+        self.started += 1;
+        let (number, stop) = (self.started, Stop::below(&CancellationToken::new()));
+        self.at_work.insert(name.clone(), (number, stop.clone()));
+        let place = Place {
+            partition: Partition { plan, number: name.1, of },
+            settings: self.settings.clone(),
+            fleet: self.fleet.clone(),
+            told: self.told.clone(),
+            told_within,
+        };
+        // Folding keeps a core busy for milliseconds: it has a thread of its own, so that requests do not wait for it.
+        self.owners.spawn_blocking(move || {
+            tokio::runtime::Handle::current().block_on(place.fill(&stop));
+            (name, number)
+        });
+    }
+
+    fn ask(&self, partitions: &[PartitionName], leave: Leave) {
+        for (_, stop) in partitions.iter().filter_map(|name| self.at_work.get(name)) {
+            stop.ask(leave);
+        }
+    }
+
+    async fn all_ended(&mut self, partitions: &[PartitionName]) {
+        while partitions.iter().any(|name| self.at_work.contains_key(name)) {
+            match self.owners.join_next().await {
+                Some(ended) => self.ended(ended),
+                None => return,
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(PartitionName, u64), tokio::task::JoinError>) {
+        match ended {
+            Ok((name, number)) => {
+                if self.at_work.get(&name).is_some_and(|(known, _)| *known == number) {
+                    self.at_work.remove(&name);
+                }
+            }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// An owner that does not end in time goes on without being listened to: its epoch keeps it from writing.
+    fn forget(&mut self, partitions: &[PartitionName]) {
+        for name in partitions {
+            self.at_work.remove(name);
+        }
+    }
+
+    fn flushed(&self) -> Vec<(String, u32, u64)> {
+        let owners = self.fleet.owners();
+        owners
+            .iter()
+            .map(|owner| (owner.stream.clone(), owner.partition, *owner.flushed.borrow()))
+            .filter(|(.., flushed)| *flushed > 0)
+            .collect()
+    }
+}
+
+/// Returns how many partitions a stream has; one while the log does not say, which only widens the duplicate window.
+async fn partitions(log: &dyn EventLog, stream: &str) -> u32 {
+    match log.partitions(stream).await {
+        Ok(count) => count,
+        Err(error) => {
+            tracing::warn!(%stream, "counting partitions: {error}");
+            1
+        }
+    }
+}
+
+/// A partition of this process, and what its owners need.
+struct Place {
+    partition: Partition,
+    settings: Settings,
+    fleet: Arc<Fleet>,
+    told: mpsc::Sender<Stopped>,
+    told_within: Option<Duration>,
+}
+
+impl Place {
+    /// Keeps an owner in the place until told to stop, or until one stops for good.
+    async fn fill(self, stop: &Stop) {
+        loop {
+            let progress = Arc::new(Progress::new(&self.partition.plan.name, self.partition.number));
+            self.fleet.enlist(progress.clone());
+            let owner = Owner::new(self.partition.clone(), self.settings.clone(), progress.clone());
+            let stopped = owner.run(stop).await;
+            match (stopped, self.told_within) {
+                (Stopped::Fenced { .. }, Some(told_within)) if !stop.is_asked() => {
+                    // Either the group tells soon that the partition is another's, or two groups share one store.
+                    tokio::select! {
+                        () = stop.asked() => {}
+                        () = tokio::time::sleep(told_within + self.jitter(told_within)) => {}
+                    }
+                    self.fleet.dismiss(&progress);
+                    if stop.is_asked() {
+                        return;
+                    }
+                    self.settings.metrics.reclaims.add(1);
+                    tracing::warn!(
+                        stream = %self.partition.plan.name, partition = self.partition.number,
+                        "another process had claimed the partition, and it is still ours: claiming it again;                          two servers with different groups on one store look like this"
+                    );
+                }
+                (Stopped::Asked | Stopped::Fenced { .. }, Some(_)) | (Stopped::Asked, None) => {
+                    self.fleet.dismiss(&progress);
+                    return;
+                }
+                (stopped, None) => {
+                    // A full channel means that the process is leaving already.
+                    drop(self.told.try_send(stopped));
+                    return;
+                }
+                // It stands still, and says so, until it is another's or the process ends.
+                (Stopped::Port(_), Some(_)) => {
+                    stop.asked().await;
+                    self.fleet.dismiss(&progress);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Spreads processes that claim the same partition in turn.
+    fn jitter(&self, most: Duration) -> Duration {
+        let now = self.settings.clock.now().0.unsigned_abs();
+        let share = (now ^ self.settings.seed) % 1_000;
+        most.mul_f64(share as f64 / 1_000.0)
+    }
+}

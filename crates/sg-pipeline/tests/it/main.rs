@@ -1,0 +1,6 @@
+//! The loops between log and store, over real logs and real stores.
+
+mod confluence;
+mod crew;
+mod owner;
+mod support;

@@ -1,0 +1,214 @@
+//! The store in a PostgreSQL database, for as many processes as wanted. This page wires the parts to the ports and does
+//! nothing else: `address` reads the URL, `check` looks at the server, `pool` holds connections and transactions,
+//! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `closing`,
+//! `outbox` and `retention` are the transactions, `status` and `events` the questions.
+//!
+//! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
+//! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
+//!
+//! Needs cells of PostgreSQL's own and no extension: a version from 13 on, with `fsync` and `full_page_writes` on.
+
+mod address;
+mod cells;
+mod check;
+mod claim;
+mod closing;
+mod error;
+mod events;
+mod flush;
+mod measures;
+mod outbox;
+mod pool;
+mod raw;
+mod retention;
+mod schema;
+mod status;
+mod tables;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sg_core::definition::{Rollup, Stream};
+use sg_core::flush::{Checkpoint, Flush};
+use sg_core::plan::Plan;
+use sg_core::ports::{
+    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter,
+    StatusDetail, StoreStatus,
+};
+use sg_core::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, StoredDeadLetter, StoredEvent};
+use sg_core::time::{Clock, Timestamp};
+
+use crate::faults::Faults;
+
+use address::Address;
+use error::Error;
+use outbox::Sender;
+use pool::{Connections, Lease, Mode, in_time};
+use raw::Pieces;
+
+/// A store in a PostgreSQL database.
+pub struct PostgresStore {
+    connections: Connections,
+    clock: Arc<dyn Clock>,
+    pieces: Pieces,
+    sender: Sender,
+    faults: Faults,
+}
+
+impl PostgresStore {
+    /// Opens the store at a URL `postgres://user:password@host:port/database?sslmode=…&sslrootcert=…`. Connects when it
+    /// is first asked something.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when the URL, or a file of certificates that it names, cannot be used.
+    pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<PostgresStore, PortError> {
+        let url = url.to_owned();
+        let address = tokio::task::spawn_blocking(move || Address::read(&url))
+            .await
+            .map_err(|error| PortError::from_source(ErrorKind::Retry, "reading the store's URL", error))??;
+        Ok(PostgresStore {
+            connections: Connections::new(address)?,
+            clock,
+            pieces: Pieces::default(),
+            sender: Sender::default(),
+            faults: Faults::default(),
+        })
+    }
+
+    /// Checks that the server can be used, and makes the database when it is missing. [`RollupWriter::prepare`] does
+    /// the same before anything else.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] with the remedy when the server or the user's rights will not do, `Retry` when the
+    /// server cannot be reached.
+    pub async fn check(&self) -> Result<(), PortError> {
+        let checked = in_time(check::check(self.connections.address())).await;
+        checked.map_err(|error| error.into_port("checking the store's server"))
+    }
+
+    /// Lets go of the outbox, so that another process can take it at once, and of all connections.
+    pub async fn close(&self) {
+        self.sender.release().await;
+        self.connections.close();
+    }
+
+    /// Makes the next transactions fail, once, after so many of their steps; `None` lets them be.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn fail_after(&self, steps: Option<u32>) {
+        self.faults.fail_after(steps);
+    }
+
+    /// Runs one transaction.
+    async fn transact<T>(
+        &self,
+        mode: Mode,
+        job: impl AsyncFnOnce(&Lease) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let transaction = async {
+            let lease = self.connections.begin(mode).await?;
+            let done = job(&lease).await;
+            lease.finish(done).await
+        };
+        in_time(transaction).await
+    }
+}
+
+#[async_trait]
+impl RollupWriter for PostgresStore {
+    async fn prepare(&self, streams: &[Stream], rollups: &[Rollup]) -> Result<(), PortError> {
+        let doing = "preparing tables and views";
+        schema::check_names(streams, rollups).map_err(|error| error.into_port(doing))?;
+        self.check().await?;
+        let job = async |lease: &Lease| schema::prepare(lease, streams, rollups, &self.faults).await;
+        self.transact(Mode::Schema, job).await.map_err(|error| error.into_port(doing))
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Checkpoint, PortError> {
+        let now = self.clock.now();
+        let job = async |lease: &Lease| claim::claim(lease, claim, now, &self.faults).await;
+        let claimed = self.transact(Mode::Durable, job).await;
+        let doing = || format!("claiming {}/{}", claim.plan.stream.name, claim.partition);
+        claimed.map_err(|error| error.into_port(&doing()))
+    }
+
+    async fn checkpoint(&self, stream: &str, partition: u32) -> Result<Checkpoint, PortError> {
+        let job = async |lease: &Lease| claim::checkpoint(lease, stream, partition).await;
+        let read = self.transact(Mode::Snapshot, job).await;
+        read.map_err(|error| error.into_port(&format!("reading the checkpoint of {stream}/{partition}")))
+    }
+
+    async fn flush(&self, flush: Arc<Flush>) -> Result<FlushOutcome, PortError> {
+        let now = self.clock.now();
+        let flushed = in_time(flush::flush(&self.connections, &self.pieces, &flush, now, &self.faults)).await;
+        let doing = || format!("flushing {}/{}", flush.plan.stream.name, flush.partition);
+        flushed.map_err(|error| error.into_port(&doing()))
+    }
+
+    async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError> {
+        let now = self.clock.now();
+        let refreshed = in_time(flush::refresh(&self.connections, refresh, now, &self.faults)).await;
+        let doing = || format!("refreshing {}/{}", refresh.plan.stream.name, refresh.partition);
+        refreshed.map_err(|error| error.into_port(&doing()))
+    }
+
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
+        let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
+        let step = retention::retain(&self.connections, (&plan.stream, &rollups), now, &self.faults);
+        let doing = || format!("removing what {} no longer keeps", plan.stream.name);
+        in_time(step).await.map_err(|error| error.into_port(&doing()))
+    }
+
+    async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
+        let read = in_time(outbox::read(&self.connections, &self.sender, stream, rows_max)).await;
+        read.map_err(|error| error.into_port(&format!("reading the outbox of {stream}")))
+    }
+
+    async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError> {
+        let job = async |lease: &Lease| outbox::sent(lease, stream, through).await;
+        let deleted = self.transact(Mode::Durable, job).await;
+        deleted
+            .map_err(|error| error.into_port(&format!("deleting what was sent from the outbox of {stream}")))
+    }
+
+    async fn sync(&self) -> Result<Vec<Needed>, PortError> {
+        let job = async |lease: &Lease| {
+            let needed = status::needed(lease).await?;
+            // A commit that waits for the disk takes along every commit before it: they lie in one log in order.
+            lease.execute("UPDATE sg_syncs SET syncs = syncs + 1", &[]).await?;
+            Ok(needed)
+        };
+        let synced = self.transact(Mode::Durable, job).await;
+        synced.map_err(|error| error.into_port("making the store durable"))
+    }
+}
+
+#[async_trait]
+impl RollupReader for PostgresStore {
+    async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError> {
+        let read = self.transact(Mode::Question, async |lease: &Lease| cells::read(lease, query).await).await;
+        read.map_err(|error| error.into_answer(&format!("reading cells of {}", query.rollup.name)))
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError> {
+        let read =
+            self.transact(Mode::Question, async |lease: &Lease| events::read(lease, query).await).await;
+        read.map_err(|error| error.into_answer(&format!("reading events of {}", query.stream)))
+    }
+
+    async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError> {
+        let job = async |lease: &Lease| status::dead_letters(lease, query).await;
+        let read = self.transact(Mode::Question, job).await;
+        read.map_err(|error| error.into_answer("reading dead letters"))
+    }
+
+    async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError> {
+        let now = self.clock.now();
+        let job = async |lease: &Lease| status::status(lease, detail, now).await;
+        let read = self.transact(Mode::Snapshot, job).await;
+        read.map_err(|error| error.into_answer("reading the store's status"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

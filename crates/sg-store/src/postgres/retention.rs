@@ -1,0 +1,251 @@
+//! Removing what is older than its definition keeps, in steps so small that a flush hardly waits. Each step keeps the
+//! ledger's sums: what leaves the cells is counted as removed in its transaction, behind the locks of all partitions'
+//! rows, which no flush then holds. Raw rows and letters are in no sum and need no such lock.
+
+use std::time::Duration;
+
+use sg_core::definition::{Rollup, Stream};
+use sg_core::limits::TIME_MIN_MS;
+use sg_core::time::{Timestamp, millis};
+use sg_core::window;
+use tokio_postgres::error::SqlState;
+
+use crate::answers::LETTERS_KEEP;
+use crate::faults::Faults;
+use crate::names::key_columns;
+
+use super::error::Error;
+use super::measures::count;
+use super::pool::{Connections, Lease, Mode};
+use super::tables::{PIECE_OFFSETS, cells_table, piece_table, raw_table};
+use super::wire::Ms;
+
+/// Rows of one step: some milliseconds of work.
+const ROWS_PER_STEP: i64 = 1_000;
+/// How long the removal of a whole piece waits for who reads the table: whoever comes meanwhile waits behind it.
+const DETACH_WAIT_MS: u32 = 200;
+/// The part of the time kept that rows of a full piece may stay beyond it, so that the piece can go as a whole.
+const OVERSTAY: u32 = 10;
+
+/// Takes one step; returns whether there may be more.
+pub(crate) async fn retain(
+    connections: &Connections,
+    (stream, rollups): (&Stream, &[Rollup]),
+    now: Timestamp,
+    faults: &Faults,
+) -> Result<bool, Error> {
+    if let Some(raw) = &stream.raw_table
+        && remove_raw(connections, &stream.name, (now, raw.keep), faults).await?
+    {
+        return Ok(true);
+    }
+    for rollup in rollups {
+        let lease = connections.begin(Mode::Durable).await?;
+        let removed = remove_cells(&lease, rollup, now, faults).await;
+        if lease.finish(removed).await? > 0 {
+            return Ok(true);
+        }
+    }
+    let lease = connections.begin(Mode::Durable).await?;
+    let removed = remove_letters(&lease, stream, now, faults).await;
+    Ok(lease.finish(removed).await? > 0)
+}
+
+/// A piece of a raw table.
+struct Piece {
+    partition: u32,
+    number: u64,
+    /// Whether its partition has moved on to another.
+    is_full: bool,
+    oldest: Timestamp,
+    newest: Timestamp,
+}
+
+/// What is to be done with a partition's first piece.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// All its rows are old.
+    Drop,
+    /// Its old rows go one by one.
+    Thin,
+    /// Nothing in it is old, or it will go as a whole before long.
+    Keep,
+}
+
+fn fate(piece: &Piece, now: Timestamp, keep: Duration) -> Fate {
+    let oldest_kept = now.minus(keep);
+    if piece.is_full && piece.newest < oldest_kept {
+        return Fate::Drop;
+    }
+    let goes_soon = piece.is_full && piece.newest.0.saturating_sub(piece.oldest.0) <= millis(keep / OVERSTAY);
+    if piece.oldest >= oldest_kept || goes_soon { Fate::Keep } else { Fate::Thin }
+}
+
+/// Removes raw rows that came before the time kept, from each partition's beginning on.
+async fn remove_raw(
+    connections: &Connections,
+    stream: &str,
+    (now, keep): (Timestamp, Duration),
+    faults: &Faults,
+) -> Result<bool, Error> {
+    let lease = connections.begin(Mode::Durable).await?;
+    let pieces = first_pieces(&lease, stream).await;
+    for piece in lease.finish(pieces).await? {
+        let removed = match fate(&piece, now, keep) {
+            Fate::Keep => false,
+            Fate::Drop => drop_piece(connections, stream, &piece, faults).await?,
+            Fate::Thin => thin_piece(connections, stream, &piece, now.minus(keep), faults).await?,
+        };
+        if removed {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Returns the first piece of each partition.
+async fn first_pieces(lease: &Lease, stream: &str) -> Result<Vec<Piece>, Error> {
+    let sql = "SELECT DISTINCT ON (partition) partition, piece, next_offset, oldest, newest FROM sg_raw_pieces \
+               JOIN sg_partitions USING (stream, partition) WHERE stream = $1 ORDER BY partition, piece";
+    let rows = lease.query(sql, &[&stream]).await?;
+    let pieces = rows.iter().map(|row| {
+        let number = count(row, 1)?;
+        Ok(Piece {
+            partition: u32::try_from(count(row, 0)?).unwrap_or(u32::MAX),
+            number,
+            is_full: count(row, 2)? >= (number + 1) * PIECE_OFFSETS,
+            oldest: row.try_get::<_, Ms>(3)?.0,
+            newest: row.try_get::<_, Ms>(4)?.0,
+        })
+    });
+    pieces.collect()
+}
+
+/// Removes a piece as a whole; returns false when somebody reads the table for too long: then another time.
+async fn drop_piece(
+    connections: &Connections,
+    stream: &str,
+    piece: &Piece,
+    faults: &Faults,
+) -> Result<bool, Error> {
+    let (table, parent) = (piece_table(stream, piece.partition, piece.number), raw_table(stream));
+    let lease = connections.begin(Mode::Durable).await?;
+    let removed = async {
+        let sql = "DELETE FROM sg_raw_pieces WHERE stream = $1 AND partition = $2 AND piece = $3";
+        let number = i64::try_from(piece.number).unwrap_or(i64::MAX);
+        if lease.execute(sql, &[&stream, &i64::from(piece.partition), &number]).await? == 0 {
+            // Another process was quicker.
+            return Ok(false);
+        }
+        faults.step()?;
+        let sql = format!(
+            "SET LOCAL lock_timeout = {DETACH_WAIT_MS}; ALTER TABLE {parent} DETACH PARTITION {table}; DROP TABLE {table}"
+        );
+        lease.client()?.batch_execute(&sql).await?;
+        Ok(true)
+    };
+    let removed = removed.await;
+    match lease.finish(removed).await {
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            tracing::debug!(
+                stream,
+                piece = piece.number,
+                "a piece of raw events is read: it is removed later"
+            );
+            Ok(false)
+        }
+        removed => removed,
+    }
+}
+
+/// Removes a step's old rows from the beginning of a piece.
+async fn thin_piece(
+    connections: &Connections,
+    stream: &str,
+    piece: &Piece,
+    oldest: Timestamp,
+    faults: &Faults,
+) -> Result<bool, Error> {
+    let lease = connections.begin(Mode::Durable).await?;
+    let table = piece_table(stream, piece.partition, piece.number);
+    let sql = format!(
+        "DELETE FROM {table} WHERE position IN (SELECT position FROM (SELECT position, received_at FROM {table} \
+         ORDER BY position LIMIT $1) AS first WHERE received_at < $2)"
+    );
+    let removed = async {
+        let removed = lease.execute(&sql, &[&ROWS_PER_STEP, &Ms::bound(oldest)]).await?;
+        faults.step()?;
+        Ok(removed > 0)
+    };
+    let removed = removed.await;
+    lease.finish(removed).await
+}
+
+/// Removes cells of windows that lie further back than is kept, counted from the stream's newest data where the clock
+/// is ahead of it: what is read again from long ago stays until something newer comes. The watermark would not do, it
+/// follows the clock while all partitions are idle. Only announced windows go.
+async fn remove_cells(lease: &Lease, rollup: &Rollup, now: Timestamp, faults: &Faults) -> Result<u64, Error> {
+    // A look without locks first: most of the time there is nothing to do.
+    if first_old_cell(lease, rollup, now).await?.is_none() {
+        return Ok(0);
+    }
+    let lock = "SELECT 1 FROM sg_partitions WHERE stream = $1 ORDER BY partition FOR UPDATE";
+    lease.query(lock, &[&rollup.stream]).await?;
+    faults.step()?;
+    let Some(removed_before) = first_old_cell(lease, rollup, now).await? else { return Ok(0) };
+    let (table, key) = (cells_table(&rollup.name), key_columns(rollup).join(", "));
+    let sql = format!(
+        "WITH old AS (SELECT ctid FROM {table} WHERE pane < $1 ORDER BY {key} LIMIT $2), \
+         gone AS (DELETE FROM {table} AS c USING old WHERE c.ctid = old.ctid RETURNING c.events) \
+         SELECT count(*), coalesce(sum(events), 0)::bigint FROM gone"
+    );
+    let rows = lease.query(&sql, &[&Ms(removed_before), &ROWS_PER_STEP]).await?;
+    let Some(row) = rows.first() else { return Ok(0) };
+    faults.step()?;
+    let (cells, events): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let sql = "UPDATE sg_rollups SET removed_before = $1, removed = removed + $2 WHERE rollup = $3";
+    lease.execute(sql, &[&Ms(removed_before), &events, &rollup.name]).await?;
+    faults.step()?;
+    Ok(cells.unsigned_abs())
+}
+
+/// Returns where the windows to be kept begin, if there is a cell before.
+async fn first_old_cell(lease: &Lease, rollup: &Rollup, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let sql = "SELECT (SELECT max(m) FROM sg_partitions p WHERE p.stream = r.stream), announced_from, removed_before \
+               FROM sg_rollups r WHERE rollup = $1";
+    let Some(row) = lease.query_opt(sql, &[&rollup.name]).await? else { return Ok(None) };
+    let newest = row.try_get::<_, Option<Ms>>(0)?.map_or(Timestamp::NEVER, |Ms(newest)| newest);
+    let (Ms(announced_from), Ms(stored)) = (row.try_get(1)?, row.try_get(2)?);
+    let oldest = Timestamp(now.min(newest).0.saturating_sub(rollup.keep_ms)).min(announced_from);
+    if oldest <= Timestamp(TIME_MIN_MS) {
+        return Ok(None);
+    }
+    let removed_before = window::start_of(oldest, rollup.window_ms).max(stored);
+    let sql = format!("SELECT 1 FROM {} WHERE pane < $1 LIMIT 1", cells_table(&rollup.name));
+    Ok(lease.query_opt(&sql, &[&Ms(removed_before)]).await?.map(|_| removed_before))
+}
+
+/// Removes old late events, and old dead letters that no rebuild of a duplicate window needs.
+async fn remove_letters(
+    lease: &Lease,
+    stream: &Stream,
+    now: Timestamp,
+    faults: &Faults,
+) -> Result<u64, Error> {
+    let oldest = Ms::bound(now.minus(LETTERS_KEEP));
+    let sql = "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
+               USING (stream, partition) WHERE stream = $1 AND stored_at < $2 AND position < dedup_from LIMIT $3)";
+    let letters = lease.execute(sql, &[&stream.name, &oldest, &ROWS_PER_STEP]).await?;
+    faults.step()?;
+    if letters > 0 {
+        return Ok(letters);
+    }
+    let sql = "DELETE FROM sg_late WHERE id IN (SELECT id FROM (SELECT id, stored_at FROM sg_late ORDER BY id LIMIT $2) \
+               AS first WHERE stored_at < $1)";
+    let late = lease.execute(sql, &[&oldest, &ROWS_PER_STEP]).await?;
+    faults.step()?;
+    Ok(late)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Every case of the conformance suite.
+
+use proptest::prelude::*;
+use sg_core::testing::store_suite as suite;
+
+use super::server::Fresh;
+
+#[tokio::test]
+async fn claims() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::claims(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn misses() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::misses(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn flushes_all_or_nothing() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::flushes_all_or_nothing(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn keeps_every_digit() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::keeps_every_digit(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn stores_panes() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::stores_panes(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn diverts_late_events() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::diverts_late_events(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn keeps_dead_letters() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::keeps_dead_letters(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn finds_events() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::finds_events(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn deletes_from_the_outbox() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::deletes_from_the_outbox(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn refuses_another_definition() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::refuses_another_definition(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn takes_up_a_new_rollup() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::takes_up_a_new_rollup(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn says_what_a_restart_needs() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::says_what_a_restart_needs(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn announces_windows_once() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::announces_windows_once(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn corrects_final_windows() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::corrects_final_windows(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn waits_for_busy_partitions() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::waits_for_busy_partitions(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn closes_when_all_are_idle() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::closes_when_all_are_idle(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn keeps_closed_windows_closed() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::keeps_closed_windows_closed(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn goes_on_where_the_budget_ended() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::goes_on_where_the_budget_ended(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn removes_old_cells() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::removes_old_cells(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn keeps_what_nothing_newer_follows() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::keeps_what_nothing_newer_follows(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn expires_what_comes_too_late() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::expires_what_comes_too_late(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn removes_old_rows() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::removes_old_rows(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn keeps_letters_a_rebuild_needs() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::keeps_letters_a_rebuild_needs(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn reopens() {
+    let Some(mut fresh) = Fresh::new().await else { return };
+    suite::reopens(&mut fresh).await;
+    fresh.drop().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Times of three minutes and amounts of all sizes, in any order, in flushes of any sizes.
+    #[test]
+    fn merges_any_split(
+        events in prop::collection::vec((0..180_000i64, 0..4usize, "-?[0-9]{1,22}\\.[0-9]{1,2}"), 1..60),
+        splits in prop::collection::vec(1..20usize, 1..12),
+    ) {
+        let kinds = ["a", "b", "c", "ß"];
+        let events: Vec<(i64, &str, &str)> =
+            events.iter().map(|(at, kind, amount)| (*at, kinds[*kind], amount.as_str())).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it has drivers");
+        runtime.block_on(async {
+            let Some(fresh) = Fresh::new().await else { return };
+            suite::merges_any_split(&fresh, &events, &splits).await;
+            fresh.drop().await;
+        });
+    }
+}

@@ -1,0 +1,246 @@
+//! Several processes on one store.
+
+use std::sync::Arc;
+
+use sg_core::definition::Rollup;
+use sg_core::plan::Plan;
+use sg_core::ports::{Claim, ErrorKind, FlushOutcome, OutboxKind, RollupReader, RollupWriter, StatusDetail};
+use sg_core::testing::store_suite::{self as suite, Feed, ManualClock, StoreUnderTest, T0, cells, rollups};
+use sg_core::time::Timestamp;
+
+use super::server::{self, Fresh};
+use crate::postgres::PostgresStore;
+
+const MINUTE: i64 = 60_000;
+
+/// Waits until a statement of another connection waits for a lock.
+async fn until_one_waits(client: &tokio_postgres::Client) {
+    let sql =
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    server::until(async || !client.query(sql, &[]).await.expect("anybody may look").is_empty()).await;
+}
+
+#[tokio::test]
+async fn many_prepare_at_once() {
+    let Some(server) = server::url() else { return };
+    let database = server::fresh_name();
+    let url = server::url_of(&server, &database);
+    let mut starts = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let url = url.clone();
+        starts.spawn(async move {
+            let store = server::open(&url, Arc::new(ManualClock::at(Timestamp(T0)))).await;
+            let prepared = store.prepare(&[suite::stream()], &rollups()).await;
+            store.close().await;
+            prepared
+        });
+    }
+    for prepared in starts.join_all().await {
+        prepared.expect("the others do the same");
+    }
+    server::drop_database(&server, &database).await;
+}
+
+#[tokio::test]
+async fn claims_race() {
+    let Some(fresh) = Fresh::new().await else { return };
+    fresh.writer().prepare(&[suite::stream()], &rollups()).await.expect("the definitions are sound");
+    let plan = Arc::new(Plan::new(suite::stream(), &rollups()));
+    let claim =
+        Claim { plan, partition: 0, owner: "racer".to_owned(), log_identity: "log-1".to_owned(), start: 0 };
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (store, claim) = (fresh.other().await, claim.clone());
+        racers.spawn(async move { store.claim(&claim).await.map(|checkpoint| checkpoint.epoch) });
+    }
+    let mut epochs: Vec<i64> =
+        racers.join_all().await.into_iter().map(|epoch| epoch.expect("nothing fails")).collect();
+    epochs.sort_unstable();
+    assert_eq!(epochs, [1, 2, 3, 4, 5, 6, 7, 8]);
+    fresh.drop().await;
+}
+
+/// Flushes of a partition on a store of its own: every event goes to the same few cells, in changing order.
+async fn flush_often(fresh: &Fresh, store: PostgresStore, partition: u32, rounds: i64) {
+    let mut feed = Feed::claim(fresh, &rollups(), partition).await;
+    let kinds = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for round in 0..rounds {
+        let mut events: Vec<(i64, &str, &str)> =
+            kinds.iter().map(|kind| (round % 3 * MINUTE, *kind, "0.01")).collect();
+        let turn = (round as usize + partition as usize) % events.len();
+        events.rotate_left(turn);
+        feed.take_in(2 * MINUTE, &events);
+        assert_eq!(
+            store.flush(feed.take()).await.expect("nobody is in the way for long"),
+            FlushOutcome::Done
+        );
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_share_cells() {
+    let Some(fresh) = Fresh::new().await else { return };
+    let (partitions, rounds) = (4_u32, 30_i64);
+    let stores = [fresh.other().await, fresh.other().await, fresh.other().await, fresh.other().await];
+    let mut flushes = Vec::new();
+    for (partition, store) in (0..partitions).zip(stores) {
+        flushes.push(flush_often(&fresh, store, partition, rounds));
+    }
+    futures_util::future::join_all(flushes).await;
+    let expect = u64::from(partitions) * rounds as u64 * 8;
+    let state = suite::snapshot(&fresh, &rollups()).await;
+    let counted: u64 = state.partitions.iter().map(|partition| partition.ledger.counted).sum();
+    assert_eq!(counted, expect);
+    let in_cells: Vec<u64> = state.rollups.iter().map(|rollup| rollup.in_cells + rollup.diverted).collect();
+    assert_eq!(in_cells, [expect; 3]);
+    let by_type = &state.cells["by_type"];
+    assert_eq!(by_type.iter().map(|cell| cell.events).collect::<Vec<_>>(), [u64::from(partitions) * 10; 24]);
+    assert!(
+        by_type.iter().all(|cell| cell.values[1].rank() == Some(i128::from(partitions) * 10)),
+        "{by_type:?}"
+    );
+    fresh.drop().await;
+}
+
+/// Between the cells of one flush and its end another process closes their window.
+#[tokio::test]
+async fn a_window_closes_in_between() {
+    let Some(fresh) = Fresh::new().await else { return };
+    // Without the one whose only cell both would write.
+    let mut definitions: Vec<Rollup> = rollups();
+    definitions.remove(1);
+    let mut slow = Feed::claim(&fresh, &definitions, 0).await;
+    let mut quick = Feed::claim(&fresh, &definitions, 1).await;
+    slow.write(&fresh, 2 * MINUTE, &[(0, "a", "1"), (2 * MINUTE, "a", "1")]).await;
+    quick.write(&fresh, 0, &[(0, "b", "1")]).await;
+    // Holds the slow flush between its cells and the stream's row.
+    let outside = fresh.outside().await;
+    let last = "SELECT 1 FROM sg_rollup_partitions WHERE rollup = 'diverted' AND partition = 0 FOR UPDATE";
+    outside.batch_execute(&format!("BEGIN; {last}")).await.expect("the row is there");
+    slow.take_in(2 * MINUTE, &[(1, "a", "1"), (2, "new", "1"), (2 * MINUTE, "a", "1")]);
+    let (other, flush) = (fresh.other().await, slow.take());
+    let flushing = tokio::spawn(async move {
+        let outcome = other.flush(flush).await;
+        other.close().await;
+        outcome
+    });
+    until_one_waits(&fresh.outside().await).await;
+    quick.write(&fresh, 2 * MINUTE, &[(2 * MINUTE, "b", "1")]).await;
+    let shown = async || {
+        let rows = fresh.writer().outbox("orders", 100).await.expect("nothing fails");
+        let of_window = rows.into_iter().filter(|row| row.rollup == "by_type" && row.window_start.0 == T0);
+        of_window.map(|row| (row.kind, row.dimensions.join(","), row.revision)).collect::<Vec<_>>()
+    };
+    let closed = |kind: &str| (OutboxKind::Closed, kind.to_owned(), 0);
+    assert_eq!(shown().await, [closed("a"), closed("b")]);
+    outside.batch_execute("COMMIT").await.expect("it holds a lock only");
+    assert_eq!(flushing.await.expect("it does not panic").expect("nothing fails"), FlushOutcome::Done);
+    let corrected = |kind: &str| (OutboxKind::Corrected, kind.to_owned(), 1);
+    assert_eq!(shown().await, [closed("a"), closed("b"), corrected("a"), corrected("new")]);
+    let revisions: Vec<(String, u64)> = cells(&fresh, &definitions[0])
+        .await
+        .into_iter()
+        .filter(|cell| cell.pane.0 == T0)
+        .map(|cell| (cell.dimensions.join(","), cell.revision))
+        .collect();
+    assert_eq!(revisions, [("a".to_owned(), 1), ("b".to_owned(), 0), ("new".to_owned(), 1)]);
+    suite::snapshot(&fresh, &definitions).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn one_process_sends() {
+    let Some(fresh) = Fresh::new().await else { return };
+    let mut feed = Feed::claim(&fresh, &rollups()[..1], 0).await;
+    feed.write(&fresh, 9 * MINUTE, &[(0, "a", "1"), (9 * MINUTE, "a", "1")]).await;
+    let other = fresh.other().await;
+    let rows =
+        |store| async move { RollupWriter::outbox(store, "orders", 10).await.expect("nothing fails").len() };
+    assert_eq!(rows(fresh.store()).await, 1);
+    assert_eq!(rows(&other).await, 0);
+    // The lock is the sender's as long as its connection lives, and it takes it again when that was lost.
+    let lost =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database d ON d.oid = database \
+                WHERE locktype = 'advisory' AND granted AND datname = current_database()";
+    let outside = fresh.outside().await;
+    outside.batch_execute(lost).await.expect("we may");
+    assert_eq!(rows(fresh.store()).await, 1);
+    assert_eq!(rows(&other).await, 0);
+    fresh.store().close().await;
+    assert_eq!(rows(&other).await, 1);
+    // Nothing of the lock stays in the way of anybody who changes tables.
+    outside
+        .batch_execute("BEGIN; LOCK TABLE sg_outbox IN ACCESS EXCLUSIVE MODE NOWAIT; ROLLBACK")
+        .await
+        .expect("it is free");
+    other.close().await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn an_owner_that_was_replaced_writes_no_more() {
+    let Some(fresh) = Fresh::new().await else { return };
+    let mut first = Feed::claim(&fresh, &rollups(), 0).await;
+    let other = fresh.other().await;
+    first.take_in(0, &[(0, "a", "1")]);
+    let claim = Claim {
+        plan: first.plan.clone(),
+        partition: 0,
+        owner: "second".to_owned(),
+        log_identity: "log-1".to_owned(),
+        start: 0,
+    };
+    // A claim and a flush at once: either the flush is first and counts, or it finds the new epoch.
+    let (claimed, flushed) = tokio::join!(other.claim(&claim), fresh.writer().flush(first.take()));
+    let claimed = claimed.expect("nothing fails");
+    assert_eq!(claimed.epoch, 2);
+    match flushed.expect("nothing fails") {
+        FlushOutcome::Done => assert_eq!(claimed.next_offset, 1),
+        outcome => assert_eq!(outcome, FlushOutcome::Missed { epoch: 2, next_offset: 0 }),
+    }
+    first.take_in(0, &[(0, "a", "1")]);
+    let late = fresh.writer().flush(first.take()).await.expect("nothing fails");
+    assert!(matches!(late, FlushOutcome::Missed { epoch: 2, .. }), "{late:?}");
+    other.close().await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn a_reader_alone_says_what_is_missing() {
+    let Some(server) = server::url() else { return };
+    let database = server::fresh_name();
+    let url = server::url_of(&server, &database);
+    let store = server::open(&url, Arc::new(ManualClock::default())).await;
+    let refused = store.status(StatusDetail::Marks).await.expect_err("there is no database");
+    assert_eq!(refused.kind, ErrorKind::Retry, "{refused}");
+    assert!(refused.to_string().contains("start a process with the role process"), "{refused}");
+    store.check().await.expect("it makes the database");
+    let events = sg_core::query::EventQuery { stream: "orders".to_owned(), limit: 1, ..Default::default() };
+    let query = suite_query(&rollups()[0]);
+    let answers = [
+        store.status(StatusDetail::Ledger).await.map(drop),
+        store.cells(&query).await.map(drop),
+        store.events(&events).await.map(drop),
+        store.dead_letters(&Default::default()).await.map(drop),
+    ];
+    for answer in answers {
+        let refused = answer.expect_err("there are no tables");
+        assert_eq!(refused.kind, ErrorKind::Retry, "{refused}");
+        assert!(refused.to_string().contains("the store has no tables yet"), "{refused}");
+    }
+    store.prepare(&[suite::stream()], &rollups()).await.expect("it makes them");
+    assert_eq!(store.events(&events).await.expect("they are there"), []);
+    store.close().await;
+    server::drop_database(&server, &database).await;
+}
+
+fn suite_query(rollup: &Rollup) -> sg_core::query::CellQuery {
+    sg_core::query::CellQuery {
+        rollup: rollup.clone(),
+        from: Timestamp::NEVER,
+        to: Timestamp(i64::MAX),
+        filters: Vec::new(),
+        cells_max: 10,
+    }
+}

@@ -1,0 +1,69 @@
+//! Variables that deployments already set for Kafka and PostgreSQL, in the spellings that are common: they say the same
+//! as keys of the configuration, and rank with `STREAMGAUGE_…` but behind it.
+
+use std::collections::BTreeMap;
+
+use toml::Value;
+
+/// One key that a set of variables decides: its dotted path, its value, and the variable to name as its origin.
+pub(crate) type Inherited = (&'static str, Value, &'static str);
+
+/// Returns the keys that the variables decide.
+pub(crate) fn keys(variables: &BTreeMap<String, String>) -> Vec<Inherited> {
+    let get = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let mut keys = Vec::new();
+    let brokers = ["KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BROKERS", "BOOTSTRAP_SERVERS"];
+    if let Some((name, brokers)) = brokers.into_iter().find_map(|name| Some((name, get(name)?))) {
+        keys.push(("log", Value::String(format!("kafka://{brokers}")), name));
+    }
+    if let Some((url, name)) = store(&get) {
+        keys.push(("store", Value::String(url), name));
+    }
+    if let Some(seconds) = get("FLUSH_INTERVAL_SECONDS") {
+        keys.push(("flush.interval", Value::String(format!("{seconds}s")), "FLUSH_INTERVAL_SECONDS"));
+    }
+    keys
+}
+
+/// Returns the grace that the first rollup gets.
+pub(crate) fn grace(variables: &BTreeMap<String, String>) -> Option<Value> {
+    variables.get("GRACE_PERIOD_SECONDS").map(|seconds| Value::String(format!("{seconds}s")))
+}
+
+/// Returns the store's URL with the password of the environment where it names none.
+pub(crate) fn with_password(url: &str, variables: &BTreeMap<String, String>) -> Option<String> {
+    let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| scheme.starts_with("postgres"))?;
+    let (login, host) = rest.split_once('@')?;
+    let password = ["PGPASSWORD", "POSTGRES_PASSWORD"].iter().find_map(|name| variables.get(*name))?;
+    (!login.contains(':')).then(|| format!("{scheme}://{login}:{}@{host}", encoded(password)))
+}
+
+fn store<'v>(get: &impl Fn(&str) -> Option<&'v str>) -> Option<(String, &'static str)> {
+    let is_postgres = |url: &&str| url.starts_with("postgres://") || url.starts_with("postgresql://");
+    if let Some(url) = get("DATABASE_URL").filter(is_postgres) {
+        return Some((url.to_owned(), "DATABASE_URL"));
+    }
+    let sets = [
+        ("POSTGRES_HOST", ["POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"], "pipeline"),
+        ("PGHOST", ["PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"], "postgres"),
+    ];
+    sets.into_iter().find_map(|(name, [port, user, password, database], default)| {
+        let host = get(name)?;
+        let (port, user) = (get(port).unwrap_or("5432"), get(user).unwrap_or(default));
+        let password = get(password).map(|password| format!(":{}", encoded(password))).unwrap_or_default();
+        let database = get(database).unwrap_or(user);
+        let url = format!("postgres://{}{password}@{host}:{port}/{}", encoded(user), encoded(database));
+        Some((url, name))
+    })
+}
+
+/// Writes a text so that it can stand in a URL.
+fn encoded(text: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    text.bytes()
+        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
