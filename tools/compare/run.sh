@@ -86,7 +86,7 @@ measure() {
         "$(figure memory_mib "$line")" "$(figure counted "$line")"
 }
 
-# What Kafka Streams says is about each record that it drops: it would be millions of lines.
+# Quiet: it would say a line about each record that it drops, and those may be millions.
 kafka_streams() {
     measure "Kafka Streams, $1" java -Xmx1g "-Djava.io.tmpdir=$WORK" -Dorg.slf4j.simpleLogger.defaultLogLevel=error \
         -cp "$HERE/kafka-streams/target/classes:$HERE/kafka-streams/target/libs/*" \
@@ -95,7 +95,7 @@ kafka_streams() {
     topics --delete --topic 'count-.*'
 }
 
-# Prints the seconds since some time ago, to the nanosecond.
+# Prints the time in seconds.
 now() {
     date +%s.%N
 }

@@ -113,6 +113,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/healthz", get(health::health))
         .route("/metrics", get(health::metrics))
+        .route("/v1/rollups", get(rollups::list))
         .route("/docs/errors/{code}", get(pages::error_page));
     if app.roles.ingest {
         router = router.route("/v1/events", post(ingest::post_by_query));
@@ -127,7 +128,6 @@ pub fn router(app: Arc<App>) -> Router {
         router = router
             .route("/v1/events", get(events::list))
             .route("/v1/events/{event_id}", get(events::fate))
-            .route("/v1/rollups", get(rollups::list))
             .route("/v1/rollups/{name}", get(rollups::rows))
             .route("/v1/rollups/{name}/top", get(rollups::top))
             .route("/v1/dead-letters", get(dead_letters::list))

@@ -187,7 +187,8 @@ impl EventLog for KafkaLog {
         }
         let options = &self.handle.options;
         let told_within = Duration::from_millis(settings::session_ms(options));
-        let member = Member::join(&settings::member(options), topics, told_within, self.handle.stats.clone())?;
+        let member =
+            Member::join(&settings::member(options), topics, told_within, self.handle.stats.clone())?;
         Ok(Box::new(member))
     }
 

@@ -55,7 +55,13 @@ impl Fetcher {
         stats: Arc<KafkaMetrics>,
     ) -> Result<Arc<Fetcher>, PortError> {
         let listener = Listener::new("reader", config, ids.clone(), stats.clone())?;
-        Ok(Arc::new(Fetcher { listener, ids, stats, slots: Mutex::default(), generations: AtomicU64::new(1) }))
+        Ok(Arc::new(Fetcher {
+            listener,
+            ids,
+            stats,
+            slots: Mutex::default(),
+            generations: AtomicU64::new(1),
+        }))
     }
 
     /// Begins to fetch a partition at an offset; an earlier reader of it ends. Blocks for a moment.

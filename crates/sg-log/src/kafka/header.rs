@@ -65,8 +65,10 @@ pub(super) fn decode(value: &[u8]) -> Result<Decided<'_>, Unreadable> {
     let (event_time, rest) = rest.split_once('\t').ok_or(short.clone())?;
     let (key_hash, rest) = rest.split_once('\t').ok_or(short.clone())?;
     let (length, rest) = rest.split_once('\t').ok_or(short)?;
-    let time = |text: &str| text.parse().map(Timestamp).map_err(|_| Unreadable::Malformed("a time is no number"));
-    let length: usize = length.parse().map_err(|_| Unreadable::Malformed("the type's length is no number"))?;
+    let time =
+        |text: &str| text.parse().map(Timestamp).map_err(|_| Unreadable::Malformed("a time is no number"));
+    let length: usize =
+        length.parse().map_err(|_| Unreadable::Malformed("the type's length is no number"))?;
     let (kind, id) = rest.split_at_checked(length).ok_or(Unreadable::Malformed("the type is cut off"))?;
     if key_hash.len() != 16 {
         return Err(Unreadable::Malformed("the key hash has not 16 digits"));
@@ -85,10 +87,16 @@ impl std::fmt::Display for Unreadable {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Unreadable::Version(version) => {
-                write!(out, "its header {NAME} has version {version:?}; start the newer program that wrote it")
+                write!(
+                    out,
+                    "its header {NAME} has version {version:?}; start the newer program that wrote it"
+                )
             }
             Unreadable::Malformed(why) => {
-                write!(out, "its header {NAME} cannot be read: {why}; find who else writes headers of that name")
+                write!(
+                    out,
+                    "its header {NAME} cannot be read: {why}; find who else writes headers of that name"
+                )
             }
         }
     }

@@ -76,12 +76,13 @@ impl Listener {
         let mut consumer = consumer.map_err(|error| fault::unusable("make a kafka consumer", error))?;
         let rung = shared.clone();
         consumer.set_nonempty_callback(move || rung.bell.ring());
-        let listener = Arc::new(Listener { consumer: Some(Arc::new(consumer)), shared, gate: Mutex::new(()) });
+        let listener =
+            Arc::new(Listener { consumer: Some(Arc::new(consumer)), shared, gate: Mutex::new(()) });
         let (weak, shared) = (Arc::downgrade(&listener), listener.shared.clone());
         let thread = std::thread::Builder::new().name(format!("kafka-{name}"));
-        thread
-            .spawn(move || attend(&weak, &shared))
-            .map_err(|error| PortError::from_source(ErrorKind::Retry, "start a thread of the kafka log", error))?;
+        thread.spawn(move || attend(&weak, &shared)).map_err(|error| {
+            PortError::from_source(ErrorKind::Retry, "start a thread of the kafka log", error)
+        })?;
         Ok(listener)
     }
 
@@ -99,8 +100,8 @@ impl Listener {
             let before = self.shared.handled.load(Ordering::Acquire);
             // What is returned was told to the context, too. A poll without waiting takes one event at most, and
             // does not tell none from one that was handled.
-            let is_event =
-                consumer.poll(Duration::ZERO).is_some() || self.shared.handled.load(Ordering::Acquire) != before;
+            let is_event = consumer.poll(Duration::ZERO).is_some()
+                || self.shared.handled.load(Ordering::Acquire) != before;
             if !is_event {
                 return;
             }

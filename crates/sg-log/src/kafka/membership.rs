@@ -99,7 +99,9 @@ impl Member {
         let thread = std::thread::Builder::new()
             .name("kafka-member".to_owned())
             .spawn(move || run(polled, &context))
-            .map_err(|error| PortError::from_source(ErrorKind::Retry, "start a thread of the kafka log", error))?;
+            .map_err(|error| {
+                PortError::from_source(ErrorKind::Retry, "start a thread of the kafka log", error)
+            })?;
         Ok(Member { consumer: Some(consumer), shared, changes, thread: Some(thread), told_within })
     }
 
@@ -115,12 +117,9 @@ impl Member {
 /// Polls until the member leaves or cannot go on; then closes the consumer, which tells the group.
 fn run(consumer: Arc<BaseConsumer<Callbacks>>, shared: &Shared) {
     while !shared.is_leaving.load(Ordering::Acquire) && lock(&shared.failure).is_none() {
-        match consumer.poll(POLL_WAIT) {
-            Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
-                lock(&shared.failure).get_or_insert(error.to_string());
-            }
-            // Told to the context already; records never come, because all partitions are paused.
-            Some(_) | None => {}
+        // Other errors were told to the context; records never come, because all partitions are paused.
+        if let Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) = consumer.poll(POLL_WAIT) {
+            lock(&shared.failure).get_or_insert(error.to_string());
         }
     }
     if shared.is_leaving.load(Ordering::Acquire) {
@@ -137,7 +136,10 @@ impl Membership for Member {
     async fn change(&mut self) -> Result<Change, PortError> {
         let why = || lock(&self.shared.failure).clone().unwrap_or_else(|| "it has left".to_owned());
         let Some(change) = next(&mut self.changes, &self.shared).await else {
-            return Err(PortError::new(ErrorKind::Retry, format!("stay a member of the kafka group: {}", why())));
+            return Err(PortError::new(
+                ErrorKind::Retry,
+                format!("stay a member of the kafka group: {}", why()),
+            ));
         };
         if matches!(change, Change::Revoked(_)) {
             lock(&self.shared.released.counts).taken += 1;
@@ -331,7 +333,8 @@ impl ConsumerContext for Callbacks {
             self.revoke(consumer, list)
         };
         if let Err(error) = done {
-            lock(&self.shared.failure).get_or_insert(format!("a change of the group could not be followed: {error}"));
+            lock(&self.shared.failure)
+                .get_or_insert(format!("a change of the group could not be followed: {error}"));
         }
     }
 

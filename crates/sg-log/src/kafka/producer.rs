@@ -57,12 +57,18 @@ struct Deliveries {
     stats: Arc<KafkaMetrics>,
 }
 
-/// A batch on its way. Its room is free again when the last record has been answered.
+/// A batch on its way.
 struct Pending {
     left: AtomicUsize,
     outcome: Mutex<Outcome>,
-    answer: Mutex<Option<oneshot::Sender<Outcome>>>,
-    _room: OwnedSemaphorePermit,
+    /// Taken when the last record has been answered.
+    caller: Mutex<Option<Caller>>,
+}
+
+/// Who waits for a batch's answer, and the room that is free again then.
+struct Caller {
+    answer: oneshot::Sender<Outcome>,
+    room: OwnedSemaphorePermit,
 }
 
 /// What is known of a batch so far.
@@ -81,7 +87,8 @@ impl Sender {
         room_bytes: usize,
         stats: Arc<KafkaMetrics>,
     ) -> Result<Sender, PortError> {
-        let live = Live::new(&config, &stats).map_err(|error| fault::unusable("make a kafka producer", error))?;
+        let live =
+            Live::new(&config, &stats).map_err(|error| fault::unusable("make a kafka producer", error))?;
         let room_bytes = room_bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         Ok(Sender {
             config,
@@ -104,8 +111,7 @@ impl Sender {
         let pending = Arc::new(Pending {
             left: AtomicUsize::new(batch.len()),
             outcome: Mutex::default(),
-            answer: Mutex::new(Some(answer)),
-            _room: room,
+            caller: Mutex::new(Some(Caller { answer, room })),
         });
         if batch.len() <= INLINE_RECORDS_MAX {
             self.send(topic, &batch, pending)?;
@@ -149,7 +155,9 @@ impl Sender {
     }
 
     fn note_room(&self) {
-        self.stats.in_flight_bytes.set((self.room_bytes - self.room.available_permits().min(self.room_bytes)) as u64);
+        self.stats
+            .in_flight_bytes
+            .set((self.room_bytes - self.room.available_permits().min(self.room_bytes)) as u64);
     }
 
     /// Hands a batch to the producer. Nobody closes or replaces the producer meanwhile.
@@ -170,7 +178,8 @@ impl Sender {
 
     /// Puts a new producer in the place of one that cannot go on.
     fn replace_dead(&self) -> Result<(), PortError> {
-        let is_dead = |phase: &Phase| matches!(phase, Phase::Open(live) if live.is_dead.load(Ordering::Acquire));
+        let is_dead =
+            |phase: &Phase| matches!(phase, Phase::Open(live) if live.is_dead.load(Ordering::Acquire));
         if !is_dead(&self.phase.read().unwrap_or_else(std::sync::PoisonError::into_inner)) {
             return Ok(());
         }
@@ -205,7 +214,8 @@ impl Sender {
 impl Live {
     fn new(config: &ClientConfig, stats: &Arc<KafkaMetrics>) -> Result<Live, KafkaError> {
         let is_dead = Arc::new(AtomicBool::new(false));
-        let context = Deliveries { is_dead: is_dead.clone(), outage: Outage::default(), stats: stats.clone() };
+        let context =
+            Deliveries { is_dead: is_dead.clone(), outage: Outage::default(), stats: stats.clone() };
         Ok(Live { producer: ThreadedProducer::from_config_and_context(config, context)?, is_dead })
     }
 
@@ -258,7 +268,8 @@ impl Pending {
             return;
         }
         let outcome = std::mem::take(&mut *lock(&self.outcome));
-        if let Some(answer) = lock(&self.answer).take() {
+        if let Some(Caller { answer, room }) = lock(&self.caller).take() {
+            drop(room);
             // A caller that went away does not wait for it.
             drop(answer.send(outcome));
         }
@@ -294,11 +305,13 @@ impl Outcome {
                 format!("{doing}; raise the topic's max.message.bytes and the property message.max.bytes"),
                 KafkaError::MessageProduction(code),
             ),
-            RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition => PortError::from_source(
-                ErrorKind::Retry,
-                format!("{doing}; `streamgauge topics ensure` makes missing topics"),
-                KafkaError::MessageProduction(code),
-            ),
+            RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition => {
+                PortError::from_source(
+                    ErrorKind::Retry,
+                    format!("{doing}; `streamgauge topics ensure` makes missing topics"),
+                    KafkaError::MessageProduction(code),
+                )
+            }
             _ => PortError::from_source(
                 ErrorKind::Retry,
                 format!("{doing}; send the same events again, with the same ids"),
@@ -343,7 +356,11 @@ impl ProducerContext for Deliveries {
 /// Returns the memory that a batch takes while it is on its way.
 fn cost(batch: &EventBatch) -> usize {
     let of_entry = |entry: &sg_core::batch::Entry| {
-        entry.raw.len() + entry.key.len().max(entry.id.len()) + entry.kind.len() + entry.id.len() + RECORD_OVERHEAD_BYTES
+        entry.raw.len()
+            + entry.key.len().max(entry.id.len())
+            + entry.kind.len()
+            + entry.id.len()
+            + RECORD_OVERHEAD_BYTES
     };
     batch.entries.iter().map(of_entry).sum()
 }
@@ -353,7 +370,10 @@ fn closed() -> PortError {
 }
 
 fn lost(topic: &str) -> PortError {
-    PortError::new(ErrorKind::Retry, format!("append to the kafka topic {topic}: the producer ended before it answered"))
+    PortError::new(
+        ErrorKind::Retry,
+        format!("append to the kafka topic {topic}: the producer ended before it answered"),
+    )
 }
 
 #[cfg(test)]

@@ -133,7 +133,8 @@ impl Reader {
 
     fn stop(&mut self, kind: ErrorKind, why: String) -> PortError {
         let Reader { topic, partition, next, .. } = self;
-        let doing = format!("read partition {partition} of the kafka topic {topic} from offset {next}: {why}");
+        let doing =
+            format!("read partition {partition} of the kafka topic {topic} from offset {next}: {why}");
         if kind == ErrorKind::Corrupt {
             self.fetcher.stats.stops.add(1);
         }

@@ -203,7 +203,8 @@ pub(super) fn admin(options: &KafkaOptions) -> ClientConfig {
 
 /// Returns whether the group's protocol is the one in which the broker assigns partitions and times members out.
 fn broker_decides(options: &KafkaOptions) -> bool {
-    let is_set = |(name, value): &(String, String)| name == "group.protocol" && value.eq_ignore_ascii_case("consumer");
+    let is_set =
+        |(name, value): &(String, String)| name == "group.protocol" && value.eq_ignore_ascii_case("consumer");
     options.properties.iter().any(is_set)
 }
 
@@ -215,3 +216,6 @@ pub(super) fn session_ms(options: &KafkaOptions) -> u64 {
     let typed = options.properties.iter().find(|(name, _)| name == "session.timeout.ms");
     typed.and_then(|(_, value)| value.parse().ok()).unwrap_or(options.session_timeout.as_millis() as u64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,11 @@ impl KafkaMetrics {
             "Changes of which partitions this process works on.",
             self.rebalances.get(),
         );
-        counter("streamgauge_kafka_outages_total", "Times that no broker could be reached.", self.outages.get());
+        counter(
+            "streamgauge_kafka_outages_total",
+            "Times that no broker could be reached.",
+            self.outages.get(),
+        );
         let name = "streamgauge_kafka_in_flight_bytes";
         head(out, name, "gauge", "Bytes on their way to the brokers.");
         line(out, format_args!("{name} {}", self.in_flight_bytes.get()));

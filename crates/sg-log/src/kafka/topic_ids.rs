@@ -34,7 +34,8 @@ impl TopicIds {
         let (topic, from, to) = parse(text)?;
         let mut known = lock(&self.0);
         let first = if from == ZERO { to } else { from };
-        let known = known.entry(topic.to_owned()).or_insert_with(|| Known { id: first.to_owned(), made_again: None });
+        let known =
+            known.entry(topic.to_owned()).or_insert_with(|| Known { id: first.to_owned(), made_again: None });
         if known.id == to {
             return None;
         }

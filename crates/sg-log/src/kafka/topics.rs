@@ -86,7 +86,11 @@ struct Found {
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] for options that cannot be, [`ErrorKind::Retry`] when brokers cannot be reached or refuse.
-pub async fn ensure(options: &KafkaOptions, wanted: &Wanted, mode: Mode) -> Result<Vec<TopicReport>, PortError> {
+pub async fn ensure(
+    options: &KafkaOptions,
+    wanted: &Wanted,
+    mode: Mode,
+) -> Result<Vec<TopicReport>, PortError> {
     settings::check(options)?;
     let admin = Admin::new(options)?;
     let brokers = admin.brokers().await?;
@@ -142,11 +146,16 @@ impl Admin {
         let replication = wanted.replication.map_or(brokers.clamp(1, 3), usize::from);
         let partitions = i32::try_from(wanted.partitions).ok().filter(|count| *count > 0);
         let partitions = partitions.ok_or_else(|| {
-            invalid(format!("make the kafka topic {topic} with {} partitions: give at least 1", wanted.partitions))
+            invalid(format!(
+                "make the kafka topic {topic} with {} partitions: give at least 1",
+                wanted.partitions
+            ))
         })?;
         let copies = i32::try_from(replication).unwrap_or(i32::MAX);
-        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies)).set(TIME_TYPE, LOG_APPEND_TIME);
-        let mut notes = vec![format!("made with {partitions} partitions and {replication} copies of each record")];
+        let mut new =
+            NewTopic::new(topic, partitions, TopicReplication::Fixed(copies)).set(TIME_TYPE, LOG_APPEND_TIME);
+        let mut notes =
+            vec![format!("made with {partitions} partitions and {replication} copies of each record")];
         if replication >= 3 {
             new = new.set("min.insync.replicas", "2");
         } else {
@@ -165,7 +174,12 @@ impl Admin {
             Some(Err((_, code))) => return Err(refused(doing(), code)),
             None => return Err(PortError::new(ErrorKind::Retry, doing())),
         }
-        Ok(TopicReport { topic: topic.to_owned(), state: TopicState::Made, partitions: wanted.partitions, notes })
+        Ok(TopicReport {
+            topic: topic.to_owned(),
+            state: TopicState::Made,
+            partitions: wanted.partitions,
+            notes,
+        })
     }
 
     async fn correct(
@@ -201,7 +215,9 @@ impl Admin {
 
     async fn set_time_type(&self, topic: &str, settings: &ConfigResource) -> Result<(), PortError> {
         let mut alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
-        for entry in settings.entries.iter().filter(|entry| is_by_hand(&entry.source) && entry.name != TIME_TYPE) {
+        for entry in
+            settings.entries.iter().filter(|entry| is_by_hand(&entry.source) && entry.name != TIME_TYPE)
+        {
             if let Some(value) = &entry.value {
                 alter = alter.set(&entry.name, value);
             }
@@ -245,10 +261,14 @@ fn notes_of(topic: &str, found: &Found, wanted: &Wanted) -> Vec<String> {
         notes.push("retention.bytes is set: records may go before they are counted".to_owned());
     }
     if value_of(&found.settings, "cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
-        notes.push("cleanup.policy compacts: earlier events of a key go missing; set it to delete".to_owned());
+        notes
+            .push("cleanup.policy compacts: earlier events of a key go missing; set it to delete".to_owned());
     }
     if found.described.replicas >= 3 && number("min.insync.replicas").is_some_and(|count| count < 2) {
-        notes.push("min.insync.replicas is 1: an acknowledged record may stand on one disk only; set it to 2".to_owned());
+        notes.push(
+            "min.insync.replicas is 1: an acknowledged record may stand on one disk only; set it to 2"
+                .to_owned(),
+        );
     }
     notes
 }

@@ -30,8 +30,9 @@ impl LogFactory for Factory {
     async fn reopen(&self, log: Arc<dyn EventLog>) -> Arc<dyn EventLog> {
         log.close().await.expect("the log closes");
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let same =
-            |(known, _): &&mut (Arc<KafkaLog>, KafkaOptions)| std::ptr::addr_eq(&raw const **known, &raw const *log);
+        let same = |(known, _): &&mut (Arc<KafkaLog>, KafkaOptions)| {
+            std::ptr::addr_eq(&raw const **known, &raw const *log)
+        };
         let (known, options) = made.iter_mut().find(same).expect("this factory made the log");
         *known = Arc::new(open(options.clone()));
         known.clone()

@@ -81,10 +81,11 @@ impl Ground {
 
     /// Makes a topic, unless its name is still taken.
     pub(crate) async fn try_make(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> bool {
-        let new = settings.iter().fold(
-            NewTopic::new(topic, partitions, TopicReplication::Fixed(1)),
-            |new, (name, value)| new.set(name, value),
-        );
+        let new = settings
+            .iter()
+            .fold(NewTopic::new(topic, partitions, TopicReplication::Fixed(1)), |new, (name, value)| {
+                new.set(name, value)
+            });
         self.admin.create_topics(&[new], &wait()).await.expect("the broker answers")[0].is_ok()
     }
 

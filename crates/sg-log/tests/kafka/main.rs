@@ -6,5 +6,6 @@ mod ground;
 mod losses;
 mod members;
 mod records;
+mod speed;
 mod topics;
 mod transactions;

@@ -129,7 +129,9 @@ async fn the_group_is_told_how_far_its_own_partitions_are_flushed() {
     let log = open(options);
     let mut one = Told::join(&log).await;
     one.until(4).await;
-    one.member.report(&[("events".to_owned(), 1, 0), ("others".to_owned(), 0, 5), ("events".to_owned(), 9, 5)]).await;
+    one.member
+        .report(&[("events".to_owned(), 1, 0), ("others".to_owned(), 0, 5), ("events".to_owned(), 9, 5)])
+        .await;
     let asked = move || {
         let mut config = ground.config();
         let asker: BaseConsumer = config.set("group.id", &group).create().expect("a consumer can be made");
@@ -203,7 +205,11 @@ async fn a_member_for_others_to_watch() {
     let brokers = how.next().expect("a broker is named");
     let group = how.next().expect("a group is named");
     let topic = Topic { stream: "events".into(), topic: how.next().expect("a topic is named") };
-    let options = KafkaOptions { group, session_timeout: Duration::from_secs(2), ..Ground::on(brokers).options(vec![topic]) };
+    let options = KafkaOptions {
+        group,
+        session_timeout: Duration::from_secs(2),
+        ..Ground::on(brokers).options(vec![topic])
+    };
     let log = open(options);
     let mut member = log.join(&["events".to_owned()]).await.expect("a log can be joined");
     loop {

@@ -64,7 +64,8 @@ async fn a_batch_is_spread_by_key_in_order() {
     let mut came = 0;
     for range in appended {
         let count = (range.next_offset - range.first_offset) as usize;
-        let mut reader = log.open("events", range.partition, range.first_offset).await.expect("it can be opened");
+        let mut reader =
+            log.open("events", range.partition, range.first_offset).await.expect("it can be opened");
         let batches = read(&mut *reader, count).await;
         let read: Vec<_> = batches.iter().flat_map(placed).collect();
         let mut last = 0;
@@ -107,7 +108,12 @@ async fn records_of_others_are_read_by_the_plan() {
             assert_eq!(entry.received_at, None);
             assert!(batch.place(index).1 > Timestamp(1_700_000_000_000), "A is the broker's time");
             let refused = events.refusal(index).map(|refusal| refusal.code);
-            seen.push((events.text(entry.id).to_owned(), events.text(entry.kind).to_owned(), entry.event_time, refused));
+            seen.push((
+                events.text(entry.id).to_owned(),
+                events.text(entry.kind).to_owned(),
+                entry.event_time,
+                refused,
+            ));
         }
     }
     let time = Some(Timestamp(1_735_689_600_000));
@@ -194,7 +200,8 @@ async fn a_record_without_the_brokers_time_stops_the_partition_and_names_the_rem
     let Some(ground) = ground() else { return };
     let name = ground.name("events");
     ground.make(&name, 1, &[("message.timestamp.type", "CreateTime")]).await;
-    let log = open(ground.options(vec![sg_log::kafka::Topic { stream: "events".into(), topic: name.clone() }]));
+    let log =
+        open(ground.options(vec![sg_log::kafka::Topic { stream: "events".into(), topic: name.clone() }]));
     log.append(sample("events", 1, 3)).await.expect("the log takes records");
     let mut reader = log.open("events", 0, 0).await.expect("it can be opened");
     let (error, before) = read_to_failure(&mut *reader).await;

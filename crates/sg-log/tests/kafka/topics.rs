@@ -38,7 +38,11 @@ async fn missing_topics_are_made_and_then_right() {
     assert_eq!((made[0].state, made[0].partitions), (TopicState::Made, 3));
     assert!(has_note(&made[0], "fewer than three copies"), "{made:?}");
     let right = ensure(&options, &wanted, Mode::Change).await.expect("the broker answers");
-    assert_eq!((right[0].state, right[0].partitions, right[0].notes.len()), (TopicState::Right, 3, 0), "{right:?}");
+    assert_eq!(
+        (right[0].state, right[0].partitions, right[0].notes.len()),
+        (TopicState::Right, 3, 0),
+        "{right:?}"
+    );
     assert_eq!(value(&ground, &topic.topic, "message.timestamp.type").await, "LogAppendTime");
     assert_eq!(value(&ground, &topic.topic, "retention.ms").await, long.as_millis().to_string());
     ground.delete(&topic.topic).await;
@@ -62,10 +66,16 @@ async fn a_wrong_time_is_corrected_and_nothing_else_is_lost() {
     let wanted = Wanted { retention_min: vec![(name.clone(), Duration::from_secs(86_400))], ..wanted(6) };
     let check = ensure(&options, &wanted, Mode::Check).await.expect("the broker answers");
     assert_eq!((check[0].state, check[0].partitions), (TopicState::Wrong, 2));
-    assert_eq!(value(&ground, &name, "message.timestamp.type").await, "CreateTime", "a check changes nothing");
+    assert_eq!(
+        value(&ground, &name, "message.timestamp.type").await,
+        "CreateTime",
+        "a check changes nothing"
+    );
     let corrected = ensure(&options, &wanted, Mode::Change).await.expect("the broker corrects topics");
     assert_eq!((corrected[0].state, corrected[0].partitions), (TopicState::Corrected, 2));
-    for part in ["has 2 partitions and 6 are wanted", "retention.ms is 3600000", "retention.bytes", "compacts"] {
+    for part in
+        ["has 2 partitions and 6 are wanted", "retention.ms is 3600000", "retention.bytes", "compacts"]
+    {
         assert!(has_note(&corrected[0], part), "{part}: {corrected:?}");
     }
     assert_eq!(value(&ground, &name, "message.timestamp.type").await, "LogAppendTime");

@@ -20,7 +20,11 @@ fn fitting(name: String) -> String {
         return name;
     }
     let hash = format!("_{:016x}", xxh3_64(name.as_bytes()));
-    format!("{}{hash}", &name[..name.floor_char_boundary(NAME_BYTES_MAX - hash.len())])
+    let mut kept = NAME_BYTES_MAX - hash.len();
+    while !name.is_char_boundary(kept) {
+        kept -= 1;
+    }
+    format!("{}{hash}", &name[..kept])
 }
 
 /// Returns the quoted table of a rollup's cells.

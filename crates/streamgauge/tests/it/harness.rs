@@ -3,6 +3,7 @@
 
 pub(crate) mod dice;
 pub(crate) mod http;
+pub(crate) mod services;
 pub(crate) mod tmpfs;
 pub(crate) mod witness;
 

@@ -2,6 +2,7 @@
 
 mod api;
 mod closing;
+mod cluster;
 mod crash;
 mod faults;
 mod harness;

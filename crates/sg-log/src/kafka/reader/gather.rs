@@ -55,12 +55,19 @@ impl Gather {
     }
 
     /// Adds a record, whose offset is at least the given one. On an error nothing was added.
-    pub(super) fn add(&mut self, message: &BorrowedMessage<'_>, least: u64) -> Result<(), (ErrorKind, String)> {
+    pub(super) fn add(
+        &mut self,
+        message: &BorrowedMessage<'_>,
+        least: u64,
+    ) -> Result<(), (ErrorKind, String)> {
         let offset = match u64::try_from(message.offset()) {
             Ok(offset) if offset >= least => offset,
             _ => {
                 let offset = message.offset();
-                return Err((ErrorKind::Retry, format!("a record of offset {offset} came where {least} was next")));
+                return Err((
+                    ErrorKind::Retry,
+                    format!("a record of offset {offset} came where {least} was next"),
+                ));
             }
         };
         let BrokerTime::LogAppendTime(appended_at) = message.timestamp() else {
@@ -76,7 +83,10 @@ impl Gather {
             None => None,
             Some(header) => {
                 let decided = header::decode(header).map_err(|error| {
-                    (ErrorKind::Corrupt, format!("the record at offset {offset} cannot be understood: {error}"))
+                    (
+                        ErrorKind::Corrupt,
+                        format!("the record at offset {offset} cannot be understood: {error}"),
+                    )
                 })?;
                 Some(self.entry(&decided, value))
             }

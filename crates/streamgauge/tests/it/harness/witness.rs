@@ -239,6 +239,9 @@ impl Sender {
     }
 }
 
+/// Window start and event type → number of events.
+pub(crate) type Cells = BTreeMap<(String, String), i64>;
+
 /// What was sent to a server over its lives, and what was answered.
 #[derive(Debug)]
 pub(crate) struct Witness {
@@ -271,14 +274,18 @@ impl Witness {
         self.resent
     }
 
-    /// Judges what a server that has stopped left in its store: every answered event once, none twice, none that was
-    /// not sent, each as it was sent, and every cell the number of its events.
+    /// Judges what a server that has stopped left in its store's file.
     pub(crate) fn judge(&self, data_dir: &Path) {
         let store = open(data_dir);
-        let rows = rows(&store);
+        self.judge_found(&rows(&store), &stored_cells(&store));
+    }
+
+    /// Judges what a store holds, raw events as id and properties and the rollup's cells: every answered event once,
+    /// none twice, none that was not sent, each as it was sent, and every cell the number of its events.
+    pub(crate) fn judge_found(&self, rows: &[(String, String)], stored: &Cells) {
         let mut found = BTreeMap::new();
-        let mut cells: BTreeMap<(String, String), i64> = BTreeMap::new();
-        for (id, metadata) in &rows {
+        let mut cells = Cells::new();
+        for (id, metadata) in rows {
             *found.entry(id.as_str()).or_insert(0) += 1;
             assert!(self.sent.contains(id), "{id} was counted but never sent");
             let event = self.made.of_id(id).unwrap_or_else(|| panic!("{id} is no id of this run"));
@@ -295,7 +302,7 @@ impl Witness {
         let missing: Vec<_> = self.answered.iter().filter(|id| !found.contains_key(id.as_str())).collect();
         let some = &missing[..missing.len().min(10)];
         assert!(missing.is_empty(), "{} answered 202 and lost, among them {some:?}", missing.len());
-        assert_eq!(stored_cells(&store), cells, "the cells are not those of the raw events");
+        assert_eq!(*stored, cells, "the cells are not those of the raw events");
     }
 }
 
@@ -312,7 +319,7 @@ fn rows(store: &Connection) -> Vec<(String, String)> {
     rows.collect::<Result<_, _>>().expect("raw events can be read")
 }
 
-fn stored_cells(store: &Connection) -> BTreeMap<(String, String), i64> {
+fn stored_cells(store: &Connection) -> Cells {
     let sql = "SELECT window_start, event_type, event_count FROM hourly_aggregations";
     let mut select = store.prepare(sql).expect("there is the rollup");
     let rows = select

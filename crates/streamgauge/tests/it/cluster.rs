@@ -1,0 +1,89 @@
+//! Several processes on a real broker and a real PostgreSQL: whatever happens to them, every accepted event is counted
+//! once, and no partition stands still for ever.
+
+mod chaos;
+mod equal;
+mod outages;
+mod topics;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::harness::dice;
+use crate::harness::services::Services;
+use crate::harness::{Launch, Server};
+
+/// A broker, a database and a topic for one test, and how its processes are configured.
+struct Cluster {
+    services: Services,
+    name: String,
+    toml: String,
+}
+
+/// These tests keep both cores busy: one at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cluster {
+    fn new(services: Services) -> Cluster {
+        let name = format!("c{}_{:x}", std::process::id(), dice::seed("cluster"));
+        let toml = format!(
+            r#"
+            log = "kafka://{}"
+            store = "{}"
+            [kafka]
+            group = "{name}"
+            session_timeout = "2s"
+            [[stream]]
+            name = "events"
+            topic = "{name}"
+            paths = ["/events"]
+            partition_by = ["session_id", "user_id"]
+            raw_table = {{ name = "events", keep = "7d" }}
+            dedup = {{ records = 5_000_000, horizon = "24h" }}
+            idle_timeout = "2s"
+            [[rollup]]
+            name = "hourly_aggregations"
+            stream = "events"
+            window = "1h"
+            pane = "15m"
+            grace = "30s"
+            by = ["event_type"]
+            [[rollup.measure]]
+            name = "event_count"
+            fn = "count"
+            "#,
+            services.kafka(),
+            services.database(&name),
+        );
+        Cluster { services, name, toml }
+    }
+
+    /// Returns how a process with these roles is started.
+    fn launch(&self, roles: &str) -> Launch {
+        Launch::new().config(&self.toml).args(&["--roles", roles])
+    }
+
+    fn start(&self, roles: &str) -> Server {
+        Server::ready(&self.launch(roles))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // On servers that outlive the test nothing of it is left; both fail only where the server is gone.
+        self.services.sql("postgres", &format!("DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)", self.name));
+    }
+}
+
+/// Returns the sum of a counter over processes.
+fn counted(servers: &[Server], metric: &str) -> u64 {
+    let value = |server: &Server| {
+        let text = String::from_utf8_lossy(&server.get("/metrics").body).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(metric)?.trim().parse::<u64>().ok());
+        line.unwrap_or_else(|| panic!("no {metric} in\n{text}"))
+    };
+    servers.iter().map(value).sum()
+}

@@ -1,0 +1,128 @@
+//! Real servers beside the one under test: Kafka and PostgreSQL, shared by tests that leave them alone, or started for one
+//! test that stops and breaks them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::say;
+
+/// Addresses of real servers; those that were started for this value end with it.
+#[derive(Debug)]
+pub(crate) struct Services {
+    kafka: String,
+    postgres: String,
+    own: Option<TempDir>,
+}
+
+/// A server that can be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Kafka,
+    Postgres,
+}
+
+impl Service {
+    fn name(self) -> &'static str {
+        match self {
+            Service::Kafka => "kafka",
+            Service::Postgres => "postgres",
+        }
+    }
+}
+
+impl Services {
+    /// Returns the servers that all tests share; `None` where there are none and need not be.
+    pub(crate) fn shared() -> Option<Services> {
+        let kafka = variable("STREAMGAUGE_TEST_KAFKA")?;
+        let postgres = variable("STREAMGAUGE_TEST_POSTGRES")?;
+        Some(Services { kafka, postgres, own: None })
+    }
+
+    /// Starts servers of a test's own, which it may stop; `None` where they cannot be and need not be.
+    pub(crate) fn own() -> Option<Services> {
+        Services::shared()?;
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let dir = folder.path().join("servers");
+        let started = tool(&["start", &dir.display().to_string(), "kafka", "postgres"]);
+        let find = |name: &str| {
+            let prefix = format!("{name}=");
+            let found = started.lines().find_map(|line| line.strip_prefix(&prefix));
+            found.unwrap_or_else(|| panic!("no {name} in {started:?}")).to_owned()
+        };
+        let (kafka, postgres) = (find("STREAMGAUGE_TEST_KAFKA"), find("STREAMGAUGE_TEST_POSTGRES"));
+        Some(Services { kafka, postgres, own: Some(folder) })
+    }
+
+    /// Returns the broker's address.
+    pub(crate) fn kafka(&self) -> &str {
+        &self.kafka
+    }
+
+    /// Returns the URL of a database on the server, which need not be there.
+    pub(crate) fn database(&self, name: &str) -> String {
+        let (base, _) = self.postgres.rsplit_once('/').expect("a URL with a database");
+        format!("{base}/{name}")
+    }
+
+    fn dir(&self) -> String {
+        let own = self.own.as_ref().expect("only servers of a test's own can be stopped");
+        own.path().join("servers").display().to_string()
+    }
+
+    /// Stops a server as a crash would.
+    pub(crate) fn crash(&self, service: Service) {
+        tool(&["stop", &self.dir(), service.name(), "--now"]);
+    }
+
+    /// Starts a server again over its data.
+    pub(crate) fn resume(&self, service: Service) {
+        tool(&["resume", &self.dir(), service.name()]);
+    }
+
+    /// Runs SQL and returns its first column, line by line; `None` while the server does not answer.
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> Option<Vec<String>> {
+        let url = self.database(database);
+        let output =
+            Command::new("psql").args([url.as_str(), "-XAtqc", sql]).output().expect("psql can be run");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then(|| text.lines().map(str::to_owned).collect())
+    }
+
+    /// Runs one of Kafka's own tools to its end.
+    pub(crate) fn kafka_tool(&self, class: &str, args: &[&str]) {
+        let jars = tool(&["jars"]);
+        let output = Command::new("java")
+            .args(["-cp", &format!("{}/*", jars.trim()), class, "--bootstrap-server", &self.kafka])
+            .args(args)
+            .output()
+            .expect("java can be run");
+        assert!(output.status.success(), "{class} {args:?}: {output:?}");
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        if self.own.is_some() {
+            tool(&["end", &self.dir()]);
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    let found = std::env::var(name).ok().filter(|address| !address.is_empty());
+    if found.is_none() {
+        assert!(std::env::var("CI").is_err(), "{name} is not set: in CI every server is there");
+        say(&format!("skipped: {name} is not set"));
+    }
+    found
+}
+
+/// Runs the script that starts and stops servers; returns what it printed.
+fn tool(args: &[&str]) -> String {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tools/services");
+    let output = Command::new(script).args(args).output().expect("the script can be run");
+    assert!(output.status.success(), "services {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
