@@ -5,6 +5,7 @@ mod conformance;
 mod ground;
 mod losses;
 mod members;
+mod outage;
 mod records;
 mod speed;
 mod topics;

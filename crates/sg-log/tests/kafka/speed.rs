@@ -102,8 +102,7 @@ async fn ours(log: &KafkaLog, what: &str, count: usize) -> f64 {
     let mut reading = Vec::new();
     for partition in 0..PARTITIONS as u32 {
         let mut reader = log.open("events", partition, 0).await.expect("it can be opened");
-        let count = count.div_ceil(PARTITIONS as usize)
-            - usize::from(count % 6 != 0 && partition as usize >= count % 6);
+        let count = (count + PARTITIONS as usize - 1 - partition as usize) / PARTITIONS as usize;
         reading.push(tokio::spawn(async move {
             let mut came = 0;
             while came < count {

@@ -2,5 +2,6 @@
 
 mod confluence;
 mod crew;
+mod kafka;
 mod owner;
 mod support;

@@ -1,5 +1,6 @@
 //! Several processes on one store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sg_core::definition::Rollup;
@@ -60,20 +61,25 @@ async fn claims_race() {
     fresh.drop().await;
 }
 
-/// Flushes of a partition on a store of its own: every event goes to the same few cells, in changing order.
+const KINDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+const STEP: i64 = 10_000;
+
+/// Returns the events of a round: the newest moves the clock on, the others lie up to two minutes further back, so
+/// that windows close all the time and are corrected all the time.
+fn events_of(round: i64) -> Vec<(i64, &'static str, &'static str)> {
+    KINDS.iter().zip(0..).map(|(kind, place)| (round * STEP - place * 2 * STEP, *kind, "0.01")).collect()
+}
+
+/// Flushes a partition on a store of its own, each time in another order.
 async fn flush_often(fresh: &Fresh, store: PostgresStore, partition: u32, rounds: i64) {
     let mut feed = Feed::claim(fresh, &rollups(), partition).await;
-    let kinds = ["a", "b", "c", "d", "e", "f", "g", "h"];
     for round in 0..rounds {
-        let mut events: Vec<(i64, &str, &str)> =
-            kinds.iter().map(|kind| (round % 3 * MINUTE, *kind, "0.01")).collect();
+        let mut events = events_of(round);
         let turn = (round as usize + partition as usize) % events.len();
         events.rotate_left(turn);
-        feed.take_in(2 * MINUTE, &events);
-        assert_eq!(
-            store.flush(feed.take()).await.expect("nobody is in the way for long"),
-            FlushOutcome::Done
-        );
+        feed.take_in(round * STEP, &events);
+        let outcome = store.flush(feed.take()).await.expect("nobody is in the way for long");
+        assert_eq!(outcome, FlushOutcome::Done);
     }
     store.close().await;
 }
@@ -81,25 +87,45 @@ async fn flush_often(fresh: &Fresh, store: PostgresStore, partition: u32, rounds
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_share_cells() {
     let Some(fresh) = Fresh::new().await else { return };
-    let (partitions, rounds) = (4_u32, 30_i64);
-    let stores = [fresh.other().await, fresh.other().await, fresh.other().await, fresh.other().await];
+    let (partitions, rounds) = (4_u32, 40_i64);
     let mut flushes = Vec::new();
-    for (partition, store) in (0..partitions).zip(stores) {
-        flushes.push(flush_often(&fresh, store, partition, rounds));
+    for partition in 0..partitions {
+        flushes.push(flush_often(&fresh, fresh.other().await, partition, rounds));
     }
     futures_util::future::join_all(flushes).await;
-    let expect = u64::from(partitions) * rounds as u64 * 8;
+    let mut expect: BTreeMap<(i64, String), u64> = BTreeMap::new();
+    for (at, kind, _) in (0..rounds).flat_map(events_of) {
+        *expect.entry((at.div_euclid(MINUTE), kind.to_owned())).or_default() += u64::from(partitions);
+    }
     let state = suite::snapshot(&fresh, &rollups()).await;
+    let total: u64 = expect.values().sum();
     let counted: u64 = state.partitions.iter().map(|partition| partition.ledger.counted).sum();
-    assert_eq!(counted, expect);
+    assert_eq!(counted, total);
     let in_cells: Vec<u64> = state.rollups.iter().map(|rollup| rollup.in_cells + rollup.diverted).collect();
-    assert_eq!(in_cells, [expect; 3]);
+    assert_eq!(in_cells, [total; 3]);
+    let minute = |at: Timestamp| (at.0 - T0).div_euclid(MINUTE);
     let by_type = &state.cells["by_type"];
-    assert_eq!(by_type.iter().map(|cell| cell.events).collect::<Vec<_>>(), [u64::from(partitions) * 10; 24]);
-    assert!(
-        by_type.iter().all(|cell| cell.values[1].rank() == Some(i128::from(partitions) * 10)),
-        "{by_type:?}"
-    );
+    let found = by_type.iter().map(|cell| ((minute(cell.pane), cell.dimensions.join(",")), cell.events));
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), expect);
+    assert!(by_type.iter().all(|cell| cell.values[1].rank() == Some(i128::from(cell.events))), "{by_type:?}");
+    // Every window was announced once, and whoever listens knows the newest revision of each of its cells.
+    let mut known: BTreeMap<(i64, String), (usize, u64)> = BTreeMap::new();
+    for row in fresh.writer().outbox("orders", usize::MAX).await.expect("nothing fails") {
+        if row.rollup == "by_type" {
+            let entry = known.entry((minute(row.window_start), row.dimensions.join(","))).or_default();
+            *entry = (entry.0 + usize::from(row.kind == OutboxKind::Closed), row.revision.max(entry.1));
+        }
+    }
+    let closed_to =
+        state.rollups.iter().find(|rollup| rollup.name == "by_type").expect("it is there").closed_to;
+    let mut corrected = 0;
+    for cell in by_type.iter().filter(|cell| cell.pane.0 + MINUTE <= closed_to.0) {
+        let (closed, revision) = known[&(minute(cell.pane), cell.dimensions.join(","))];
+        assert_eq!(revision, cell.revision, "{cell:?}");
+        assert!(closed == 1 || (closed == 0 && revision > 0), "{cell:?}: {closed}");
+        corrected += revision;
+    }
+    assert!(corrected > 50, "only {corrected} corrections");
     fresh.drop().await;
 }
 
@@ -160,8 +186,7 @@ async fn one_process_sends() {
     assert_eq!(rows(fresh.store()).await, 1);
     assert_eq!(rows(&other).await, 0);
     // The lock is the sender's as long as its connection lives, and it takes it again when that was lost.
-    let lost =
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database d ON d.oid = database \
+    let lost = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database d ON d.oid = database \
                 WHERE locktype = 'advisory' AND granted AND datname = current_database()";
     let outside = fresh.outside().await;
     outside.batch_execute(lost).await.expect("we may");

@@ -19,7 +19,10 @@ pub(crate) fn url() -> Option<String> {
     if let Ok(url) = std::env::var(VARIABLE) {
         return Some(url);
     }
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{VARIABLE} names the server for the tests");
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "{VARIABLE} names the server for the tests"
+    );
     #[allow(clippy::print_stderr, reason = "whoever runs the tests must see that one did not")]
     {
         eprintln!("skipped: {VARIABLE} names no server");
