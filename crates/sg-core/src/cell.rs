@@ -179,22 +179,48 @@ impl Cells {
         is_late: bool,
         empty: &[Value],
     ) -> &mut [Value] {
-        let hash = xxh3_64_with_seed(dimensions, pane.0 as u64);
-        let (keys, arena) = (&self.keys, &self.arena);
-        let is_same = |at: &u32| {
-            let key = &keys[*at as usize];
-            key.hash == hash
-                && key.pane == pane
-                && arena[key.dimensions.0 as usize..key.dimensions.1 as usize] == *dimensions
-        };
-        let at = match self.index.find(hash, is_same) {
-            Some(at) => *at as usize,
+        let hash = hash_of(pane, dimensions);
+        let at = match self.find(pane, dimensions, hash) {
+            Some(at) => at,
             None => self.insert(pane, dimensions, hash, empty),
         };
         let key = &mut self.keys[at];
         key.events += 1;
         key.late += u64::from(is_late);
         &mut self.values[at * self.measures..(at + 1) * self.measures]
+    }
+
+    /// Takes in a whole cell, as a store returned it.
+    pub fn put(
+        &mut self,
+        pane: Timestamp,
+        dimensions: &[String],
+        (events, late): (u64, u64),
+        values: &[Value],
+    ) {
+        let mut key = Vec::new();
+        dimensions.iter().for_each(|dimension| push_dimension(&mut key, dimension.as_bytes()));
+        let hash = hash_of(pane, &key);
+        let at = match self.find(pane, &key, hash) {
+            None => self.insert(pane, &key, hash, values),
+            Some(at) => {
+                let mine = &mut self.values[at * self.measures..(at + 1) * self.measures];
+                mine.iter_mut().zip(values).for_each(|(value, more)| value.merge(*more));
+                at
+            }
+        };
+        self.keys[at].events += events;
+        self.keys[at].late += late;
+    }
+
+    fn find(&self, pane: Timestamp, dimensions: &[u8], hash: u64) -> Option<usize> {
+        let is_same = |at: &u32| {
+            let key = &self.keys[*at as usize];
+            key.hash == hash
+                && key.pane == pane
+                && self.arena[key.dimensions.0 as usize..key.dimensions.1 as usize] == *dimensions
+        };
+        self.index.find(hash, is_same).map(|at| *at as usize)
     }
 
     fn insert(&mut self, pane: Timestamp, dimensions: &[u8], hash: u64, empty: &[Value]) -> usize {
@@ -228,6 +254,10 @@ impl Cells {
             dimensions: &self.arena[key.dimensions.0 as usize..key.dimensions.1 as usize],
         }
     }
+}
+
+fn hash_of(pane: Timestamp, dimensions: &[u8]) -> u64 {
+    xxh3_64_with_seed(dimensions, pane.0 as u64)
 }
 
 /// Appends one dimension's value to a key under construction.

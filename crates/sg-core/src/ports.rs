@@ -10,7 +10,9 @@ use crate::batch::{EventBatch, LogBatch};
 use crate::definition::{Rollup, Stream};
 use crate::flush::{Checkpoint, Flush, Ledger, PartitionClock};
 use crate::plan::Plan;
-use crate::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, StoredDeadLetter, StoredEvent};
+use crate::query::{
+    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
+};
 use crate::time::Timestamp;
 
 /// What a caller can do about a failure.
@@ -268,6 +270,8 @@ pub struct PartitionStatus {
     pub epoch: i64,
     /// The owner's name.
     pub owner: String,
+    /// The identity of the log whose offsets these are; empty for a partition that was never claimed.
+    pub log_identity: String,
     /// Where folding began.
     pub first_offset: u64,
     /// The first offset not folded.
@@ -287,6 +291,8 @@ pub struct PartitionStatus {
 pub struct RollupStatus {
     /// The rollup's name.
     pub name: String,
+    /// The hash of the definition that its cells were counted under.
+    pub definition: String,
     /// Windows that end no later are final.
     pub closed_to: Timestamp,
     /// Windows that end no later have been removed by retention.
@@ -345,6 +351,8 @@ pub trait RollupReader: Send + Sync {
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError>;
     /// Returns dead letters, newest first.
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError>;
+    /// Returns late events that rollups diverted, newest first.
+    async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError>;
     /// Returns the state of every partition, stream and rollup, all of one moment.
     async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError>;
 }

@@ -123,6 +123,42 @@ pub struct StoredDeadLetter {
     pub raw: Vec<u8>,
 }
 
+/// Which diverted events, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct LateQuery {
+    /// Only those that this rollup diverted.
+    pub rollup: Option<String>,
+    /// Only those that were stored before the one with this id: where a list goes on.
+    pub before: Option<i64>,
+    /// Rows to return.
+    pub limit: usize,
+}
+
+/// A diverted event as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLate {
+    /// Its place in the list: grows with every one stored.
+    pub id: i64,
+    /// The rollup that did not take it.
+    pub rollup: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Its place in the partition.
+    pub offset: u64,
+    /// The event id.
+    pub event_id: String,
+    /// When it happened.
+    pub event_time: Timestamp,
+    /// When the door received it.
+    pub received_at: Timestamp,
+    /// The start of the window that was final.
+    pub window_start: Timestamp,
+    /// The dimensions' values in order.
+    pub dimensions: Vec<String>,
+    /// The event as sent.
+    pub raw: Vec<u8>,
+}
+
 /// One row of an answer: a window or interval × dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {

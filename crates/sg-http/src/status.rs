@@ -57,6 +57,7 @@ fn add_unclaimed(status: &mut StoreStatus, pending: &[Pending]) {
                 partition: pending.partition,
                 epoch: 0,
                 owner: String::new(),
+                log_identity: String::new(),
                 first_offset: start,
                 next_offset: start,
                 clock: PartitionClock::NEVER,

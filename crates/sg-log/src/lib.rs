@@ -1,4 +1,4 @@
-//! Where accepted events wait until they are counted: segment files in a directory of this machine.
+//! Where accepted events wait until they are counted: segment files in a directory of this machine, or Apache Kafka.
 //!
 //! In reading order:
 //! - `log`: the handle, [`EmbeddedLog`]; `shared`: what its parts share.
@@ -8,6 +8,8 @@
 //! - `chain`, `recovery`, `salvage`, `directory`: opening what an earlier process left.
 //! - `pool`, `trim`: files before and after their time as segments.
 //! - [`disk`]: the file operations, so that tests can make each of them fail.
+//!
+//! With the feature `kafka`, module `kafka` is the same port on Apache Kafka; it shares no code with the above.
 //!
 //! The path of an append: the caller encodes its batch and adds a checksum; the writer takes all that wait, gives them
 //! offsets and A, writes them as one group, syncs once, shows them to readers and answers. `Ok` means durable.

@@ -36,7 +36,9 @@ use sg_core::ports::{
     Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter,
     StatusDetail, StoreStatus,
 };
-use sg_core::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, StoredDeadLetter, StoredEvent};
+use sg_core::query::{
+    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
+};
 use sg_core::time::{Clock, Timestamp};
 
 use crate::faults::Faults;
@@ -200,6 +202,12 @@ impl RollupReader for PostgresStore {
         let job = async |lease: &Lease| status::dead_letters(lease, query).await;
         let read = self.transact(Mode::Question, job).await;
         read.map_err(|error| error.into_answer("reading dead letters"))
+    }
+
+    async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError> {
+        let read =
+            self.transact(Mode::Question, async |lease: &Lease| status::late(lease, query).await).await;
+        read.map_err(|error| error.into_answer("reading late events"))
     }
 
     async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError> {

@@ -33,7 +33,9 @@ use sg_core::ports::{
     Claim, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter, StatusDetail,
     StoreStatus,
 };
-use sg_core::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, StoredDeadLetter, StoredEvent};
+use sg_core::query::{
+    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
+};
 use sg_core::time::{Clock, Timestamp};
 
 use crate::faults::Faults;
@@ -192,6 +194,11 @@ impl RollupReader for SqliteStore {
         self.pool
             .read("reading dead letters", move |connection, _| status::dead_letters(connection, &query))
             .await
+    }
+
+    async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError> {
+        let query = query.clone();
+        self.pool.read("reading late events", move |connection, _| status::late(connection, &query)).await
     }
 
     async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError> {

@@ -77,3 +77,21 @@ fn cells_are_told_apart_by_pane_and_every_dimension() {
         .collect();
     assert_eq!(rows, [(0, vec!["a", "bc"], 2), (0, vec!["ab", "c"], 1), (1, vec!["a", "bc"], 1)]);
 }
+
+#[test]
+fn whole_cells_merge_with_those_that_are_there() {
+    let mut cells = Cells::default();
+    let dimensions = ["a".to_owned(), String::new()];
+    cells.put(Timestamp(60), &dimensions, (3, 1), &[Value::Count(3), Value::Min(None)]);
+    cells.put(Timestamp(0), &dimensions, (1, 0), &[Value::Count(1), Value::Min(Some(7))]);
+    cells.put(Timestamp(60), &dimensions, (2, 2), &[Value::Count(2), Value::Min(Some(-5))]);
+    let mut key = Vec::new();
+    dimensions.iter().for_each(|dimension| push_dimension(&mut key, dimension.as_bytes()));
+    cells.add(Timestamp(0), &key, false, &[])[0].add(None);
+    let sorted = cells.sorted();
+    let shown: Vec<_> = sorted.iter().map(|cell| (cell.pane.0, cell.events, cell.late)).collect();
+    assert_eq!(shown, [(0, 2, 0), (60, 5, 3)]);
+    assert_eq!(sorted[0].values, [Value::Count(2), Value::Min(Some(7))]);
+    assert_eq!(sorted[1].values, [Value::Count(5), Value::Min(Some(-5))]);
+    assert_eq!(sorted[0].dimensions().collect::<Vec<_>>(), ["a", ""]);
+}

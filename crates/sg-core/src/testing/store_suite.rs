@@ -24,8 +24,8 @@ pub use retention::{
 };
 pub use writing::{
     claims, deletes_from_the_outbox, diverts_late_events, finds_events, flushes_all_or_nothing,
-    keeps_dead_letters, keeps_every_digit, merges_any_split, misses, refuses_another_definition, reopens,
-    says_what_a_restart_needs, stores_panes, takes_up_a_new_rollup,
+    keeps_dead_letters, keeps_every_digit, lists_late_events, merges_any_split, misses,
+    refuses_another_definition, reopens, says_what_a_restart_needs, stores_panes, takes_up_a_new_rollup,
 };
 
 /// A store with everything a case needs to disturb it.

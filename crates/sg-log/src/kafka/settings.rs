@@ -42,7 +42,7 @@ const READ_AHEAD_RECORDS_MIN: u64 = 1_000;
 /// How soon a topic that was made again is noticed at the latest, also where no fetch trips over it.
 const REFRESH_MS: &str = "10000";
 /// How long a topic that is there may be unknown to a broker: so soon after its deletion its readers stop.
-const PROPAGATION_MS: &str = "5000";
+const PROPAGATION_MS: &str = "10000";
 /// How long a member may stay silent under the group protocol in which the broker decides (its own default).
 const BROKER_SESSION_MS: u64 = 45_000;
 

@@ -99,7 +99,7 @@ async fn the_eager_protocol_works_too() {
 #[tokio::test]
 async fn a_revocation_waits_for_its_work() {
     let Some(ground) = ground() else { return };
-    let options = options(&ground, Duration::from_secs(10)).await;
+    let options = options(&ground, Duration::from_secs(3)).await;
     let (left, right) = (open(options.clone()), open(options));
     let mut one = Told::join(&left).await;
     one.until(4).await;
@@ -112,7 +112,9 @@ async fn a_revocation_waits_for_its_work() {
         }
     };
     assert_eq!(revoked.len(), 2);
-    assert_eq!(two.follow(Duration::from_secs(2)).await, None, "not before the work is done");
+    // The other one hears within a heartbeat, which is a third of the session.
+    let early = two.follow(Duration::from_secs(4)).await;
+    assert_eq!(early, None, "not before the work is done");
     one.member.released().await;
     two.until(2).await;
     assert_eq!(two.mine, revoked.into_iter().collect());
@@ -168,11 +170,6 @@ impl Process {
         Process(child.expect("a process can be started"))
     }
 
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status();
-        assert!(sent.expect("kill is there").success());
-    }
-
     /// Reads what the member was told until a line with the given word comes.
     fn await_line(&mut self, word: &str) -> bool {
         let Some(out) = self.0.stdout.take() else { return false };
@@ -187,6 +184,11 @@ impl Process {
         }
         false
     }
+}
+
+fn signal(id: u32, signal: &str) {
+    let sent = Command::new("kill").args([signal, &id.to_string()]).status();
+    assert!(sent.expect("kill is there").success());
 }
 
 impl Drop for Process {
@@ -233,22 +235,26 @@ async fn a_member_that_is_stopped_loses_its_partitions_and_is_told() {
     let log = open(options);
     let mut one = Told::join(&log).await;
     one.until(2).await;
-    process.signal("-STOP");
+    signal(process.0.id(), "-STOP");
     let since = Instant::now();
     one.until(4).await;
     assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
-    process.signal("-CONT");
+    signal(process.0.id(), "-CONT");
+    let (id, deadline) = (process.0.id(), Instant::now() + PATIENCE);
     let told = tokio::task::spawn_blocking(move || (process.await_line("lost"), process));
     let (told, process) = loop {
         if told.is_finished() {
             break told.await.expect("the reading ends");
+        }
+        if Instant::now() > deadline {
+            signal(id, "-KILL");
         }
         // The process comes back for its share meanwhile.
         one.follow(Duration::from_millis(50)).await;
     };
     assert!(told, "who was away is told that its partitions are lost");
     one.until(2).await;
-    process.signal("-KILL");
+    signal(process.0.id(), "-KILL");
     one.until(4).await;
     one.member.leave().await;
     ground.clear().await;

@@ -75,6 +75,8 @@ CREATE TABLE sg_raw_pieces (
     -- The least and the largest received_at in it.
     oldest timestamptz NOT NULL,
     newest timestamptz NOT NULL,
+    -- Whether it has the indexes that a piece gets only when nothing more is written to it.
+    is_sealed boolean NOT NULL,
     PRIMARY KEY (stream, partition, piece)
 ) WITH (fillfactor = 20);
 

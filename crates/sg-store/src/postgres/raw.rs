@@ -97,7 +97,7 @@ async fn make_piece(lease: &Lease, stream: &str, partition: u32, piece: u64) -> 
          ALTER TABLE {parent} ATTACH PARTITION {table} FOR VALUES FROM ({first}) TO ({behind})"
     );
     lease.client()?.batch_execute(&sql).await?;
-    let sql = "INSERT INTO sg_raw_pieces VALUES ($1, $2, $3, 'infinity', '-infinity')";
+    let sql = "INSERT INTO sg_raw_pieces VALUES ($1, $2, $3, 'infinity', '-infinity', false)";
     lease.execute(sql, &key).await?;
     Ok(())
 }

@@ -205,7 +205,7 @@ async fn prepare_raw(lease: &Lease, stream: &Stream, raw: &RawTable) -> Result<(
 }
 
 /// The pieces get these indexes: ids by their hash, whose size does not depend on them, the others in the order of
-/// answers.
+/// answers. Upkeep adds others to pieces that are full.
 fn create_raw(table: &str) -> String {
     format!(
         "CREATE TABLE {table} (position bigint PRIMARY KEY, event_id text COLLATE \"C\" NOT NULL, \

@@ -2,11 +2,12 @@
 
 use sg_core::flush::{Ledger, PartitionClock};
 use sg_core::ports::{Needed, PartitionStatus, RollupStatus, StatusDetail, StoreStatus};
-use sg_core::query::{DeadLetterQuery, StoredDeadLetter};
+use sg_core::query::{DeadLetterQuery, LateQuery, StoredDeadLetter, StoredLate};
 use sg_core::time::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::announced::texts_from_json;
 use crate::watermark::PartitionState;
 
 use super::error::Error;
@@ -35,7 +36,7 @@ fn partition_of(row: &Row, at: usize) -> Result<u32, Error> {
 
 async fn partitions(lease: &Lease, now: Timestamp) -> Result<Vec<PartitionStatus>, Error> {
     let sql = "SELECT stream, partition, epoch, owner, first_offset, next_offset, m, r, dedup_from, dedup_from_r, \
-               is_idle, said_at, processed, counted, duplicate, id_conflict, dead_lettered, deleted \
+               is_idle, said_at, processed, counted, duplicate, id_conflict, dead_lettered, deleted, log_identity \
                FROM sg_partitions ORDER BY stream, partition";
     let rows = lease.query(sql, &[]).await?;
     let statuses = rows.iter().map(|row| {
@@ -46,6 +47,7 @@ async fn partitions(lease: &Lease, now: Timestamp) -> Result<Vec<PartitionStatus
             partition: partition_of(row, 1)?,
             epoch: row.try_get(2)?,
             owner: row.try_get(3)?,
+            log_identity: row.try_get(18)?,
             first_offset: count(row, 4)?,
             next_offset: count(row, 5)?,
             clock: PartitionClock { m: state.m, r: time(7)? },
@@ -72,13 +74,14 @@ async fn watermarks(lease: &Lease) -> Result<Vec<(String, Timestamp)>, Error> {
 async fn rollups(lease: &Lease, detail: StatusDetail) -> Result<Vec<RollupStatus>, Error> {
     let sql = "SELECT r.rollup, closed_to, removed_before, complete_from, removed, \
                coalesce(sum(folded), 0)::bigint, coalesce(sum(diverted), 0)::bigint, \
-               coalesce(sum(expired), 0)::bigint, coalesce(sum(unfit), 0)::bigint, coalesce(sum(deleted), 0)::bigint \
-               FROM sg_rollups r LEFT JOIN sg_rollup_partitions p ON p.rollup = r.rollup \
+               coalesce(sum(expired), 0)::bigint, coalesce(sum(unfit), 0)::bigint, coalesce(sum(deleted), 0)::bigint, \
+               definition FROM sg_rollups r LEFT JOIN sg_rollup_partitions p ON p.rollup = r.rollup \
                GROUP BY r.rollup ORDER BY r.rollup";
     let rows = lease.query(sql, &[]).await?;
     let statuses = rows.iter().map(|row| {
         Ok(RollupStatus {
             name: row.try_get(0)?,
+            definition: row.try_get(10)?,
             closed_to: row.try_get::<_, Ms>(1)?.0,
             removed_before: row.try_get::<_, Ms>(2)?.0,
             complete_from: row.try_get::<_, Option<Ms>>(3)?.map(|Ms(at)| at),
@@ -155,4 +158,28 @@ pub(crate) async fn dead_letters(
         })
     });
     letters.collect()
+}
+
+/// Returns diverted events, newest first.
+pub(crate) async fn late(lease: &Lease, query: &LateQuery) -> Result<Vec<StoredLate>, Error> {
+    let sql = "SELECT id, rollup, partition, position, event_id, event_time, received_at, window_start, dimensions, raw \
+               FROM sg_late WHERE ($1::text IS NULL OR rollup = $1) AND ($2::bigint IS NULL OR id < $2) \
+               ORDER BY id DESC LIMIT $3";
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let rows = lease.query(sql, &[&query.rollup, &query.before, &limit]).await?;
+    let late = rows.iter().map(|row| {
+        Ok(StoredLate {
+            id: row.try_get(0)?,
+            rollup: row.try_get(1)?,
+            partition: partition_of(row, 2)?,
+            offset: count(row, 3)?,
+            event_id: row.try_get(4)?,
+            event_time: row.try_get::<_, Ms>(5)?.0,
+            received_at: row.try_get::<_, Ms>(6)?.0,
+            window_start: row.try_get::<_, Ms>(7)?.0,
+            dimensions: texts_from_json(row.try_get(8)?)?,
+            raw: row.try_get(9)?,
+        })
+    });
+    late.collect()
 }

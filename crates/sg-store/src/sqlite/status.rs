@@ -4,7 +4,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params, params_from_iter};
 use sg_core::flush::{Ledger, PartitionClock};
 use sg_core::ports::{Needed, OutboxRow, PartitionStatus, RollupStatus, StatusDetail, StoreStatus};
-use sg_core::query::{DeadLetterQuery, StoredDeadLetter};
+use sg_core::query::{DeadLetterQuery, LateQuery, StoredDeadLetter, StoredLate};
 use sg_core::time::Timestamp;
 
 use crate::announced::{kind_from, texts_from_json};
@@ -29,7 +29,7 @@ pub(crate) fn status(
 fn partitions(connection: &Connection, now: Timestamp) -> Result<Vec<PartitionStatus>, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT stream, partition, epoch, owner, first_offset, next_offset, m, r, dedup_from, dedup_from_r, is_idle, \
-         said_at, processed, counted, duplicate, id_conflict, dead_lettered, deleted FROM sg_partitions",
+         said_at, processed, counted, duplicate, id_conflict, dead_lettered, deleted, log_identity FROM sg_partitions",
     )?;
     let rows = statement.query_map([], |row| {
         let count = |at: usize| from_integer(row.get(at)?);
@@ -43,6 +43,7 @@ fn partitions(connection: &Connection, now: Timestamp) -> Result<Vec<PartitionSt
             partition: row.get(1)?,
             epoch: row.get(2)?,
             owner: row.get(3)?,
+            log_identity: row.get(18)?,
             first_offset: count(4)?,
             next_offset: count(5)?,
             clock: PartitionClock { m: state.m, r: Timestamp(row.get(7)?) },
@@ -70,13 +71,14 @@ fn watermarks(connection: &Connection) -> Result<Vec<(String, Timestamp)>, Error
 fn rollups(connection: &Connection, detail: StatusDetail) -> Result<Vec<RollupStatus>, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT r.rollup, closed_to, removed_before, complete_from, removed, coalesce(sum(folded), 0), \
-         coalesce(sum(diverted), 0), coalesce(sum(expired), 0), coalesce(sum(unfit), 0), coalesce(sum(deleted), 0) \
-         FROM sg_rollups r LEFT JOIN sg_rollup_partitions p ON p.rollup = r.rollup GROUP BY r.rollup",
+         coalesce(sum(diverted), 0), coalesce(sum(expired), 0), coalesce(sum(unfit), 0), coalesce(sum(deleted), 0), \
+         definition FROM sg_rollups r LEFT JOIN sg_rollup_partitions p ON p.rollup = r.rollup GROUP BY r.rollup",
     )?;
     let rows = statement.query_map([], |row| {
         let count = |at: usize| from_integer(row.get(at)?);
         Ok(RollupStatus {
             name: row.get(0)?,
+            definition: row.get(10)?,
             closed_to: Timestamp(row.get(1)?),
             removed_before: Timestamp(row.get(2)?),
             complete_from: row.get::<_, Option<i64>>(3)?.map(Timestamp),
@@ -177,4 +179,29 @@ pub(crate) fn dead_letters(
         })
     })?;
     rows.collect::<Result<_, _>>().map_err(Error::from)
+}
+
+/// Returns diverted events, newest first.
+pub(crate) fn late(connection: &Connection, query: &LateQuery) -> Result<Vec<StoredLate>, Error> {
+    let sql = "SELECT id, rollup, partition, position, event_id, event_time, received_at, window_start, dimensions, raw \
+               FROM sg_late WHERE (?1 IS NULL OR rollup = ?1) AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3";
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![query.rollup, query.before, limit])?;
+    let mut late = Vec::new();
+    while let Some(row) = rows.next()? {
+        late.push(StoredLate {
+            id: row.get(0)?,
+            rollup: row.get(1)?,
+            partition: row.get(2)?,
+            offset: from_integer(row.get(3)?)?,
+            event_id: row.get(4)?,
+            event_time: Timestamp(row.get(5)?),
+            received_at: Timestamp(row.get(6)?),
+            window_start: Timestamp(row.get(7)?),
+            dimensions: texts_from_json(row.get_ref(8)?.as_str().map_err(rusqlite::Error::from)?)?,
+            raw: row.get(9)?,
+        });
+    }
+    Ok(late)
 }

@@ -94,6 +94,11 @@ async fn diverts_late_events() {
 }
 
 #[tokio::test]
+async fn lists_late_events() {
+    suite::lists_late_events(&Fresh::new()).await;
+}
+
+#[tokio::test]
 async fn keeps_dead_letters() {
     suite::keeps_dead_letters(&Fresh::new()).await;
 }

@@ -3,7 +3,7 @@
 use crate::cell::Value;
 use crate::flush::Flush;
 use crate::ports::{ErrorKind, FlushOutcome, Needed, OutboxKind, StatusDetail};
-use crate::query::{CellRow, DeadLetterQuery, EventQuery};
+use crate::query::{CellRow, DeadLetterQuery, EventQuery, LateQuery};
 use crate::time::Timestamp;
 
 use super::StoreUnderTest;
@@ -199,6 +199,33 @@ pub async fn diverts_late_events(store: &dyn StoreUnderTest) {
     let late: Vec<u64> = cells(store, &rollups()[0]).await.iter().map(|cell| cell.late_count).collect();
     assert_eq!(late, [1, 0]);
     snapshot(store, &rollups()).await;
+}
+
+/// Late events are listed newest first, of one rollup or of all, page by page, as they were sent.
+pub async fn lists_late_events(store: &dyn StoreUnderTest) {
+    let mut second = rollups().remove(2);
+    second.name = "diverted_too".to_owned();
+    second.by = Vec::new();
+    let all: Vec<_> = rollups().into_iter().chain([second]).collect();
+    let mut feed = Feed::claim(store, &all, 0).await;
+    feed.write(store, 2 * MINUTE, &[(2 * MINUTE, "a", "1"), (0, "b", "1"), (1_000, "c", "1")]).await;
+    let list = |rollup: Option<&str>, before: Option<i64>, limit: usize| {
+        let query = LateQuery { rollup: rollup.map(str::to_owned), before, limit };
+        async move { store.reader().late(&query).await.expect("nothing fails") }
+    };
+    let of_one = list(Some("diverted"), None, 10).await;
+    let shown: Vec<_> = of_one.iter().map(|late| (late.offset, late.dimensions.join("/"))).collect();
+    assert_eq!(shown, [(2, "c/u2".to_owned()), (1, "b/u1".to_owned())]);
+    let first = &of_one[1];
+    assert_eq!((first.event_id.as_str(), first.partition), ("e0-1", 0));
+    let times = (first.event_time, first.window_start, first.received_at);
+    assert_eq!(times, (Timestamp(T0), Timestamp(T0), Timestamp(T0 + 2 * MINUTE)));
+    assert!(first.raw.starts_with(b"{\"event_id\":\"e0-1\""), "as sent");
+    let newest = list(None, None, 3).await;
+    let rest = list(None, newest.last().map(|late| late.id), 3).await;
+    assert_eq!((newest.len(), rest.len()), (3, 1));
+    assert!(newest.iter().chain(&rest).is_sorted_by(|newer, older| newer.id > older.id));
+    assert_eq!(list(Some("by_type"), None, 10).await, []);
 }
 
 /// Dead letters are kept with their reason, and their offsets come back with a claim while a rebuild needs them.

@@ -48,6 +48,13 @@ async fn diverts_late_events() {
 }
 
 #[tokio::test]
+async fn lists_late_events() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::lists_late_events(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn keeps_dead_letters() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::keeps_dead_letters(&fresh).await;

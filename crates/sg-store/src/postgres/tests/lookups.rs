@@ -28,8 +28,7 @@ async fn claim_before_a_border(fresh: &Fresh, records: u64) -> Feed {
 }
 
 async fn pieces(fresh: &Fresh) -> String {
-    let sql = "SELECT c.relname, c.reltuples >= 0 OR true AS attached FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
-               WHERE i.inhparent = 'sg_raw_orders'::regclass ORDER BY 1";
+    let sql = "SELECT inhrelid::regclass AS piece FROM pg_inherits WHERE inhparent = 'sg_raw_orders'::regclass ORDER BY 1";
     select(&fresh.outside().await, sql).await
 }
 
@@ -41,7 +40,7 @@ async fn a_flush_goes_over_the_border_of_pieces() {
     feed.take_in(0, &[(1, "a", "1"), (2, "b", "1"), (3, "b", "1")]);
     feed.flush(&fresh).await;
     feed.write(&fresh, 4, &[(4, "c", "1")]).await;
-    assert_eq!(pieces(&fresh).await, "relname|attached\nsg_raw_orders_0_0|t\nsg_raw_orders_0_1|t");
+    assert_eq!(pieces(&fresh).await, "piece\nsg_raw_orders_0_0\nsg_raw_orders_0_1");
     let offsets: Vec<u64> = events_of(&fresh).await.iter().map(|event| event.offset).collect();
     let border = PIECE_OFFSETS;
     assert_eq!(offsets, [border + 2, border + 1, border, border - 1, border - 2]);
@@ -70,6 +69,7 @@ async fn a_piece_that_is_old_goes_as_a_whole() {
         }
         steps
     };
+    assert_eq!(retain(DAY).await, 1, "the full piece is sealed, and nothing is old");
     assert_eq!(retain(DAY).await, 0);
     // Whoever reads the table is not cut off: the piece goes when they have gone.
     let outside = fresh.outside().await;
@@ -78,9 +78,36 @@ async fn a_piece_that_is_old_goes_as_a_whole() {
     assert!(pieces(&fresh).await.contains("sg_raw_orders_0_0"), "it is being read");
     outside.batch_execute("COMMIT").await.expect("it only read");
     assert!(retain(DAY + 1).await > 0);
-    assert_eq!(pieces(&fresh).await, "relname|attached\nsg_raw_orders_0_1|t");
+    assert_eq!(pieces(&fresh).await, "piece\nsg_raw_orders_0_1");
     assert_eq!(events_of(&fresh).await.len(), 0);
     suite::snapshot(&fresh, &rollups()).await;
+    fresh.drop().await;
+}
+
+/// A full piece gets more indexes, one that is written to does not; the answers are the same.
+#[tokio::test]
+async fn a_full_piece_is_sealed() {
+    let Some(fresh) = Fresh::new().await else { return };
+    let mut feed = claim_before_a_border(&fresh, 2).await;
+    feed.write(&fresh, 0, &[(0, "a", "1"), (1, "b", "1"), (2, "a", "1"), (3, "b", "1")]).await;
+    let query = EventQuery {
+        stream: "orders".to_owned(),
+        event_type: Some("a".to_owned()),
+        limit: 9,
+        ..EventQuery::default()
+    };
+    let before = fresh.reader().events(&query).await.expect("nothing fails");
+    let now = Timestamp(T0);
+    assert!(fresh.writer().retain(&feed.plan, now).await.expect("nothing fails"));
+    assert!(!fresh.writer().retain(&feed.plan, now).await.expect("nothing fails"));
+    let indexes = "SELECT tablename, count(*) FROM pg_indexes WHERE tablename LIKE 'sg\\_raw\\_orders\\__\\__' \
+                   GROUP BY 1 ORDER BY 1";
+    assert_eq!(
+        select(&fresh.outside().await, indexes).await,
+        "tablename|count\nsg_raw_orders_0_0|6\nsg_raw_orders_0_1|4"
+    );
+    assert_eq!(fresh.reader().events(&query).await.expect("nothing fails"), before);
+    assert_eq!(before.len(), 2);
     fresh.drop().await;
 }
 
