@@ -6,9 +6,11 @@
 //! - [`fleet`]: what waits in all partitions, as the doors see it.
 //! - [`outbox`]: announces what became final or was corrected.
 //! - [`upkeep`]: retention and trimming.
+//! - [`carry`]: from an old log and store to new ones, once, while no server runs.
 //!
 //! Nothing here knows which log or store it works with, and nothing here decides an event's fate: that is `sg_core::fold`.
 
+pub mod carry;
 pub mod crew;
 pub mod fleet;
 pub mod outbox;

@@ -82,8 +82,11 @@ const READ_BYTES_MAX: usize = 1 << 20;
 /// Fewer records than this at once are a trickle, and the next are gathered for so long.
 const TRICKLE_RECORDS: u64 = 2_000;
 const GATHER: Duration = Duration::from_millis(5);
-/// Memory after which a flush begins earlier: large events would fill it long before their number does.
-const FLUSH_BYTES_MAX: usize = 8 << 20;
+/// Memory after which a flush begins earlier, over all partitions of a stream: large events would fill it long before
+/// their number does. While one flush is written as much is gathered for the next.
+const FLUSH_BYTES_MAX: usize = 24 << 20;
+/// The share of one partition, at most and at least.
+const FLUSH_BYTES_SHARE: (usize, usize) = (1 << 20, 8 << 20);
 /// How often an owner says that it is there, and closes windows without new records.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -232,7 +235,12 @@ impl Owner {
     /// Returns whether a flush is due before its time. While one flush is written so much is gathered for the next.
     fn is_full(&self, fold: &Fold) -> bool {
         let records_max = self.settings.flush_events_max.min(self.flush_offsets_max);
-        fold.next_offset() - fold.base() >= records_max || fold.pending_bytes() >= FLUSH_BYTES_MAX
+        fold.next_offset() - fold.base() >= records_max || fold.pending_bytes() >= self.flush_bytes_max()
+    }
+
+    fn flush_bytes_max(&self) -> usize {
+        let share = FLUSH_BYTES_MAX / self.partition.of.max(1) as usize;
+        share.clamp(FLUSH_BYTES_SHARE.0, FLUSH_BYTES_SHARE.1)
     }
 
     async fn fold(&self, stretch: &mut Stretch, batches: &[LogBatch]) -> Result<(), Stopped> {

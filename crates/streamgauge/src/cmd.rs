@@ -4,6 +4,8 @@ pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod flush;
 pub(crate) mod healthcheck;
+#[cfg(all(feature = "kafka", feature = "postgres"))]
+pub(crate) mod import;
 pub(crate) mod load;
 pub(crate) mod serve;
 pub(crate) mod simulate;

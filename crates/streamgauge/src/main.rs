@@ -33,6 +33,8 @@ enum Command {
     Flush(cmd::flush::Args),
     Config(cmd::config::Args),
     Healthcheck(cmd::healthcheck::Args),
+    #[cfg(all(feature = "kafka", feature = "postgres"))]
+    Import(cmd::import::Args),
     #[cfg(feature = "kafka")]
     Topics(cmd::topics::Args),
     /// Prints the version.
@@ -94,6 +96,8 @@ async fn run(command: Command) -> ExitCode {
         Command::Flush(args) => cmd::flush::run(args).await,
         Command::Config(args) => cmd::config::run(args),
         Command::Healthcheck(args) => cmd::healthcheck::run(args).await,
+        #[cfg(all(feature = "kafka", feature = "postgres"))]
+        Command::Import(args) => cmd::import::run(args).await,
         #[cfg(feature = "kafka")]
         Command::Topics(args) => cmd::topics::run(args).await,
         Command::Version => cmd::print_line(&format!("streamgauge {}", env!("CARGO_PKG_VERSION"))),

@@ -35,7 +35,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    fn of_port(error: PortError) -> Failure {
+    pub(crate) fn of_port(error: PortError) -> Failure {
         let code = match error.kind {
             ErrorKind::Invalid => crate::exit::CONFIGURATION,
             ErrorKind::Retry => crate::exit::UNAVAILABLE,
@@ -113,6 +113,38 @@ pub(crate) async fn open(
         patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
     }
     Ok(Parts { log, writer, reader, store_name, plans, clock, metrics: Arc::default(), _lock: lock })
+}
+
+/// The log and the store of a data directory that no server works on.
+#[cfg(all(feature = "kafka", feature = "postgres"))]
+pub(crate) struct Resting {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) reader: Arc<dyn RollupReader>,
+    /// Held as long as the process reads the data directory.
+    _lock: File,
+}
+
+/// Opens what an earlier server left in the data directory, and makes nothing that is not there.
+#[cfg(all(feature = "kafka", feature = "postgres"))]
+pub(crate) async fn open_resting(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Resting, Failure> {
+    let (LogChoice::Embedded(dir), StoreChoice::Sqlite(file)) = (&settings.log, &settings.store) else {
+        let error = anyhow::anyhow!("only an embedded log and a SQLite store lie in a data directory");
+        return Err(Failure { code: crate::exit::CONFIGURATION, error });
+    };
+    for (what, path) in [("log", dir), ("store", file)] {
+        let is_there = path.try_exists().with_context(|| format!("looking for {}", path.display()));
+        if !is_there.map_err(Failure::internal)? {
+            let error = anyhow::anyhow!(
+                "there is no {what} at {}: name the data directory of the old server with --data-dir",
+                path.display()
+            );
+            return Err(Failure { code: crate::exit::CONFIGURATION, error });
+        }
+    }
+    let lock = lock(&settings.data_dir)?;
+    let log = embedded_log(settings, dir, clock, false)?.log;
+    let (_, reader, _) = open_store(&settings.store, clock).await?;
+    Ok(Resting { log, reader, _lock: lock })
 }
 
 fn embedded_log(

@@ -10,7 +10,7 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel}
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use sg_core::batch::EventBatch;
+use sg_core::batch::{Entry, EventBatch};
 use sg_core::ports::{Appended, ErrorKind, PortError};
 use sg_core::time::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -228,20 +228,14 @@ impl Live {
         text: &mut String,
     ) -> Result<(), KafkaError> {
         let entry = &batch.entries[index];
-        let decided = Decided {
-            received_at: entry.received_at.unwrap_or(Timestamp(0)),
-            event_time: entry.event_time,
-            key_hash: entry.key_hash,
-            kind: batch.text(entry.kind),
-            id: batch.text(entry.id),
-        };
-        header::encode(&decided, text);
-        let header = Header { key: header::NAME, value: Some(text.as_bytes()) };
         let key = if entry.key.is_none() { entry.id } else { entry.key };
-        let record = BaseRecord::with_opaque_to(topic, pending.clone())
+        let mut record = BaseRecord::with_opaque_to(topic, pending.clone())
             .key(batch.bytes(key))
-            .payload(batch.bytes(entry.raw))
-            .headers(OwnedHeaders::new_with_capacity(1).insert(header));
+            .payload(batch.bytes(entry.raw));
+        // What no door has received goes as others write it, and is read as theirs.
+        if let Some(received_at) = entry.received_at {
+            record = record.headers(own_header(batch, entry, received_at, text));
+        }
         self.producer.send(record).map_err(|(error, _)| {
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
                 self.is_dead.store(true, Ordering::Release);
@@ -249,6 +243,20 @@ impl Live {
             error
         })
     }
+}
+
+/// Returns the header that says what the door decided.
+fn own_header(batch: &EventBatch, entry: &Entry, received_at: Timestamp, text: &mut String) -> OwnedHeaders {
+    let decided = Decided {
+        received_at,
+        event_time: entry.event_time,
+        key_hash: entry.key_hash,
+        kind: batch.text(entry.kind),
+        id: batch.text(entry.id),
+    };
+    header::encode(&decided, text);
+    let header = Header { key: header::NAME, value: Some(text.as_bytes()) };
+    OwnedHeaders::new_with_capacity(1).insert(header)
 }
 
 impl Pending {
@@ -355,7 +363,7 @@ impl ProducerContext for Deliveries {
 
 /// Returns the memory that a batch takes while it is on its way.
 fn cost(batch: &EventBatch) -> usize {
-    let of_entry = |entry: &sg_core::batch::Entry| {
+    let of_entry = |entry: &Entry| {
         entry.raw.len()
             + entry.key.len().max(entry.id.len())
             + entry.kind.len()

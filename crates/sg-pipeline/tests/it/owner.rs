@@ -43,12 +43,16 @@ struct Faults {
     fail_every: u64,
     /// … and one is written, but its answer is lost.
     lose_every: u64,
+    /// No flush is written until this is false again.
+    holds_flushes: bool,
 }
 
 struct FaultyStore {
     inner: SqliteStore,
     faults: Mutex<Faults>,
     flushes: AtomicU64,
+    /// What the owner said of its duplicate window, and the offset that the store had then.
+    refreshes: Mutex<Vec<(Option<u64>, u64)>>,
 }
 
 fn passing(what: &str) -> PortError {
@@ -67,6 +71,9 @@ impl RollupWriter for FaultyStore {
         self.inner.checkpoint(stream, partition).await
     }
     async fn flush(&self, flush: Arc<Flush>) -> Result<FlushOutcome, PortError> {
+        while self.faults.lock().expect("no test panics while it holds the lock").holds_flushes {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let number = self.flushes.fetch_add(1, Ordering::Relaxed) + 1;
         let (is_bad, fails, is_lost) = {
             let faults = self.faults.lock().expect("no test panics while it holds the lock");
@@ -85,6 +92,9 @@ impl RollupWriter for FaultyStore {
         if is_lost { Err(passing("the answer was lost")) } else { Ok(outcome) }
     }
     async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError> {
+        let stored = self.inner.checkpoint(&refresh.plan.name, refresh.partition).await?.next_offset;
+        let said = refresh.dedup_from.map(|(offset, _)| offset);
+        self.refreshes.lock().expect("no test panics while it holds the lock").push((said, stored));
         self.inner.refresh(refresh).await
     }
     async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
@@ -156,7 +166,12 @@ impl Bench {
         let inner = SqliteStore::open(&folder.join("test.db"), Arc::new(Fixed)).expect("a store");
         let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
         inner.prepare(std::slice::from_ref(&plan.stream), &rollups).await.expect("prepared");
-        let store = Arc::new(FaultyStore { inner, faults: Mutex::new(faults), flushes: AtomicU64::new(0) });
+        let store = Arc::new(FaultyStore {
+            inner,
+            faults: Mutex::new(faults),
+            flushes: AtomicU64::new(0),
+            refreshes: Mutex::default(),
+        });
         Bench { plan, log, store, metrics: Arc::default() }
     }
 
@@ -178,6 +193,10 @@ impl Bench {
     }
 
     fn owner(&self, flush_events_max: u64) -> (Owner, Arc<Progress>) {
+        self.owner_with(Duration::from_millis(1), flush_events_max)
+    }
+
+    fn owner_with(&self, flush_interval: Duration, flush_events_max: u64) -> (Owner, Arc<Progress>) {
         let progress = Arc::new(Progress::new(&self.plan.name, 0));
         let settings = Settings {
             log: self.log.clone(),
@@ -186,7 +205,7 @@ impl Bench {
             metrics: self.metrics.clone(),
             name: "test".into(),
             seed: 3,
-            flush_interval: Duration::from_millis(1),
+            flush_interval,
             flush_events_max,
         };
         let partition = Partition { plan: self.plan.clone(), number: 0, of: 1 };
@@ -328,4 +347,60 @@ async fn a_log_that_cannot_be_read_for_a_moment_is_read_again() {
     stop.ask(Leave::Drained);
     assert!(matches!(task.await.expect("no panic"), Stopped::Asked));
     assert_eq!(bench.status().await.partitions[0].ledger.counted, 100);
+}
+
+/// While records are folded but not flushed, the duplicate window stands ahead of the stored offset: a restart that
+/// began with it would count a record twice. The owner keeps it to itself until the flush is written.
+#[tokio::test]
+async fn the_stored_duplicate_window_never_runs_ahead_of_the_offset() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path(), Faults { holds_flushes: true, ..Faults::default() }).await;
+    // More records than the window holds, so that it moves while nothing is flushed.
+    let end = bench.append(0..11_000).await;
+    let (owner, progress) = bench.owner(1_000_000);
+    let stop = stop();
+    let task = run(owner, &stop);
+    let refreshed = || bench.store.refreshes.lock().expect("no test panics while it holds the lock").clone();
+    let wait = async {
+        while progress.folded.load(Ordering::Relaxed) != end || refreshed().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .expect("it folds, and refreshes every few seconds");
+    for (said, stored) in refreshed() {
+        assert!(said.is_none_or(|offset| offset <= stored), "window from {said:?}, stored offset {stored}");
+    }
+    assert!(refreshed().iter().any(|(said, _)| said.is_none()), "it was silent while records waited");
+    bench.store.faults.lock().expect("no test panics while it holds the lock").holds_flushes = false;
+    stop.ask(Leave::Drained);
+    assert!(matches!(task.await.expect("no panic"), Stopped::Asked));
+    assert_eq!(bench.status().await.partitions[0].next_offset, end);
+}
+
+/// Asked to leave its partition to another process, an owner flushes what it has and reads no further; told that the
+/// partition is another's, it flushes nothing.
+#[tokio::test]
+async fn an_owner_leaves_as_it_is_asked_to() {
+    for (leave, counted) in [(Leave::Drained, 200), (Leave::Flushed, 100), (Leave::Dropped, 0)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bench = Bench::open(folder.path(), Faults::default()).await;
+        let end = bench.append(0..100).await;
+        let (owner, progress) = bench.owner_with(Duration::from_secs(3_600), 1_000_000);
+        let stop = stop();
+        let task = run(owner, &stop);
+        let wait = async {
+            while progress.folded.load(Ordering::Relaxed) != end {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it folds");
+        stop.ask(leave);
+        // Comes too late to be folded, unless everything is to be.
+        bench.append(100..200).await;
+        assert!(matches!(task.await.expect("no panic"), Stopped::Asked));
+        let found = bench.status().await.partitions[0].ledger.counted;
+        assert!(found == counted || (leave == Leave::Drained && found >= 100), "{leave:?}: {found}");
+    }
 }

@@ -86,7 +86,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
     serve(&settings, parts, args.demo).await
 }
 
-fn start_logging() {
+pub(crate) fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("STREAMGAUGE_LOG_LEVEL")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Already set only in tests.

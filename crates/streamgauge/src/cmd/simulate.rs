@@ -22,7 +22,7 @@ use crate::clock::WallClock;
 use crate::generate::Stream;
 use crate::generate::expect::Expectation;
 use crate::generate::sequence::{Sequence, Shape};
-use delivery::{Batch, Delivered, deliver};
+use delivery::{Batch, Delivered, Way, deliver};
 
 /// Events when nothing else is said.
 const EVENTS: u64 = 100_000;
@@ -89,6 +89,10 @@ pub(crate) struct Args {
     /// Writes the cells that must result to this file
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
+    /// Writes plain JSON to the stream's topic on these brokers, as other producers do, instead of sending to a server
+    #[cfg(feature = "kafka")]
+    #[arg(long, value_name = "BROKERS")]
+    kafka: Option<String>,
     /// Prints the summary as JSON
     #[arg(long)]
     json: bool,
@@ -111,10 +115,9 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 async fn simulate(args: &Args, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
     let server = args.target.server()?;
     let shape = shape(args, clock.now())?;
-    let mut run = Run::new(args, &server, &shape);
     let mut connection = Connection::new(&server);
-    // Any answer will do: a server that was never there is not worth the patience for one that restarts.
-    connection.get("/livez").await?;
+    let ways = ways(args, &server, &mut connection).await?;
+    let mut run = Run::new(args, ways, &shape);
     if args.expect.is_some() {
         let definitions = rollup::definitions(&mut connection).await?;
         let mine = definitions.into_iter().filter(|rollup| rollup.stream == args.stream.name()).collect();
@@ -138,6 +141,32 @@ async fn simulate(args: &Args, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
         writeln!(stdout, "{}", summary.line())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns a way for each batch under way at once.
+async fn ways(args: &Args, server: &Server, connection: &mut Connection) -> anyhow::Result<Vec<Way>> {
+    #[cfg(feature = "kafka")]
+    if let Some(brokers) = &args.kafka {
+        let topic = std::sync::Arc::new(topic(args, brokers)?);
+        return Ok((0..args.connections).map(|_| Way::Topic(topic.clone())).collect());
+    }
+    // Any answer will do: a server that was never there is not worth the patience for one that restarts.
+    connection.get("/livez").await?;
+    let path = format!("/v1/events?stream={}", client::percent_encoded(args.stream.name()));
+    Ok((0..args.connections).map(|_| Way::Http(Connection::new(server), path.clone())).collect())
+}
+
+/// Returns the stream's topic, as the configuration of this folder and environment names it.
+#[cfg(feature = "kafka")]
+fn topic(args: &Args, brokers: &str) -> anyhow::Result<delivery::Topic> {
+    use crate::config::Settings;
+    let (layers, _) = crate::cmd::config::layers(None)?;
+    let settings = Settings::resolve(&layers).map_err(|errors| anyhow::anyhow!(errors.join("; ")))?;
+    let found = settings.streams.iter().find(|known| known.stream.name == args.stream.name());
+    let stream = found.with_context(|| format!("the configuration has no stream {}", args.stream.name()))?;
+    let plan = std::sync::Arc::new(sg_core::plan::Plan::new(stream.stream.clone(), &[]));
+    let log = crate::wire::kafka::writer(&settings, brokers, std::slice::from_ref(&plan))?;
+    Ok(delivery::Topic { log, plan })
 }
 
 /// Works out the run that the arguments describe.
@@ -178,11 +207,10 @@ fn shape(args: &Args, now: Timestamp) -> anyhow::Result<Shape> {
 
 /// A run under way.
 struct Run {
-    path: String,
     lines_max: u64,
     rate: Option<u64>,
     patience: Duration,
-    idle: Vec<Connection>,
+    idle: Vec<Way>,
     running: JoinSet<anyhow::Result<Delivered>>,
     /// Batches under way.
     unanswered: BTreeSet<u64>,
@@ -207,16 +235,15 @@ struct Summary {
 }
 
 impl Run {
-    fn new(args: &Args, server: &Server, shape: &Shape) -> Run {
+    fn new(args: &Args, ways: Vec<Way>, shape: &Shape) -> Run {
         let in_time = |rate: u64| (rate / BATCHES_PER_SECOND_MIN).max(1);
         let bar = ProgressBar::with_draw_target(Some(shape.events), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} events {per_sec} {eta}");
         Run {
-            path: format!("/v1/events?stream={}", client::percent_encoded(args.stream.name())),
             lines_max: args.rate.map_or(args.batch, |rate| args.batch.min(in_time(rate))),
             rate: args.rate,
             patience: args.patience,
-            idle: (0..args.connections).map(|_| Connection::new(server)).collect(),
+            idle: ways,
             running: JoinSet::new(),
             unanswered: BTreeSet::new(),
             overtaking_max: args.connections * OVERTAKING_PER_CONNECTION,
@@ -234,10 +261,10 @@ impl Run {
                 // Sent when the last of its events is due, so that none is dated ahead of its sending.
                 sleep_until(began + Duration::from_micros(sequence.made() * 1_000_000 / rate)).await;
             }
-            let connection = self.free_connection(index).await?;
+            let way = self.free_way(index).await?;
             self.unanswered.insert(index);
             self.summary.sent += batch.lines;
-            self.running.spawn(deliver(connection, self.path.clone(), batch, self.patience));
+            self.running.spawn(deliver(way, batch, self.patience));
             self.bar.set_position(sequence.made());
             index += 1;
         }
@@ -264,13 +291,13 @@ impl Run {
         Ok((lines > 0).then(|| Batch { index, lines, body: Bytes::from(body) }))
     }
 
-    async fn free_connection(&mut self, next: u64) -> anyhow::Result<Connection> {
+    async fn free_way(&mut self, next: u64) -> anyhow::Result<Way> {
         loop {
             let oldest = self.unanswered.first().copied().unwrap_or(next);
             if next - oldest < self.overtaking_max
-                && let Some(connection) = self.idle.pop()
+                && let Some(way) = self.idle.pop()
             {
-                return Ok(connection);
+                return Ok(way);
             }
             self.join().await?;
         }
@@ -283,7 +310,7 @@ impl Run {
         self.summary.accepted += delivered.accepted;
         self.summary.rejected += delivered.rejected;
         self.summary.resent += delivered.resent;
-        self.idle.push(delivered.connection);
+        self.idle.push(delivered.way);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sg_core::plan::Plan;
-use sg_core::ports::PortError;
+use sg_core::ports::{EventLog, PortError};
 use sg_log::kafka::topics::{self, Mode, TopicReport, TopicState, Wanted};
 use sg_log::kafka::{KafkaLog, KafkaOptions, Topic};
 
@@ -47,6 +47,17 @@ async fn make_missing(settings: &Settings, options: &KafkaOptions) -> Result<(),
         tracing::info!("{}", line(&report));
     }
     Ok(())
+}
+
+/// Opens the log to write to the topics of some streams, as they are.
+pub(crate) fn writer(
+    settings: &Settings,
+    brokers: &str,
+    plans: &[Arc<Plan>],
+) -> Result<Arc<dyn EventLog>, PortError> {
+    let mut options = options(settings, brokers, plans);
+    options.topics.retain(|topic| plans.iter().any(|plan| *plan.name == *topic.stream));
+    Ok(Arc::new(KafkaLog::open(options)?))
 }
 
 /// Makes the topics of all streams that are not there, and corrects those that are.

@@ -1,12 +1,22 @@
-//! One batch on its way: sent until it is answered, always with the same bytes, so that what the server had already
+//! One batch on its way, to a server or straight to a topic: sent until it is answered, always with the same bytes, so that what the server had already
 //! stored when a connection broke is a duplicate and not a second event.
 
+#[cfg(feature = "kafka")]
+use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "kafka")]
+use anyhow::Context as _;
 use anyhow::bail;
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Deserialize;
+#[cfg(feature = "kafka")]
+use sg_core::batch::EventBatch;
+#[cfg(feature = "kafka")]
+use sg_core::plan::{Arrival, Plan};
+#[cfg(feature = "kafka")]
+use sg_core::ports::{ErrorKind, EventLog};
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Answer, Connection, NDJSON};
@@ -40,8 +50,41 @@ pub(super) struct Delivered {
     pub(super) rejected: u64,
     /// Events sent more than once.
     pub(super) resent: u64,
-    /// The connection, free again.
-    pub(super) connection: Connection,
+    /// The way, free again.
+    pub(super) way: Way,
+}
+
+/// How batches travel.
+pub(super) enum Way {
+    /// Over HTTP, to a path.
+    Http(Connection, String),
+    /// To a topic, as a producer that knows nothing of us.
+    #[cfg(feature = "kafka")]
+    Topic(Arc<Topic>),
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Way::Http(_, path) => write!(f, "HTTP to {path}"),
+            #[cfg(feature = "kafka")]
+            Way::Topic(topic) => write!(f, "the topic of {}", topic.plan.name),
+        }
+    }
+}
+
+/// A topic, and how its events are keyed.
+#[cfg(feature = "kafka")]
+pub(super) struct Topic {
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) plan: Arc<Plan>,
+}
+
+/// How a try ended.
+enum Tried {
+    Done(Receipt),
+    /// Not answered, or not now: why, and how long to wait.
+    Again(anyhow::Error, Duration),
 }
 
 /// What the server says of a batch.
@@ -64,41 +107,74 @@ enum Verdict {
 /// Sends a batch until it is answered.
 ///
 /// # Errors
-/// When the server refuses the request as such, or `patience` has passed without an answer.
-pub(super) async fn deliver(
-    mut connection: Connection,
-    path: String,
-    batch: Batch,
-    patience: Duration,
-) -> anyhow::Result<Delivered> {
+/// When the request is refused as such, or `patience` has passed without an answer.
+pub(super) async fn deliver(mut way: Way, batch: Batch, patience: Duration) -> anyhow::Result<Delivered> {
     let began = Instant::now();
     let mut pause = PAUSE_MIN;
     let mut resent = 0;
     loop {
-        let sent = connection.post(&path, NDJSON, batch.body.clone()).await;
-        let (failure, wait) = match sent {
-            Ok(answer) => match verdict(answer.status) {
-                Verdict::Done => {
-                    let receipt: Receipt = serde_json::from_slice(&answer.body).unwrap_or_default();
-                    let Receipt { accepted, rejected } = receipt;
-                    if accepted + rejected != batch.lines {
-                        bail!("{} events were sent, but {accepted} + {rejected} answered", batch.lines);
-                    }
-                    return Ok(Delivered { index: batch.index, accepted, rejected, resent, connection });
+        let (failure, wait) = match way.send(&batch, pause).await? {
+            Tried::Done(Receipt { accepted, rejected }) => {
+                if accepted + rejected != batch.lines {
+                    bail!("{} events were sent, but {accepted} + {rejected} answered", batch.lines);
                 }
-                Verdict::Again => (connection.unanswered(answer.complaint()), wait_of(&answer, pause)),
-                Verdict::GiveUp => bail!("sending events: {}", answer.complaint()),
-            },
-            Err(unanswered) => (unanswered, pause),
+                return Ok(Delivered { index: batch.index, accepted, rejected, resent, way });
+            }
+            Tried::Again(failure, wait) => (failure, wait),
         };
         if began.elapsed() + wait > patience {
-            let gave_up = format!("gave up after {} s", patience.as_secs());
-            return Err(anyhow::Error::from(failure).context(gave_up));
+            return Err(failure.context(format!("gave up after {} s", patience.as_secs())));
         }
         tracing::debug!("batch {} is sent again: {failure}", batch.index);
         sleep(wait).await;
         pause = (pause * 2).min(PAUSE_MAX);
         resent += batch.lines;
+    }
+}
+
+impl Way {
+    async fn send(&mut self, batch: &Batch, pause: Duration) -> anyhow::Result<Tried> {
+        match self {
+            Way::Http(connection, path) => {
+                let answer = match connection.post(path, NDJSON, batch.body.clone()).await {
+                    Ok(answer) => answer,
+                    Err(unanswered) => return Ok(Tried::Again(unanswered.into(), pause)),
+                };
+                match verdict(answer.status) {
+                    Verdict::Done => {
+                        Ok(Tried::Done(serde_json::from_slice(&answer.body).unwrap_or_default()))
+                    }
+                    Verdict::Again => {
+                        let failure = connection.unanswered(answer.complaint());
+                        Ok(Tried::Again(failure.into(), wait_of(&answer, pause)))
+                    }
+                    Verdict::GiveUp => bail!("sending events: {}", answer.complaint()),
+                }
+            }
+            #[cfg(feature = "kafka")]
+            Way::Topic(topic) => match topic.log.append(topic.batch(&batch.body)?).await {
+                Ok(_) => Ok(Tried::Done(Receipt { accepted: batch.lines, rejected: 0 })),
+                Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
+                    Ok(Tried::Again(error.into(), pause))
+                }
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "kafka")]
+impl Topic {
+    /// Returns the lines as records without anything of ours beside them.
+    fn batch(&self, body: &Bytes) -> anyhow::Result<EventBatch> {
+        let text = std::str::from_utf8(body).context("reading events of our own")?;
+        let mut batch = EventBatch::new(self.plan.name.clone(), body.clone());
+        let mut arrival = Arrival { received_at: None, new_id: &mut String::new };
+        for line in text.lines() {
+            let accepted = self.plan.accept(line, &mut arrival, &mut batch);
+            accepted.map_err(|refusal| anyhow::anyhow!("sending {line}: {}", refusal.detail))?;
+        }
+        Ok(batch)
     }
 }
 

@@ -111,6 +111,13 @@ impl Storing {
     }
 }
 
+/// Returns the ways of a run over HTTP.
+fn ways_to(args: &Args, server: &Server) -> Vec<Way> {
+    (0..args.connections)
+        .map(|_| Way::Http(Connection::new(server), "/v1/events?stream=events".into()))
+        .collect()
+}
+
 #[tokio::test]
 async fn what_was_not_answered_is_sent_again_with_the_same_ids() {
     let storing = Arc::new(Storing { times_stored: Mutex::default(), requests: Mutex::default() });
@@ -154,8 +161,10 @@ async fn the_summary_counts_what_happened() {
     let args = args(&format!("--events 95 --batch 10 --duplicates 100% --url http://{address}"));
     let server = args.target.server().expect("the URL is good");
     let shape = shape(&args, NOW).expect("there is something to send");
-    let summary =
-        Run::new(&args, &server, &shape).send_all(Sequence::new(shape)).await.expect("all is answered");
+    let summary = Run::new(&args, ways_to(&args, &server), &shape)
+        .send_all(Sequence::new(shape))
+        .await
+        .expect("all is answered");
     let Summary { sent, accepted, resent, rejected, .. } = summary;
     assert_eq!((sent, accepted, resent, rejected), (190, 171, 0, 19), "95 events, each with a resend");
     assert!(
@@ -177,8 +186,10 @@ async fn a_rate_is_kept() {
     let args = args(&format!("--events 100 --rate 200 --url http://{address}"));
     let server = args.target.server().expect("the URL is good");
     let shape = shape(&args, NOW).expect("there is something to send");
-    let summary =
-        Run::new(&args, &server, &shape).send_all(Sequence::new(shape)).await.expect("all is answered");
+    let summary = Run::new(&args, ways_to(&args, &server), &shape)
+        .send_all(Sequence::new(shape))
+        .await
+        .expect("all is answered");
     assert_eq!(summary.sent, 100);
     assert!(summary.seconds >= 0.5, "100 events at 200 a second took {} s", summary.seconds);
 }

@@ -19,6 +19,7 @@ fn the_binary_explains_itself() {
       flush        Writes what was folded to the store, now
       config       Prints the effective configuration with the origin of each value; secrets show as ***
       healthcheck  Tells whether the server is ready
+      import       Carries a data directory over to Kafka and PostgreSQL
       version      Prints the version
       help         Print this message or the help of the given subcommand(s)
 
@@ -156,6 +157,10 @@ fn simulate_explains_itself() {
 
           --expect <FILE>
               Writes the cells that must result to this file
+
+          --kafka <BROKERS>
+              Writes plain JSON to the stream's topic on these brokers, as other producers do, instead of
+              sending to a server
 
           --json
               Prints the summary as JSON

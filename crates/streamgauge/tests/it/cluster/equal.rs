@@ -1,12 +1,14 @@
 //! One answer, whatever holds the events: SQLite or PostgreSQL, an own log or Kafka.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use super::{Cluster, turn};
 use crate::harness::dice::{self, Dice};
 use crate::harness::services::Services;
 use crate::harness::witness::audit;
-use crate::harness::{Launch, PATIENCE, Server, run, until};
+use crate::harness::{BINARY, Launch, PATIENCE, Server, run, until};
 
 /// Every kind of measure, with dimensions, a condition and a late lane.
 const ROLLUPS: &str = r#"
@@ -223,4 +225,31 @@ fn a_simulation_ends_in_the_expected_cells_on_every_pair() {
         cluster.services.sql("postgres", &format!("DROP DATABASE IF EXISTS \"{topic}\" WITH (FORCE)"));
     }
     assert!(files.windows(2).all(|pair| pair[0] == pair[1]), "one seed makes one set of cells");
+}
+
+/// Events that another producer writes to the topic are counted as those that came through a door.
+#[test]
+fn events_that_others_write_to_the_topic_are_counted() {
+    let _turn = turn();
+    let Some(services) = Services::shared() else { return };
+    let cluster = Cluster::new(services);
+    let server = cluster.start("process,query");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    std::fs::write(folder.path().join("streamgauge.toml"), &cluster.toml).expect("it can be written");
+    let expected = folder.path().join("expected.json").display().to_string();
+    let simulate = |seed: &str| {
+        let args = ["simulate", "--events", "20000", "--seed", seed, "--late", "2%", "--duplicates", "3%"];
+        let output = Command::new(BINARY)
+            .args(args)
+            .args(["--kafka", cluster.services.kafka(), "--expect", &expected, "--url", &server.url()])
+            .current_dir(folder.path())
+            .output()
+            .expect("the binary can be run");
+        assert!(output.status.success(), "{output:?}");
+    };
+    simulate("7");
+    audit(&server, &["--expect", &expected]);
+    // A second run is all duplicates.
+    simulate("7");
+    audit(&server, &["--expect", &expected]);
 }

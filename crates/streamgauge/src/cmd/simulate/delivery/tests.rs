@@ -36,7 +36,8 @@ async fn delivered(answer: fn() -> Flaky) -> anyhow::Result<Delivered> {
     let address = serve(move |_| answer()).await;
     let server = Server::new(&format!("http://{address}"), None)?;
     let batch = Batch { index: 3, lines: 2, body: Bytes::from_static(b"{}\n{}\n") };
-    deliver(Connection::new(&server), "/v1/events".to_owned(), batch, Duration::from_millis(120)).await
+    deliver(Way::Http(Connection::new(&server), "/v1/events".to_owned()), batch, Duration::from_millis(120))
+        .await
 }
 
 #[tokio::test]
