@@ -60,8 +60,13 @@ impl Crew {
                 change = membership.change() => match change {
                     Ok(change) => self.change(change, membership.as_mut()).await,
                     Err(error) => {
-                        tracing::warn!("sharing partitions: {error}");
+                        tracing::warn!("sharing partitions: {error}; joining anew");
+                        let all: Vec<PartitionName> = self.at_work.keys().cloned().collect();
+                        self.give_up(&all).await;
+                        membership.leave().await;
                         tokio::time::sleep(FAILURE_PAUSE).await;
+                        let Some(joined) = self.join(&stop).await? else { return Ok(()) };
+                        membership = joined;
                     }
                 },
                 Some(ended) = self.owners.join_next() => self.ended(ended),
@@ -108,13 +113,7 @@ impl Crew {
             }
             Change::Revoked(partitions) => {
                 tracing::info!(?partitions, "partitions revoked");
-                self.ask(&partitions, Leave::Flushed);
-                let ended = tokio::time::timeout(RELEASE_MAX, self.all_ended(&partitions)).await;
-                if ended.is_err() {
-                    tracing::warn!("flushing took too long; what is not flushed follows from the log");
-                    self.ask(&partitions, Leave::Dropped);
-                }
-                self.forget(&partitions);
+                self.give_up(&partitions).await;
                 membership.report(&self.flushed()).await;
                 membership.released().await;
             }
@@ -124,6 +123,17 @@ impl Crew {
                 self.forget(&partitions);
             }
         }
+    }
+
+    /// Lets owners flush what is folded, for a while, then goes on without them.
+    async fn give_up(&mut self, partitions: &[PartitionName]) {
+        self.ask(partitions, Leave::Flushed);
+        let ended = tokio::time::timeout(RELEASE_MAX, self.all_ended(partitions)).await;
+        if ended.is_err() {
+            tracing::warn!("flushing took too long; what is not flushed follows from the log");
+            self.ask(partitions, Leave::Dropped);
+        }
+        self.forget(partitions);
     }
 
     async fn start(&mut self, name: PartitionName, told_within: Option<Duration>) {

@@ -197,10 +197,11 @@ impl Pipeline for Fleet {
                 Err(error) => return Err(error),
             };
             let owned = self.owner(stream, partition).map(|owner| {
-                let folded = owner.folded.load(Ordering::Relaxed);
+                let (folded, flushed) = (owner.folded.load(Ordering::Relaxed), *owner.flushed.borrow());
                 Owned {
-                    folded: extent.map_or(folded, |extent| folded.min(extent.end)),
-                    flushed: *owner.flushed.borrow(),
+                    // The largest number stands for an owner that has not begun.
+                    folded: if folded == u64::MAX { flushed } else { folded },
+                    flushed,
                     judge_bytes: owner.judge_bytes.load(Ordering::Relaxed),
                     stopped: owner.stopped.borrow().clone(),
                 }

@@ -195,6 +195,13 @@ impl Old {
     /// Says what of the stream cannot come along.
     pub(super) fn left_behind(&self) -> Vec<String> {
         let mut sentences = Vec::new();
+        if self.window_from() < self.extent.start {
+            let (from, start) = (self.window_from(), self.extent.start);
+            sentences.push(format!(
+                "the duplicate window from offset {from} to {start}, which the old log has lost: what comes again from \
+                 there is counted again"
+            ));
+        }
         let rows_gone = self.raw_rows - self.counted.len();
         if rows_gone > 0 {
             sentences.push(format!("{rows_gone} raw rows of records that the old log no longer holds"));

@@ -11,8 +11,8 @@ use sg_core::batch::EventBatch;
 use sg_core::metrics::Metrics;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{
-    Appended, Change, Claim, EventLog, Extent, LogReader, Membership, PartitionStatus, Pipeline as _,
-    PortError, StatusDetail,
+    Appended, Change, Claim, ErrorKind, EventLog, Extent, LogReader, Membership, PartitionStatus,
+    Pipeline as _, PortError, StatusDetail,
 };
 use sg_core::time::{Clock, Timestamp};
 use sg_log::{EmbeddedLog, Options, RealDisk};
@@ -39,7 +39,8 @@ impl Clock for Fixed {
 /// A real log whose membership is a script.
 struct Scripted {
     log: Arc<EmbeddedLog>,
-    script: Mutex<Option<(mpsc::Receiver<Change>, mpsc::Sender<()>)>>,
+    /// One for each time that a crew joins.
+    scripts: Mutex<Vec<(mpsc::Receiver<Change>, mpsc::Sender<()>)>>,
 }
 
 struct Member {
@@ -50,10 +51,8 @@ struct Member {
 #[async_trait]
 impl Membership for Member {
     async fn change(&mut self) -> Result<Change, PortError> {
-        match self.changes.recv().await {
-            Some(change) => Ok(change),
-            None => std::future::pending().await,
-        }
+        let ended = || PortError::new(ErrorKind::Retry, "stay a member: the script has ended");
+        self.changes.recv().await.ok_or_else(ended)
     }
     async fn released(&mut self) {
         self.released.send(()).await.ok();
@@ -71,8 +70,8 @@ impl EventLog for Scripted {
         self.log.append(batch).await
     }
     async fn join(&self, _streams: &[String]) -> Result<Box<dyn Membership>, PortError> {
-        let script = self.script.lock().expect("no test panics while it holds the lock").take();
-        let (changes, released) = script.expect("a crew joins once");
+        let script = self.scripts.lock().expect("no test panics while it holds the lock").pop();
+        let (changes, released) = script.expect("there is a script for each time");
         Ok(Box::new(Member { changes, released }))
     }
     async fn open(&self, stream: &str, partition: u32, from: u64) -> Result<Box<dyn LogReader>, PortError> {
@@ -109,7 +108,7 @@ struct Working {
     metrics: Arc<Metrics>,
     fleet: Arc<Fleet>,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<Result<(), PortError>>,
+    task: Arc<tokio::sync::Mutex<Option<tokio::task::JoinHandle<Result<(), PortError>>>>>,
 }
 
 impl Bench {
@@ -126,10 +125,19 @@ impl Bench {
     }
 
     fn crew(&self, flush_interval: Duration) -> Working {
-        let (changes, script) = mpsc::channel(8);
-        let (say_released, released) = mpsc::channel(8);
-        let log =
-            Arc::new(Scripted { log: self.log.clone(), script: Mutex::new(Some((script, say_released))) });
+        self.crew_that_joins(1, flush_interval).remove(0)
+    }
+
+    /// A crew that joins so many times; the first is told by the first that is returned.
+    fn crew_that_joins(&self, times: usize, flush_interval: Duration) -> Vec<Working> {
+        let (mut tellers, mut scripts) = (Vec::new(), Vec::new());
+        for _ in 0..times {
+            let (changes, script) = mpsc::channel(8);
+            let (say_released, released) = mpsc::channel(8);
+            tellers.push((changes, released));
+            scripts.insert(0, (script, say_released));
+        }
+        let log = Arc::new(Scripted { log: self.log.clone(), scripts: Mutex::new(scripts) });
         let metrics: Arc<Metrics> = Arc::default();
         let settings = owner::Settings {
             log: log.clone(),
@@ -145,8 +153,16 @@ impl Bench {
         let (told, _) = mpsc::channel(1);
         let crew = Crew::new(vec![self.plan.clone()], settings, fleet.clone(), told);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(crew.run(stop.clone()));
-        Working { changes, released, metrics, fleet, stop, task }
+        let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(crew.run(stop.clone())))));
+        let working = |(changes, released)| Working {
+            changes,
+            released,
+            metrics: metrics.clone(),
+            fleet: fleet.clone(),
+            stop: stop.clone(),
+            task: task.clone(),
+        };
+        tellers.into_iter().map(working).collect()
     }
 
     async fn append(&self, ids: std::ops::Range<u32>) -> u64 {
@@ -189,7 +205,8 @@ impl Working {
 
     async fn end(self) {
         self.stop.cancel();
-        self.task.await.expect("no panic").expect("an orderly end");
+        let task = self.task.lock().await.take().expect("it is ended once");
+        task.await.expect("no panic").expect("an orderly end");
     }
 }
 
@@ -300,4 +317,29 @@ async fn a_process_without_owners_waits_for_those_of_others() {
     assert_eq!(bench.partition().await.expect("a partition").next_offset, end);
     crew.end().await;
     idle.end().await;
+}
+
+/// A process that the group no longer knows gives its partitions up and joins anew.
+#[tokio::test]
+async fn a_membership_that_ends_is_begun_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path()).await;
+    let mut working = bench.crew_that_joins(2, NEVER);
+    let (first, second) = (working.remove(0), working.remove(0));
+    first.say(Change::Assigned).await;
+    let end = bench.append(0..100).await;
+    first.folded_to(end).await;
+    // The end of the script is the end of the membership.
+    drop(first.changes);
+    until(PATIENCE, "the partition is given up", || async {
+        second.fleet.pending().await.expect("the log answers")[0].owned.is_none()
+    })
+    .await;
+    assert_eq!(bench.partition().await.expect("claimed").next_offset, end, "what was folded is flushed");
+    second.say(Change::Assigned).await;
+    let end = bench.append(50..150).await;
+    second.folded_to(end).await;
+    second.end().await;
+    let partition = bench.partition().await.expect("a partition");
+    assert_eq!((partition.epoch, partition.ledger.counted, partition.ledger.duplicate), (2, 150, 50));
 }

@@ -20,6 +20,7 @@ fn the_binary_explains_itself() {
       config       Prints the effective configuration with the origin of each value; secrets show as ***
       healthcheck  Tells whether the server is ready
       import       Carries a data directory over to Kafka and PostgreSQL
+      topics       Makes and checks the topics of a log on Kafka
       version      Prints the version
       help         Print this message or the help of the given subcommand(s)
 
@@ -367,6 +368,44 @@ fn healthcheck_explains_itself() {
 
     Example:
       HEALTHCHECK CMD ["/streamgauge", "healthcheck"]
+    "#);
+}
+
+#[test]
+fn import_explains_itself() {
+    insta::assert_snapshot!(help(&["import", "--help"]), @r#"
+    Carries the embedded log and the SQLite store of a data directory over to Kafka and PostgreSQL.
+
+    A server that is started on them afterwards goes on exactly where the old one stopped: the same
+    counts, the same ledger, and what was a duplicate still is one. Stop the old server first, and start
+    the new one when this has ended. The topics and the database must be empty or missing; the data
+    directory stays as it is. A run that was interrupted is begun again with the topics and the database
+    deleted. See docs/moving.md.
+
+    Usage: streamgauge import [OPTIONS] --data-dir <DIR>
+
+    Options:
+          --data-dir <DIR>
+              The data directory of the old server
+
+          --config <CONFIG>
+              The configuration file; streamgauge.toml where it exists
+
+          --log <URL>
+              The new log, kafka://HOST:PORT
+
+          --store <URL>
+              The new store, postgres://USER@HOST/DATABASE
+
+          --json
+              Prints the summary as JSON
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Example:
+      streamgauge import --data-dir ./streamgauge-data --log kafka://127.0.0.1:9092 \
+        --store postgres://streamgauge@127.0.0.1/streamgauge
     "#);
 }
 

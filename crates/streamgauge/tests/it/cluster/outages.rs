@@ -19,7 +19,7 @@ fn cut_connections_and_crashed_servers_do_not_show() {
     let cluster = Cluster::new(services);
     let seed = dice::seed("outages");
     let mut dice = Dice::new(seed);
-    let (cuts_wanted, crashes) = (dice::number("SG_CUTS", 200), dice::number("SG_CRASHES", 5));
+    let (cuts_wanted, crashes) = (dice::number("SG_CUTS", 200), dice::number("SG_CRASHES", 8));
     let processors = [cluster.start("process"), cluster.start("process")];
     let door = cluster.start("ingest,query");
     let senders = Senders::start(4, seed);
