@@ -258,7 +258,9 @@ async fn everything_is_there_and_goes_on() {
     // Both sides go on alike.
     for place in [&old, &new] {
         place.fold(&[]).await;
-        place.append(&[event("b10999", 20_000_000), event("n1", 20_100_000), event("n2", 20_050_000)]).await;
+        // A duplicate of before, one of since, a new one, and one that was dead and is new therefore.
+        let (before, dead) = (event("b10999", 20_000_000), event("b10000", 20_000_000));
+        place.append(&[before, event("n1", 20_100_000), event("n2", 20_050_000), dead]).await;
         place.fold(&[]).await;
     }
     let (on_old, on_new) = (old.answers().await, new.answers().await);
