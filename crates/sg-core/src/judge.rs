@@ -57,6 +57,8 @@ struct Slot {
 
 const PARTS: usize = 256;
 const SLOTS_MIN: usize = 16;
+/// Windows of so many records have a table twice as large as they need.
+const ROOMY_RECORDS_MAX: u64 = 128 << 10;
 
 impl Judge {
     /// Makes a judge whose window begins at `from`, where R is `r_at_from`. The seed is the process's own secret.
@@ -182,8 +184,11 @@ impl Part {
         let live = self.slots.iter().filter(|slot| slot.offset >= oldest).count();
         // Five sevenths full after the sweep, so that the next one is a tenth of the table away. While the window fills
         // there is nothing to sweep: then the table doubles, and in the end leaps to what a full window needs, since
-        // every table left behind is memory that was touched for nothing.
-        let full = usize::try_from(records_max).unwrap_or(usize::MAX).div_ceil(PARTS).saturating_mul(7) / 5;
+        // every table left behind is memory that was touched for nothing. A small window has twice the room: its sweeps
+        // are a tenth as many, for a few megabytes.
+        let fifths = if records_max <= ROOMY_RECORDS_MAX { 14 } else { 7 };
+        let full =
+            usize::try_from(records_max).unwrap_or(usize::MAX).div_ceil(PARTS).saturating_mul(fifths) / 5;
         let doubled = self.slots.len() * 2;
         let grown = if doubled > full / 4 { full } else { doubled };
         let size = ((live + 1) * 7 / 5).max(grown).max(SLOTS_MIN);

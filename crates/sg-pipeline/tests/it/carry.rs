@@ -202,8 +202,8 @@ fn event(id: &str, ms: i64) -> String {
 fn silent(_: &str, _: Doing, _: u64) {}
 
 async fn carried(old: &Place, new: &Place) -> Carried {
-    let looked = look(&old.source(), &[old.plan.clone()], &silent).await.expect("it is whole");
-    check_fresh(&new.target(), &[new.plan.clone()]).await.expect("it is fresh");
+    let looked = look(&old.source(), std::slice::from_ref(&old.plan), &silent).await.expect("it is whole");
+    check_fresh(&new.target(), std::slice::from_ref(&new.plan)).await.expect("it is fresh");
     looked.streams[0].bring(&new.target(), &silent).await.expect("brought")
 }
 
@@ -242,8 +242,8 @@ async fn everything_is_there_and_goes_on() {
     assert_eq!((done.late_events, done.written_again), (4_000, gone));
     assert_eq!(done.appended, held.end - held.start + gone + 3);
     let brought = new.answers().await;
-    assert_eq!(brought.0, answers.0);
-    assert_eq!(brought.1, answers.1);
+    assert!(brought.0 == answers.0, "cells");
+    assert!(brought.1 == answers.1, "late events");
     assert_eq!(brought.2, answers.2);
     assert_eq!(brought.3.len() as u64, done.raw_rows);
     assert!(brought.3 == answers.3[..brought.3.len()], "the newest rows, as they were");
@@ -264,8 +264,8 @@ async fn everything_is_there_and_goes_on() {
         place.fold(&[]).await;
     }
     let (on_old, on_new) = (old.answers().await, new.answers().await);
-    assert_eq!(on_new.0, on_old.0);
-    assert_eq!(on_new.1, on_old.1);
+    assert!(on_new.0 == on_old.0, "cells");
+    assert!(on_new.1 == on_old.1, "late events");
     let ledger = |status: StoreStatus| status.partitions[0].ledger;
     assert_eq!(ledger(new.status().await), ledger(old.status().await));
     assert_eq!(ledger(new.status().await).duplicate, 3);

@@ -94,13 +94,12 @@ fn is_table_like(value: &Value) -> bool {
 fn push_value(out: &mut String, layers: &Layers, key: &str, path: &str, value: &Value) {
     let origin = layers.origin(path);
     let note = if origin == Origin::Default { String::new() } else { format!("  # {origin}") };
-    let shown = if is_secret(key) { "\"***\"".to_owned() } else { redacted(value) };
-    *out += &format!("{key} = {shown}{note}\n");
+    *out += &format!("{key} = {}{note}\n", redacted(value));
 }
 
 /// Returns whether a key of another library's settings holds what must not be shown.
 fn is_secret(key: &str) -> bool {
-    ["password", "secret", "token", "ssl.key.pem"].iter().any(|word| key.contains(word))
+    ["password", "secret", "token", "ssl.key.pem", "jaas"].iter().any(|word| key.contains(word))
 }
 
 fn push_table(out: &mut String, layers: &Layers, path: &str, value: &Value) {
@@ -130,8 +129,15 @@ fn push_table(out: &mut String, layers: &Layers, path: &str, value: &Value) {
     }
 }
 
-/// Hides the password of a URL such as postgres://user:password@host.
+/// Hides the password of a URL such as postgres://user:password@host, and secrets among settings of a library.
 fn redacted(value: &Value) -> String {
+    if let Value::Table(table) = value {
+        let shown = |(key, value): (&String, &Value)| {
+            let value = if is_secret(key) { Value::String("***".to_owned()) } else { value.clone() };
+            (key.clone(), value)
+        };
+        return Value::Table(table.iter().map(shown).collect()).to_string();
+    }
     let text = value.to_string();
     let Some((scheme, rest)) = text.split_once("://") else { return text };
     match rest.split_once('@') {
@@ -142,3 +148,6 @@ fn redacted(value: &Value) -> String {
         _ => text,
     }
 }
+
+#[cfg(test)]
+mod tests;

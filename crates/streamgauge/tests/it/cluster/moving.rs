@@ -294,9 +294,11 @@ fn a_data_directory_goes_on_where_it_stopped() {
     assert!(partitions(&server).iter().all(|partition| partition["stopped"].is_null()));
     // A second owner reads the windows again that the import and the first one left.
     drop(server);
-    let server = moved.new_server();
+    let mut server = moved.new_server();
     moved.simulate(&server, without_resends(SECOND));
+    audit(&server, &[]);
     assert_eq!(ledger(&server, "counted"), counted + 1_001, "{}", server.stderr());
+    assert!(server.terminate().success());
     refuses_what_is_not_fresh(&moved);
 }
 
