@@ -6,7 +6,7 @@ use sg_core::ports::{ErrorKind, EventLog};
 use sg_core::testing::log_suite::sample;
 use sg_log::kafka::{KafkaLog, Topic};
 
-use crate::ground::{ground, open};
+use crate::ground::{ground, open, pause};
 
 #[tokio::test]
 async fn a_batch_without_room_is_refused_whole() {
@@ -19,7 +19,7 @@ async fn a_batch_without_room_is_refused_whole() {
     let log = open(options);
     let first = async { log.append(sample("events", 1, 200)).await };
     let second = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        pause(Duration::from_millis(200)).await;
         let refused = log.append(sample("events", 2, 200)).await;
         assert!(log.stats().in_flight_bytes.get() > 50_000, "{}", log.stats().in_flight_bytes.get());
         let small = log.append(sample("events", 3, 1)).await;
@@ -67,7 +67,7 @@ async fn closing_waits_for_what_is_on_its_way() {
     let log = open(options);
     let append = async { log.append(sample("events", 1, 1_000)).await };
     let close = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        pause(Duration::from_millis(300)).await;
         log.close().await
     };
     let (appended, closed) = tokio::join!(append, close);

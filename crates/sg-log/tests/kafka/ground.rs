@@ -169,12 +169,17 @@ pub(crate) async fn read_to_failure(reader: &mut dyn LogReader) -> (PortError, V
     panic!("the reader did not fail and read up to {:?}", offsets.last())
 }
 
+/// Lets time pass: the one place where these tests do so.
+pub(crate) async fn pause(time: Duration) {
+    drop(tokio::time::timeout(time, std::future::pending::<()>()).await);
+}
+
 /// Waits until a condition holds, or panics.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pause(Duration::from_millis(20)).await;
     }
 }
 

@@ -5,8 +5,6 @@ mod conformance;
 mod ground;
 mod losses;
 mod members;
-mod outage;
 mod records;
-mod speed;
 mod topics;
 mod transactions;

@@ -10,7 +10,7 @@ use sg_core::reason::Code;
 use sg_core::testing::log_suite::{placed, rows, sample};
 use sg_core::time::Timestamp;
 
-use crate::ground::{ground, open, plan, read, read_to_failure};
+use crate::ground::{ground, open, pause, plan, read, read_to_failure};
 
 /// A batch of one event with a partition key.
 fn keyed(stream: &str, key: &str) -> EventBatch {
@@ -150,10 +150,10 @@ async fn both_kinds_in_one_batch_come_back_right() {
         ],
     );
     // Lets all of them be fetched, so that they come as one batch.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    pause(Duration::from_millis(300)).await;
     let mut reader = log.open("events", 0, 0).await.expect("it can be opened");
     let batch = loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        pause(Duration::from_millis(300)).await;
         let batches = reader.next(1 << 20, Duration::ZERO).await.expect("records can be read");
         if let Some(batch) = batches.into_iter().next() {
             break batch;

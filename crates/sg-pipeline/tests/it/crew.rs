@@ -94,6 +94,8 @@ impl EventLog for Scripted {
     }
 }
 
+type Task = tokio::task::JoinHandle<Result<(), PortError>>;
+
 /// One log and one store, for any number of crews.
 struct Bench {
     plan: Arc<Plan>,
@@ -108,7 +110,7 @@ struct Working {
     metrics: Arc<Metrics>,
     fleet: Arc<Fleet>,
     stop: CancellationToken,
-    task: Arc<tokio::sync::Mutex<Option<tokio::task::JoinHandle<Result<(), PortError>>>>>,
+    task: Arc<Mutex<Option<Task>>>,
 }
 
 impl Bench {
@@ -153,7 +155,7 @@ impl Bench {
         let (told, _) = mpsc::channel(1);
         let crew = Crew::new(vec![self.plan.clone()], settings, fleet.clone(), told);
         let stop = CancellationToken::new();
-        let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(crew.run(stop.clone())))));
+        let task = Arc::new(Mutex::new(Some(tokio::spawn(crew.run(stop.clone())))));
         let working = |(changes, released)| Working {
             changes,
             released,
@@ -205,7 +207,8 @@ impl Working {
 
     async fn end(self) {
         self.stop.cancel();
-        let task = self.task.lock().await.take().expect("it is ended once");
+        let task = self.task.lock().expect("no test panics while it holds the lock").take();
+        let task = task.expect("it is ended once");
         task.await.expect("no panic").expect("an orderly end");
     }
 }

@@ -24,6 +24,8 @@ use sg_pipeline::owner::{Leave, Owner, Partition, Progress, Settings, Stop, Stop
 use sg_store::sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::pause;
+
 pub(crate) const NOW: i64 = 1_700_000_000_000;
 
 struct Fixed;
@@ -72,7 +74,7 @@ impl RollupWriter for FaultyStore {
     }
     async fn flush(&self, flush: Arc<Flush>) -> Result<FlushOutcome, PortError> {
         while self.faults.lock().expect("no test panics while it holds the lock").holds_flushes {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pause(Duration::from_millis(5)).await;
         }
         let number = self.flushes.fetch_add(1, Ordering::Relaxed) + 1;
         let (is_bad, fails, is_lost) = {
@@ -363,7 +365,7 @@ async fn the_stored_duplicate_window_never_runs_ahead_of_the_offset() {
     let refreshed = || bench.store.refreshes.lock().expect("no test panics while it holds the lock").clone();
     let wait = async {
         while progress.folded.load(Ordering::Relaxed) != end || refreshed().len() < 3 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pause(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), wait)
@@ -392,7 +394,7 @@ async fn an_owner_leaves_as_it_is_asked_to() {
         let task = run(owner, &stop);
         let wait = async {
             while progress.folded.load(Ordering::Relaxed) != end {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                pause(Duration::from_millis(5)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it folds");

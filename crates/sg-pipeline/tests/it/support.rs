@@ -112,6 +112,11 @@ impl Drop for Database {
     }
 }
 
+/// Lets time pass: the one place where these tests do so.
+pub(crate) async fn pause(time: Duration) {
+    drop(tokio::time::timeout(time, std::future::pending::<()>()).await);
+}
+
 /// Waits until a condition holds; panics naming it when it does not in time.
 pub(crate) async fn until<F, R>(within: Duration, what: &str, mut holds: F)
 where
@@ -121,6 +126,6 @@ where
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < within, "not within {within:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pause(Duration::from_millis(20)).await;
     }
 }

@@ -160,8 +160,8 @@ fn simulate_explains_itself() {
               Writes the cells that must result to this file
 
           --kafka <BROKERS>
-              Writes plain JSON to the stream's topic on these brokers, as other producers do, instead of
-              sending to a server
+              Writes plain JSON to the stream's topic on these brokers, as other producers do, instead
+              of sending to a server
 
           --json
               Prints the summary as JSON
