@@ -289,8 +289,8 @@ impl Owner {
         stretch.in_flight = None;
         match outcome? {
             FlushOutcome::Done => {
-                self.note_written(&flush);
                 self.progress.judge_bytes.store(stretch.fold.judge_memory() as u64, Ordering::Relaxed);
+                self.note_written(&flush);
                 // The search for a refused record goes on in larger steps, until they are no search any more.
                 self.flush_offsets_max = self.flush_offsets_max.saturating_mul(2);
                 if self.flush_offsets_max >= self.settings.flush_events_max {
