@@ -29,7 +29,7 @@ pub struct Fold {
     ledger: Ledger,
     rollups: Vec<RollupDelta>,
     raw: Vec<RawRows>,
-    /// Memory of the batches that `raw` holds.
+    /// Memory of the batches that `raw` holds, and of the events that late ones and dead letters hold.
     raw_bytes: usize,
     dead_letters: Vec<DeadLetter>,
     /// Records that the store refused: they become dead letters instead.
@@ -46,6 +46,8 @@ struct Scratch {
     empty: Vec<Vec<Value>>,
 }
 
+/// Memory of a dead letter or late event beside the event itself, about.
+const LETTER_OVERHEAD_BYTES: usize = 256;
 /// Records whose cache misses are taken together.
 const TOUCH_AHEAD: usize = 64;
 
@@ -69,6 +71,8 @@ impl Fold {
         seed: u64,
     ) -> Fold {
         let (from, r_at_from) = checkpoint.dedup_from;
+        // Invariant: the window begins no later than the records to be judged.
+        let from = from.min(checkpoint.next_offset);
         let empty = plan
             .rollups
             .iter()
@@ -216,6 +220,7 @@ impl Fold {
         delta.folded += 1;
         let row = &record.fields.texts[record.index * self.plan.text_slots()..];
         if is_late && rollup.late == LatePolicy::Divert {
+            self.raw_bytes += LETTER_OVERHEAD_BYTES + record.batch.entries[record.index].raw.len();
             delta.late.push(record.late_event(planned, Timestamp(end.0 - rollup.window_ms), row));
             return;
         }
@@ -242,6 +247,7 @@ impl Fold {
     fn dead_letter(&mut self, record: &Record<'_>, refusal: &Refusal) {
         let entry = &record.batch.entries[record.index];
         self.ledger.dead_lettered += 1;
+        self.raw_bytes += LETTER_OVERHEAD_BYTES + entry.raw.len() + refusal.detail.len();
         self.dead_letters.push(DeadLetter {
             offset: record.offset,
             code: refusal.code,

@@ -215,8 +215,8 @@ pub trait RollupWriter: Send + Sync {
     async fn checkpoint(&self, stream: &str, partition: u32) -> Result<Checkpoint, PortError>;
     /// Writes a partition's work if the store is still at its base and epoch, and closes windows.
     async fn flush(&self, flush: Arc<Flush>) -> Result<FlushOutcome, PortError>;
-    /// Says every few seconds whether an owned partition is idle, and closes windows. Returns false when the epoch
-    /// is no longer ours.
+    /// Says every few seconds whether an owned partition is idle, and closes windows. Returns false, with nothing
+    /// written, when the epoch is no longer ours or the partition stands at another offset than its owner thinks.
     async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError>;
     /// Removes what is older than its definition keeps, a small step at a time; returns whether there is more.
     async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError>;
@@ -255,6 +255,8 @@ pub struct Refresh {
     /// Where the duplicate window of a quiet partition has moved on to. `None` while records are folded or read but not
     /// flushed: the window then stands ahead of the stored offset, and a restart must not begin with it.
     pub dedup_from: Option<(u64, Timestamp)>,
+    /// The offset that the store must be at; `None` while a flush is under way.
+    pub base: Option<u64>,
     /// The current time.
     pub now: Timestamp,
 }

@@ -269,6 +269,7 @@ impl Old {
                 partition: share.partition,
                 epoch: share.epoch,
                 is_idle: true,
+                base: None,
                 dedup_from: None,
                 now: self.watermark.plus(self.plan.stream.idle_timeout),
             };

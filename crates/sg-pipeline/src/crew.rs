@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sg_core::plan::Plan;
-use sg_core::ports::{Change, ErrorKind, EventLog, Membership, PartitionName, PortError};
-use tokio::sync::mpsc;
+use sg_core::ports::{Change, ErrorKind, Membership, PartitionName, PortError};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -77,10 +77,12 @@ impl Crew {
             }
         }
         let all: Vec<PartitionName> = self.at_work.keys().cloned().collect();
-        let leave = if membership.told_within().is_some() { Leave::Flushed } else { Leave::Drained };
-        self.ask(&all, leave);
-        while let Some(ended) = self.owners.join_next().await {
-            self.ended(ended);
+        if membership.told_within().is_some() {
+            // Others are waiting, and fold what is not flushed in time.
+            self.give_up(&all).await;
+        } else {
+            self.ask(&all, Leave::Drained);
+            self.all_ended(&all).await;
         }
         membership.report(&self.flushed()).await;
         membership.leave().await;
@@ -108,7 +110,7 @@ impl Crew {
             Change::Assigned(partitions) => {
                 for name in partitions {
                     tracing::info!(stream = %name.0, partition = name.1, "partition assigned");
-                    self.start(name, membership.told_within()).await;
+                    self.start(name, membership.told_within());
                 }
             }
             Change::Revoked(partitions) => {
@@ -136,25 +138,38 @@ impl Crew {
         self.forget(partitions);
     }
 
-    async fn start(&mut self, name: PartitionName, told_within: Option<Duration>) {
+    fn start(&mut self, name: PartitionName, told_within: Option<Duration>) {
         let Some(plan) = self.plans.iter().find(|plan| *plan.name == *name.0).cloned() else {
             tracing::error!(stream = %name.0, "a partition of an unknown stream was assigned");
             return;
         };
-        let of = partitions(&*self.settings.log, &name.0).await;
         self.started += 1;
         let (number, stop) = (self.started, Stop::below(&CancellationToken::new()));
         self.at_work.insert(name.clone(), (number, stop.clone()));
         let place = Place {
-            partition: Partition { plan, number: name.1, of },
+            plan,
+            number: name.1,
             settings: self.settings.clone(),
             fleet: self.fleet.clone(),
             told: self.told.clone(),
             told_within,
         };
-        // Folding keeps a core busy for milliseconds: it has a thread of its own, so that requests do not wait for it.
-        self.owners.spawn_blocking(move || {
-            tokio::runtime::Handle::current().block_on(place.fill(&stop));
+        // Folding keeps a core busy for milliseconds: it has a thread of its own, so that requests do not wait for it,
+        // and not one of the runtime's, which are for work that ends.
+        let runtime = tokio::runtime::Handle::current();
+        let (told, ended) = oneshot::channel();
+        let work = move || {
+            runtime.block_on(place.fill(&stop));
+            // Nobody listens to an owner that was given up.
+            told.send(()).ok();
+        };
+        let started = std::thread::Builder::new().name(format!("{}/{}", name.0, name.1)).spawn(work);
+        if let Err(error) = started {
+            tracing::error!(stream = %name.0, partition = name.1, "starting an owner's thread: {error}");
+        }
+        self.owners.spawn(async move {
+            // An error means that the thread has ended badly, or never begun.
+            drop(ended.await);
             (name, number)
         });
     }
@@ -202,20 +217,10 @@ impl Crew {
     }
 }
 
-/// Returns how many partitions a stream has; one while the log does not say, which only widens the duplicate window.
-async fn partitions(log: &dyn EventLog, stream: &str) -> u32 {
-    match log.partitions(stream).await {
-        Ok(count) => count,
-        Err(error) => {
-            tracing::warn!(%stream, "counting partitions: {error}");
-            1
-        }
-    }
-}
-
 /// A partition of this process, and what its owners need.
 struct Place {
-    partition: Partition,
+    plan: Arc<Plan>,
+    number: u32,
     settings: Settings,
     fleet: Arc<Fleet>,
     told: mpsc::Sender<Stopped>,
@@ -225,10 +230,12 @@ struct Place {
 impl Place {
     /// Keeps an owner in the place until told to stop, or until one stops for good.
     async fn fill(self, stop: &Stop) {
+        let Some(of) = self.partitions(stop).await else { return };
         loop {
-            let progress = Arc::new(Progress::new(&self.partition.plan.name, self.partition.number));
+            let progress = Arc::new(Progress::new(&self.plan.name, self.number));
             self.fleet.enlist(progress.clone());
-            let owner = Owner::new(self.partition.clone(), self.settings.clone(), progress.clone());
+            let partition = Partition { plan: self.plan.clone(), number: self.number, of };
+            let owner = Owner::new(partition, self.settings.clone(), progress.clone());
             let stopped = owner.run(stop).await;
             match (stopped, self.told_within) {
                 (Stopped::Fenced { .. }, Some(told_within)) if !stop.is_asked() => {
@@ -243,7 +250,7 @@ impl Place {
                     }
                     self.settings.metrics.reclaims.add(1);
                     tracing::warn!(
-                        stream = %self.partition.plan.name, partition = self.partition.number,
+                        stream = %self.plan.name, partition = self.number,
                         "another process had claimed the partition, and it is still ours: claiming it again;                          two servers with different groups on one store look like this"
                     );
                 }
@@ -257,11 +264,25 @@ impl Place {
                     return;
                 }
                 // It stands still, and says so, until it is another's or the process ends.
-                (Stopped::Port(_), Some(_)) => {
+                (Stopped::Port(_) | Stopped::Apart(_), Some(_)) => {
                     stop.asked().await;
                     self.fleet.dismiss(&progress);
                     return;
                 }
+            }
+        }
+    }
+
+    /// Returns how many partitions the stream has, once the log says it; `None` when told to stop before.
+    async fn partitions(&self, stop: &Stop) -> Option<u32> {
+        loop {
+            match self.settings.log.partitions(&self.plan.name).await {
+                Ok(count) => return Some(count),
+                Err(error) => tracing::warn!(stream = %self.plan.name, "counting partitions: {error}"),
+            }
+            tokio::select! {
+                () = stop.asked() => return None,
+                () = tokio::time::sleep(FAILURE_PAUSE) => {}
             }
         }
     }

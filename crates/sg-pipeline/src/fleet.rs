@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use sg_core::ports::{
     ErrorKind, EventLog, FlushReport, Owned, Pending, Pipeline, PortError, RollupReader, StatusDetail,
 };
@@ -18,6 +19,8 @@ const PACE_RECORDS: u64 = 30_000;
 /// How long they are held back at once, and how often at most.
 const PACE_STEP: Duration = Duration::from_millis(2);
 const PACE_STEPS: u32 = 50;
+/// How long a look at everything waits for the log: who watches must not wait for it.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How often the store is asked about partitions that others own.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -63,7 +66,8 @@ impl Fleet {
 
     fn owner(&self, stream: &str, partition: u32) -> Option<Arc<Progress>> {
         let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-        owners.iter().find(|owner| owner.partition == partition && owner.stream == stream).cloned()
+        // The newest: one that was given up may still be there.
+        owners.iter().rev().find(|owner| owner.partition == partition && owner.stream == stream).cloned()
     }
 
     /// Waits until a partition of this process is flushed up to an offset.
@@ -189,14 +193,21 @@ impl Pipeline for Fleet {
     }
 
     async fn pending(&self) -> Result<Vec<Pending>, PortError> {
+        let partitions = tokio::time::timeout(ANSWER_MAX, self.partitions()).await;
+        let partitions = partitions.unwrap_or_else(|_| {
+            Err(PortError::new(ErrorKind::Retry, "counting partitions: the log does not answer in time"))
+        })?;
+        let extents = partitions.iter().map(|(stream, partition)| async {
+            tokio::time::timeout(ANSWER_MAX, self.log.extent(stream, *partition)).await.ok()
+        });
         let mut pending = Vec::new();
-        for (stream, partition) in self.partitions().await? {
-            let extent = match self.log.extent(stream, partition).await {
-                Ok(extent) => Some(extent),
-                Err(error) if error.kind == ErrorKind::Retry => None,
-                Err(error) => return Err(error),
+        for ((stream, partition), extent) in partitions.iter().zip(join_all(extents).await) {
+            let extent = match extent {
+                Some(Ok(extent)) => Some(extent),
+                Some(Err(error)) if error.kind == ErrorKind::Invalid => return Err(error),
+                Some(Err(_)) | None => None,
             };
-            let owned = self.owner(stream, partition).map(|owner| {
+            let owned = self.owner(stream, *partition).map(|owner| {
                 let (folded, flushed) = (owner.folded.load(Ordering::Relaxed), *owner.flushed.borrow());
                 Owned {
                     // The largest number stands for an owner that has not begun.
@@ -206,7 +217,7 @@ impl Pipeline for Fleet {
                     stopped: owner.stopped.borrow().clone(),
                 }
             });
-            pending.push(Pending { stream: stream.to_owned(), partition, extent, owned });
+            pending.push(Pending { stream: (*stream).to_owned(), partition: *partition, extent, owned });
         }
         Ok(pending)
     }

@@ -16,9 +16,11 @@ use sg_core::flush::{Checkpoint, Flush};
 use sg_core::fold::Fold;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
-use sg_core::ports::{ErrorKind, EventLog, FlushOutcome, LogReader, PortError, Refresh, RollupWriter};
+use sg_core::ports::{
+    ErrorKind, EventLog, Extent, FlushOutcome, LogReader, PortError, Refresh, RollupWriter,
+};
 use sg_core::reason::{Code, Refusal};
-use sg_core::time::Clock;
+use sg_core::time::{Clock, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -72,6 +74,9 @@ pub enum Stopped {
         /// The partition.
         partition: u32,
     },
+    /// The process cannot share partitions at all.
+    #[error("sharing partitions: {0}")]
+    Apart(PortError),
     /// The log or the store failed for good.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -89,6 +94,9 @@ const FLUSH_BYTES_MAX: usize = 24 << 20;
 const FLUSH_BYTES_SHARE: (usize, usize) = (1 << 20, 8 << 20);
 /// How often an owner says that it is there, and closes windows without new records.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Answers of the log that cannot be, one after the other, after which they are believed.
+const DOUBTS_MAX: u32 = 3;
 
 /// The loop over one partition.
 pub struct Owner {
@@ -121,6 +129,8 @@ struct Stretch {
     flush_due: Option<Instant>,
     refresh_due: Instant,
     last_record: Instant,
+    /// How often in a row the log has said what cannot be.
+    doubts: u32,
     /// When the log is read next: a trickle is gathered for a moment, so that the fold does not wake for every sync.
     read_at: Instant,
 }
@@ -165,7 +175,6 @@ impl Owner {
     }
 
     fn fenced(&self) -> Stopped {
-        self.settings.metrics.flush_missed.add(1);
         Stopped::Fenced { stream: self.progress.stream.clone(), partition: self.progress.partition }
     }
 
@@ -188,6 +197,7 @@ impl Owner {
             flush_due: None,
             refresh_due: now,
             last_record: now,
+            doubts: 0,
             read_at: now,
         };
         loop {
@@ -227,7 +237,7 @@ impl Owner {
         }
         if stretch.refresh_due <= now {
             stretch.refresh_due = now + REFRESH_INTERVAL;
-            self.refresh(stretch).await?;
+            return self.refresh(stretch).await;
         }
         Ok(None)
     }
@@ -300,13 +310,10 @@ impl Owner {
                 Ok(None)
             }
             FlushOutcome::Missed { epoch, .. } if epoch != stretch.epoch => Err(self.fenced()),
-            FlushOutcome::Missed { .. } => {
-                self.settings.metrics.flush_missed.add(1);
-                Ok(Some(End::Again))
-            }
+            FlushOutcome::Missed { .. } => Ok(Some(End::Again)),
             FlushOutcome::Refused { detail } => {
                 self.settings.metrics.flush_refused.add(1);
-                self.narrow(&flush, &detail);
+                self.narrow(&flush, &detail)?;
                 Ok(Some(End::Again))
             }
         }
@@ -322,40 +329,37 @@ impl Owner {
     }
 
     /// Halves the range that a flush covers; a range of one offset makes its record a dead letter.
-    fn narrow(&mut self, flush: &Flush, detail: &str) {
+    ///
+    /// # Errors
+    /// When the store refuses even the dead letter.
+    fn narrow(&mut self, flush: &Flush, detail: &str) -> Result<(), Stopped> {
         let offsets = flush.end - flush.base;
         tracing::warn!(stream = %flush.plan.name, base = flush.base, end = flush.end, "the store refused a flush: {detail}");
         if offsets > 1 {
             self.flush_offsets_max = offsets / 2;
-        } else {
-            self.flush_offsets_max = 1;
-            self.refused.push((flush.base, Refusal::new(Code::StoreRefused, "", detail)));
+            return Ok(());
         }
+        self.flush_offsets_max = 1;
+        if self.refused.iter().any(|(offset, _)| *offset == flush.base) {
+            let doing = format!("dead-lettering the record at offset {}: {detail}", flush.base);
+            return Err(Stopped::Port(PortError::new(ErrorKind::Closed, doing)));
+        }
+        self.refused.push((flush.base, Refusal::new(Code::StoreRefused, "", detail)));
+        Ok(())
     }
 
-    async fn refresh(&self, stretch: &mut Stretch) -> Result<(), Stopped> {
-        let Settings { log, store, clock, .. } = &self.settings;
+    /// Says that the owner is there; returns how the stretch ends when log or store are not where it thinks.
+    async fn refresh(&self, stretch: &mut Stretch) -> Result<Option<End>, Stopped> {
+        let Settings { store, clock, .. } = &self.settings;
         let Partition { plan, number, .. } = &self.partition;
-        let extent = match log.extent(&plan.name, *number).await {
-            Ok(extent) => Some(extent),
-            Err(error) if error.kind == ErrorKind::Retry => {
-                tracing::warn!("reading how far the log goes: {error}");
-                None
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let extent = self.believable_extent(stretch).await?;
         // A log that does not answer may hold more.
         let is_behind = extent.is_none_or(|extent| stretch.fold.next_offset() < extent.end)
             || stretch.fold.base() < stretch.fold.next_offset()
             || stretch.in_flight.is_some();
-        if let Some(extent) = extent {
-            if extent.end < stretch.fold.next_offset() {
-                let (at, end) = (stretch.fold.next_offset(), extent.end);
-                return Err(self.corrupt(format!("at offset {at}: the log ends at {end} now")));
-            }
-            if !is_behind && extent.newest > sg_core::time::Timestamp::NEVER {
-                stretch.fold.pass_time(extent.newest);
-            }
+        let newest = extent.map_or(Timestamp::NEVER, |extent| extent.newest);
+        if !is_behind && newest > Timestamp::NEVER {
+            stretch.fold.pass_time(newest);
         }
         let refresh = Refresh {
             plan: plan.clone(),
@@ -363,18 +367,46 @@ impl Owner {
             epoch: stretch.epoch,
             is_idle: !is_behind && stretch.last_record.elapsed() >= plan.stream.idle_timeout,
             dedup_from: (!is_behind).then(|| stretch.fold.dedup_from()),
+            base: stretch.in_flight.is_none().then(|| stretch.fold.base()),
             now: clock.now(),
         };
         match store.refresh(&refresh).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(self.fenced()),
+            Ok(true) => Ok(None),
+            // Either the partition is another's, or the store went back to an earlier state: its checkpoint tells.
+            Ok(false) => Ok(Some(End::Again)),
             // The next refresh is seconds away, and a flush retries on its own.
             Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
                 tracing::warn!("refreshing a partition: {error}");
-                Ok(())
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns how far the log goes; `None` while it does not say, or says what cannot be. A single wrong answer may be
+    /// an old broker's: only one that is repeated stops the partition.
+    async fn believable_extent(&self, stretch: &mut Stretch) -> Result<Option<Extent>, Stopped> {
+        let at = stretch.fold.next_offset();
+        let asked = self.settings.log.extent(&self.partition.plan.name, self.partition.number).await;
+        let doubt = match asked {
+            Ok(extent) if extent.end >= at => {
+                stretch.doubts = 0;
+                return Ok(Some(extent));
+            }
+            Ok(extent) => self.corrupt(format!("at offset {at}: the log ends at {} now", extent.end)),
+            Err(error) if error.kind == ErrorKind::Corrupt => Stopped::Port(error),
+            Err(error) if error.kind == ErrorKind::Retry => {
+                tracing::warn!("reading how far the log goes: {error}");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        stretch.doubts += 1;
+        if stretch.doubts >= DOUBTS_MAX {
+            return Err(doubt);
+        }
+        tracing::warn!("asking again: {doubt}");
+        Ok(None)
     }
 
     /// Flushes what is to be flushed, as far as the time for stopping allows.
@@ -384,7 +416,11 @@ impl Owner {
                 return Ok(End::Asked);
             }
             if stretch.in_flight.is_some() {
-                let done = finished(&mut stretch.in_flight).await;
+                // A flush that is still tried after the owner was told to drop it harms nobody.
+                let done = tokio::select! {
+                    done = finished(&mut stretch.in_flight) => done,
+                    () = stop.dropped() => return Ok(End::Asked),
+                };
                 if let Some(end) = self.flushed(stretch, done).await? {
                     return Ok(end);
                 }
@@ -420,7 +456,9 @@ async fn finished(in_flight: &mut Option<InFlight>) -> Written {
         None => std::future::pending().await,
         Some(task) => match task.await {
             Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The process is leaving.
+            Err(_) => std::future::pending().await,
         },
     }
 }

@@ -15,6 +15,7 @@
 
 use std::fmt::Write as _;
 
+use sg_core::limits::{TIME_MAX_MS, TIME_MIN_MS};
 use sg_core::time::Timestamp;
 
 /// The header's name.
@@ -58,6 +59,9 @@ pub(super) fn decode(value: &[u8]) -> Result<Decided<'_>, Unreadable> {
     let text = std::str::from_utf8(value).map_err(|_| Unreadable::Malformed("it is not UTF-8"))?;
     let short = Unreadable::Malformed("fields are missing");
     let (version, rest) = text.split_once('\t').ok_or(short.clone())?;
+    if version.parse::<u32>().is_err() {
+        return Err(Unreadable::Malformed("the version is no number"));
+    }
     if version != VERSION {
         return Err(Unreadable::Version(version.chars().take(20).collect()));
     }
@@ -65,8 +69,11 @@ pub(super) fn decode(value: &[u8]) -> Result<Decided<'_>, Unreadable> {
     let (event_time, rest) = rest.split_once('\t').ok_or(short.clone())?;
     let (key_hash, rest) = rest.split_once('\t').ok_or(short.clone())?;
     let (length, rest) = rest.split_once('\t').ok_or(short)?;
-    let time =
-        |text: &str| text.parse().map(Timestamp).map_err(|_| Unreadable::Malformed("a time is no number"));
+    let time = |text: &str| {
+        let ms: i64 = text.parse().map_err(|_| Unreadable::Malformed("a time is no number"))?;
+        let is_kept = (TIME_MIN_MS..=TIME_MAX_MS).contains(&ms);
+        if is_kept { Ok(Timestamp(ms)) } else { Err(Unreadable::Malformed("a time is out of range")) }
+    };
     let length: usize =
         length.parse().map_err(|_| Unreadable::Malformed("the type's length is no number"))?;
     let (kind, id) = rest.split_at_checked(length).ok_or(Unreadable::Malformed("the type is cut off"))?;

@@ -149,7 +149,7 @@ impl Sender {
                     "append to the kafka topic {topic}: too many bytes wait for its brokers; send again when they \
                      keep up"
                 );
-                Err(PortError::new(ErrorKind::Full, doing))
+                Err(PortError::new(ErrorKind::Retry, doing))
             }
         }
     }

@@ -179,7 +179,7 @@ fn tell_topic_ids(options: &KafkaOptions, config: &mut ClientConfig) {
 pub(super) fn member(options: &KafkaOptions) -> ClientConfig {
     let session_ms = options.session_timeout.as_millis();
     let mut defaults = vec![
-        ("max.poll.interval.ms", "300000".to_owned()),
+        ("max.poll.interval.ms", session_ms.max(300_000).to_string()),
         ("queued.min.messages", "1".to_owned()),
         ("queued.max.messages.kbytes", "64".to_owned()),
         ("topic.metadata.refresh.interval.ms", "30000".to_owned()),

@@ -27,7 +27,7 @@ async fn a_batch_without_room_is_refused_whole() {
     };
     let (first, (refused, small)) = tokio::join!(first, second);
     assert_eq!(first.expect("there was room")[0].next_offset, 200);
-    assert_eq!(refused.err().map(|error| error.kind), Some(ErrorKind::Full));
+    assert_eq!(refused.err().map(|error| error.kind), Some(ErrorKind::Retry));
     assert!(small.is_ok(), "there was room for one: {small:?}");
     let extent = log.extent("events", 0).await.expect("a partition has an extent");
     assert_eq!(extent.end, 201, "nothing of the refused batch was written");

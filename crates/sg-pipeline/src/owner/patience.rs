@@ -64,7 +64,13 @@ pub(super) async fn write(
                 // A flush is not given up when the owner is told to stop: the owner waits for it.
                 tokio::time::sleep(pause.take()).await;
             }
-            other => return other,
+            other => {
+                // Counted here, since its owner may be gone by now.
+                if matches!(other, Ok(FlushOutcome::Missed { .. })) {
+                    metrics.flush_missed.add(1);
+                }
+                return other;
+            }
         }
     }
 }

@@ -62,6 +62,14 @@ impl Owner {
         Stopped::Port(PortError::new(ErrorKind::Corrupt, doing))
     }
 
+    /// Returns a failure to read the duplicate window, as one that passes when the log has removed its beginning
+    /// meanwhile: what is removed is judged no more, and the window begins later.
+    async fn unless_removed(&self, from: u64, error: PortError, stop: &Stop) -> Result<Stopped, Stopped> {
+        let is_removed = error.kind == ErrorKind::Corrupt && self.extent(stop).await?.start > from;
+        let kind = if is_removed { ErrorKind::Retry } else { error.kind };
+        Ok(Stopped::Port(PortError { kind, ..error }))
+    }
+
     /// Shows the fold's judge the duplicate window again; returns a reader at the checkpoint.
     pub(super) async fn remember(
         &self,
@@ -78,7 +86,11 @@ impl Owner {
             while reader.passed() < checkpoint.next_offset {
                 let batches = tokio::select! {
                     () = stop.asked() => return Err(Stopped::Asked),
-                    batches = reader.next(READ_BYTES_MAX, REFRESH_INTERVAL) => batches?,
+                    batches = reader.next(READ_BYTES_MAX, REFRESH_INTERVAL) => batches,
+                };
+                let batches = match batches {
+                    Ok(batches) => batches,
+                    Err(error) => return Err(self.unless_removed(from, error, stop).await?),
                 };
                 for batch in &batches {
                     r = fold.remember(batch, &checkpoint.dead_offsets, r);

@@ -1,8 +1,6 @@
 //! How an owner is told to stop, and what it is to finish before.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What an owner does before it stops; a later one asks for less.
@@ -20,18 +18,18 @@ pub enum Leave {
 #[derive(Debug, Clone)]
 pub struct Stop {
     token: CancellationToken,
-    leave: Arc<AtomicU8>,
+    leave: watch::Sender<Leave>,
 }
 
 impl Stop {
     /// Makes what stops one owner; asking `all` asks it to leave drained.
     pub fn below(all: &CancellationToken) -> Stop {
-        Stop { token: all.child_token(), leave: Arc::default() }
+        Stop { token: all.child_token(), leave: watch::Sender::new(Leave::Drained) }
     }
 
     /// Asks to stop. What was asked for before is not taken back, but less may be asked.
     pub fn ask(&self, leave: Leave) {
-        self.leave.fetch_max(leave as u8, Ordering::AcqRel);
+        self.leave.send_modify(|known| *known = leave.max(*known));
         self.token.cancel();
     }
 
@@ -45,12 +43,14 @@ impl Stop {
         self.token.is_cancelled()
     }
 
+    /// Waits until asked to drop everything.
+    pub async fn dropped(&self) {
+        // An error would mean that the sender is gone, which is part of this.
+        drop(self.leave.subscribe().wait_for(|leave| *leave == Leave::Dropped).await);
+    }
+
     /// Returns what is to be finished before.
     pub fn leave(&self) -> Leave {
-        match self.leave.load(Ordering::Acquire) {
-            0 => Leave::Drained,
-            1 => Leave::Flushed,
-            _ => Leave::Dropped,
-        }
+        *self.leave.borrow()
     }
 }

@@ -279,8 +279,15 @@ async fn the_watermark_of_a_quiet_stream_comes_along() {
     old.fold(&[]).await;
     let epoch = old.status().await.partitions[0].epoch;
     let now = Timestamp(BASE + 90_000);
-    let refresh =
-        Refresh { plan: old.plan.clone(), partition: 0, epoch, is_idle: true, dedup_from: None, now };
+    let refresh = Refresh {
+        plan: old.plan.clone(),
+        partition: 0,
+        epoch,
+        is_idle: true,
+        dedup_from: None,
+        base: None,
+        now,
+    };
     assert!(old.store.refresh(&refresh).await.expect("written"));
     carried(&old, &new).await;
     let (then, now) = (old.status().await, new.status().await);

@@ -230,7 +230,7 @@ impl Owner {
                 let dedup_from = (fold.pending() == 0).then(|| fold.dedup_from());
                 let epoch = fold.epoch();
                 let now = Fixed.now();
-                let refresh = Refresh { plan, partition, epoch, is_idle: false, dedup_from, now };
+                let refresh = Refresh { plan, partition, epoch, is_idle: false, dedup_from, base: None, now };
                 assert!(store.refresh(&refresh).await.expect("refreshed"), "nobody else has the partition");
             }
         }

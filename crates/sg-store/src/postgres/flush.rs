@@ -322,8 +322,10 @@ async fn try_refresh(
     let moved_r = refresh.dedup_from.map(|(_, r)| Ms(r));
     let sql = "UPDATE sg_partitions SET is_idle = $4, said_at = $5, \
                dedup_from_r = CASE WHEN $6::bigint > dedup_from THEN $7 ELSE dedup_from_r END, \
-               dedup_from = greatest(dedup_from, $6) WHERE stream = $1 AND partition = $2 AND epoch = $3";
-    let given: [&(dyn ToSql + Sync); 7] = [
+               dedup_from = greatest(dedup_from, $6) WHERE stream = $1 AND partition = $2 AND epoch = $3 \
+               AND next_offset = coalesce($8, next_offset)";
+    let base = refresh.base.map(to_integer).transpose()?;
+    let given: [&(dyn ToSql + Sync); 8] = [
         &refresh.plan.stream.name,
         &i64::from(refresh.partition),
         &refresh.epoch,
@@ -331,6 +333,7 @@ async fn try_refresh(
         &Ms(now),
         &moved_to,
         &moved_r,
+        &base,
     ];
     if lease.execute(sql, &given).await? != 1 {
         return Ok(false);

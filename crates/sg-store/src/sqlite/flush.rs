@@ -207,7 +207,7 @@ pub(crate) fn refresh(
         .prepare_cached(
             "UPDATE sg_partitions SET is_idle = ?4, said_at = ?5, \
              dedup_from_r = iif(?6 > dedup_from, ?7, dedup_from_r), dedup_from = max(dedup_from, coalesce(?6, dedup_from)) \
-             WHERE stream = ?1 AND partition = ?2 AND epoch = ?3",
+             WHERE stream = ?1 AND partition = ?2 AND epoch = ?3 AND next_offset = coalesce(?8, next_offset)",
         )?
         .execute(params![
             refresh.plan.stream.name,
@@ -216,7 +216,8 @@ pub(crate) fn refresh(
             refresh.is_idle,
             now.0,
             moved_to,
-            refresh.dedup_from.map(|(_, r)| r.0)
+            refresh.dedup_from.map(|(_, r)| r.0),
+            refresh.base.map(to_integer).transpose()?
         ])?;
     if rows != 1 {
         return Ok(false);

@@ -202,9 +202,8 @@ fn start_crew(
     let stop = stop.clone();
     crew.spawn(async move {
         if let Err(error) = all.run(stop).await {
-            tracing::error!("sharing partitions: {error}");
             // A full channel means that the process is leaving already.
-            drop(told.try_send(Stopped::Port(error)));
+            drop(told.try_send(Stopped::Apart(error)));
         }
     });
 }
@@ -338,6 +337,8 @@ fn exit_code_of(stopped: &Stopped) -> Option<u8> {
     use sg_core::ports::ErrorKind;
     match stopped {
         Stopped::Fenced { .. } => Some(exit::ALREADY_RUNNING),
+        Stopped::Apart(error) if error.kind == ErrorKind::Invalid => Some(exit::CONFIGURATION),
+        Stopped::Apart(_) => Some(exit::INTERNAL),
         // Neither mends while the process runs: the operator has to look at the disk, or to salvage the log.
         Stopped::Port(error) if matches!(error.kind, ErrorKind::Closed | ErrorKind::Corrupt) => {
             Some(exit::INTERNAL)

@@ -21,7 +21,9 @@ pub(super) async fn open(
     plans: &[Arc<Plan>],
 ) -> Result<LogParts, Failure> {
     let options = options(settings, brokers, plans);
-    patiently("looking at the topics", || make_missing(settings, &options)).await?;
+    if settings.roles.ingest || settings.roles.process {
+        patiently("looking at the topics", || make_missing(settings, &options)).await?;
+    }
     let log = Arc::new(KafkaLog::open(options).map_err(Failure::of_port)?);
     let stats = log.clone();
     Ok(LogParts {

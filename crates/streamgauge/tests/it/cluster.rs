@@ -67,6 +67,14 @@ impl Cluster {
         Launch::new().config(&self.toml).args(&["--roles", roles])
     }
 
+    /// The same as a member of another group: two deployments on one store.
+    fn launch_as(&self, roles: &str, group: &str) -> Launch {
+        let toml = self
+            .toml
+            .replace(&format!("group = \"{}\"", self.name), &format!("group = \"{group}_{}\"", self.name));
+        Launch::new().config(&toml).args(&["--roles", roles])
+    }
+
     fn start(&self, roles: &str) -> Server {
         Server::ready(&self.launch(roles))
     }

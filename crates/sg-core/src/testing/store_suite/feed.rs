@@ -185,16 +185,29 @@ impl Feed {
     /// # Panics
     /// When the store fails or the partition is another's.
     pub async fn refresh(&self, store: &dyn StoreUnderTest, is_idle: bool) {
+        let refreshed = store.writer().refresh(&self.refresh_of(store, is_idle, None)).await;
+        assert!(refreshed.expect("nothing fails"), "the epoch is ours");
+    }
+
+    /// Refreshes as an owner that thinks the store is at `base`; returns whether it is.
+    ///
+    /// # Panics
+    /// When the store fails.
+    pub async fn is_at(&self, store: &dyn StoreUnderTest, base: u64) -> bool {
+        store.writer().refresh(&self.refresh_of(store, false, Some(base))).await.expect("nothing fails")
+    }
+
+    fn refresh_of(&self, store: &dyn StoreUnderTest, is_idle: bool, base: Option<u64>) -> Refresh {
         use crate::time::Clock;
-        let refresh = Refresh {
+        Refresh {
             plan: self.plan.clone(),
             partition: self.partition,
             epoch: self.checkpoint.epoch,
             is_idle,
+            base,
             dedup_from: (self.fold.pending() == 0).then(|| self.fold.dedup_from()),
             now: store.clock().now(),
-        };
-        assert!(store.writer().refresh(&refresh).await.expect("nothing fails"), "the epoch is ours");
+        }
     }
 }
 

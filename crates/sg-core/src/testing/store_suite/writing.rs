@@ -44,8 +44,14 @@ pub async fn misses(store: &dyn StoreUnderTest) {
     assert_eq!(again, FlushOutcome::Missed { epoch: 1, next_offset: 1 });
     assert_eq!(snapshot(store, &rollups()).await, before);
 
+    // A store that went back to an earlier state is noticed without a flush.
+    assert!(!feed.is_at(store, 2).await, "the partition stands at 1");
+    assert_eq!(snapshot(store, &rollups()).await, before);
+    assert!(feed.is_at(store, 1).await);
+
     feed.take_in(0, &[(0, "a", "1")]);
     let other = Feed::claim(store, &rollups(), 0).await;
+    assert!(!feed.is_at(store, 1).await, "another has claimed it");
     let before = snapshot(store, &rollups()).await;
     let foreign = store.writer().flush(feed.take()).await.expect("nothing fails");
     assert_eq!(foreign, FlushOutcome::Missed { epoch: other.checkpoint.epoch, next_offset: 1 });

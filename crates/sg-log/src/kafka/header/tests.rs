@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use sg_core::time::Timestamp;
 
+use sg_core::limits::{TIME_MAX_MS, TIME_MIN_MS};
+
 use super::{Decided, Unreadable, decode, encode};
 
 const RELEASED: &str = "1\t1735689700000\t1735689600000\t00ab00000000cd01\t9\tpage_viewev-1";
@@ -35,6 +37,15 @@ fn what_is_not_a_header_is_named() {
     check(b"1\t1\t2\t00ab00000000cd01", Unreadable::Malformed("fields are missing"));
     check(b"1\tx\t2\t00ab00000000cd01\t0\t", Unreadable::Malformed("a time is no number"));
     check(b"1\t1\tx\t00ab00000000cd01\t0\t", Unreadable::Malformed("a time is no number"));
+    check(
+        b"1\t-9223372036854775808\t2\t00ab00000000cd01\t0\t",
+        Unreadable::Malformed("a time is out of range"),
+    );
+    check(
+        b"1\t1\t9223372036854775807\t00ab00000000cd01\t0\t",
+        Unreadable::Malformed("a time is out of range"),
+    );
+    check(b"x\t1\t2\t00ab00000000cd01\t0\t", Unreadable::Malformed("the version is no number"));
     check(b"1\t1\t2\tab\t0\t", Unreadable::Malformed("the key hash has not 16 digits"));
     check(b"1\t1\t2\t00ab00000000cd0x\t0\t", Unreadable::Malformed("the key hash is not hexadecimal"));
     check(b"1\t1\t2\t00ab00000000cd01\t-1\tx", Unreadable::Malformed("the type's length is no number"));
@@ -46,7 +57,11 @@ fn what_is_not_a_header_is_named() {
 proptest! {
     #[test]
     fn headers_come_back(
-        received_at: i64, event_time: Option<i64>, key_hash: u64, kind in "(?s).{0,40}", id in "(?s).{0,40}",
+        received_at in TIME_MIN_MS..=TIME_MAX_MS,
+        event_time in proptest::option::of(TIME_MIN_MS..=TIME_MAX_MS),
+        key_hash in proptest::num::u64::ANY,
+        kind in "(?s).{0,40}",
+        id in "(?s).{0,40}",
     ) {
         let event = Decided {
             received_at: Timestamp(received_at),

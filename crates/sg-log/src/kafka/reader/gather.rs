@@ -11,7 +11,7 @@ use sg_core::plan::Plan;
 use sg_core::ports::ErrorKind;
 use sg_core::time::Timestamp;
 
-use crate::kafka::header::{self, Decided};
+use crate::kafka::header::{self, Decided, Unreadable};
 
 /// Records on their way into a batch.
 pub(super) struct Gather {
@@ -81,15 +81,18 @@ impl Gather {
         let value = message.payload().unwrap_or_default();
         let entry = match own_header(message) {
             None => None,
-            Some(header) => {
-                let decided = header::decode(header).map_err(|error| {
-                    (
-                        ErrorKind::Corrupt,
-                        format!("the record at offset {offset} cannot be understood: {error}"),
-                    )
-                })?;
-                Some(self.entry(&decided, value))
-            }
+            Some(header) => match header::decode(header) {
+                Ok(decided) => Some(self.entry(&decided, value)),
+                // No door of ours wrote it: a record of others, whose header happens to have our name.
+                Err(Unreadable::Malformed(why)) => {
+                    tracing::debug!(offset, why, "a header of our name is not ours");
+                    None
+                }
+                Err(error @ Unreadable::Version(_)) => {
+                    let why = format!("the record at offset {offset} cannot be understood: {error}");
+                    return Err((ErrorKind::Corrupt, why));
+                }
+            },
         };
         self.rows.push(Row { at: self.main.len(), len: value.len(), entry });
         self.main.extend_from_slice(value);

@@ -86,6 +86,32 @@ fn a_database_that_is_away_for_a_minute_is_caught_up_with() {
     assert!(resident_max < 512, "{resident_max} MiB");
 }
 
+/// A flush does not wait for the database's disk: a crash right after it takes it back. The records are folded again,
+/// also when no other comes to remind anybody.
+#[test]
+fn commits_that_the_database_lost_are_made_good_without_new_events() {
+    let _turn = turn();
+    let Some(services) = Services::own() else { return };
+    let cluster = Cluster::new(services);
+    let server = cluster.start("ingest,process,query");
+    let mut sent = 0;
+    for round in 0..4 {
+        let event =
+            |id: u32| format!("{{\"id\":\"{round}-{id}\",\"type\":\"a\",\"user_id\":\"{}\"}}", id % 50);
+        let lines: Vec<String> = (0..300).map(event).collect();
+        let ndjson = [("content-type", "application/x-ndjson")];
+        assert_eq!(server.post("/events?wait=true", &ndjson, lines.join("\n")).status, 202);
+        sent += 300;
+        cluster.services.crash(Service::Postgres);
+        cluster.services.resume(Service::Postgres);
+        until(PATIENCE, "everything is counted", || {
+            let sql = "SELECT coalesce(sum(event_count), 0) FROM hourly_aggregations";
+            cluster.services.sql(&cluster.name, sql).is_some_and(|rows| rows[0] == sent.to_string())
+        });
+    }
+    audit(&server, &[]);
+}
+
 /// Judges what the database holds.
 fn judge(cluster: &Cluster, witness: &Witness) {
     let ask = |sql: &str| -> Vec<Vec<String>> {
