@@ -202,6 +202,8 @@ impl Pipeline for Fleet {
                     folded: extent.map_or(folded, |extent| folded.min(extent.end)),
                     flushed: *owner.flushed.borrow(),
                     judge_bytes: owner.judge_bytes.load(Ordering::Relaxed),
+                    flushed_at: owner.flushed_at.get(),
+                    flush_due: owner.flush_due.get(),
                     stopped: owner.stopped.borrow().clone(),
                 }
             });

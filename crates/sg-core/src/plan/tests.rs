@@ -13,6 +13,7 @@ fn stream() -> Stream {
         derive_id: true,
         partition_by: vec!["session_id".into(), "user_id".into()],
         require: Vec::new(),
+        types: Vec::new(),
         raw_table: Some(RawTable { name: "raw".into(), keep: Duration::from_secs(1) }),
         dedup: Dedup { records: 10, horizon: Duration::from_secs(1) },
         max_future: Duration::from_secs(300),

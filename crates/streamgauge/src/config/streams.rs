@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sg_core::definition::{
-    Condition, Dedup, Function, LatePolicy, Measure, NumberField, RawTable, Rollup, Stream,
+    Condition, Dedup, FieldType, Function, LatePolicy, Measure, NumberField, RawTable, Rollup, Stream,
 };
 use sg_core::limits::SCALE_MAX;
 use sg_core::time::millis;
@@ -89,6 +89,7 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
             derive_id: item.switch("derive_id", false, errors),
             partition_by: item.texts("partition_by", errors),
             require: item.texts("require", errors),
+            types: types(item, errors),
             max_future: item.duration("max_future", DEFAULT_MAX_FUTURE, errors),
             idle_timeout: item.duration("idle_timeout", DEFAULT_IDLE_TIMEOUT, errors),
             raw_table,
@@ -96,6 +97,19 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
             name,
         },
     }
+}
+
+fn types(item: &mut Reader<'_>, errors: &mut Errors) -> Vec<(String, FieldType)> {
+    let place = item.place("types");
+    let mut types = Vec::new();
+    for (name, kind) in item.pairs("types", errors) {
+        match kind.as_str() {
+            "text" => types.push((name, FieldType::Text)),
+            "number" => types.push((name, FieldType::Number)),
+            other => errors.add(&place, format!("{name} is text or number, not {other}")),
+        }
+    }
+    types
 }
 
 /// Reads all rollups.
