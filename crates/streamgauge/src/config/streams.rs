@@ -8,6 +8,7 @@ use sg_core::definition::{
 };
 use sg_core::limits::SCALE_MAX;
 use sg_core::time::millis;
+use sg_http::Answers;
 
 use super::reader::{Errors, Reader};
 use super::settings::StreamSettings;
@@ -84,6 +85,7 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
     StreamSettings {
         topic,
         paths: item.texts("paths", errors),
+        answer: answer(item, errors),
         stream: Stream {
             default_type: item.text("default_type", "", errors),
             derive_id: item.switch("derive_id", false, errors),
@@ -110,6 +112,17 @@ fn types(item: &mut Reader<'_>, errors: &mut Errors) -> Vec<(String, FieldType)>
         }
     }
     types
+}
+
+fn answer(item: &mut Reader<'_>, errors: &mut Errors) -> Answers {
+    match item.text("answer", "counts", errors).as_str() {
+        "counts" => Answers::Counts,
+        "empty" => Answers::Empty,
+        other => {
+            errors.add(&item.place("answer"), format!("is counts or empty, not {other}"));
+            Answers::Counts
+        }
+    }
 }
 
 /// Reads all rollups.
