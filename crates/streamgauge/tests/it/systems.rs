@@ -8,6 +8,7 @@ mod stream_metrics;
 mod web_analytics;
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -17,14 +18,22 @@ use super::harness::services::Services;
 use super::harness::{Launch, Server};
 
 const BUILTIN: &str = include_str!("../../src/config/builtin.toml");
+/// How many names have been given.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// The ports that the descriptions name.
 const PORTS: [u16; 6] = [8000, 8001, 8002, 8080, 8081, 8082];
 
-/// Runs a check against a server on files and one on a broker and a database.
+/// Runs a check against a server on files and one on a broker and a database: its snapshots are those of both.
 fn on_both_sides(check: impl Fn(&Server)) {
+    insta::allow_duplicates! { run_on_both_sides(check) }
+}
+
+fn run_on_both_sides(check: impl Fn(&Server)) {
     check(&Server::start(&[]));
     let Some(services) = Services::shared() else { return };
-    let name = format!("s{}_{:x}", std::process::id(), dice::seed("systems"));
+    // Servers that outlive the tests may have the names of earlier ones.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("s{}_{number}_{:x}", std::process::id(), dice::seed("systems"));
     let toml = BUILTIN
         .replace("topic        = \"", &format!("topic = \"{name}."))
         .replace("group           = \"streamgauge\"", &format!("group = \"{name}\""));

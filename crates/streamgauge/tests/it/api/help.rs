@@ -20,6 +20,7 @@ fn the_binary_explains_itself() {
       config       Prints the effective configuration with the origin of each value; secrets show as ***
       healthcheck  Tells whether the server is ready
       import       Carries a data directory over to Kafka and PostgreSQL
+      topics       Makes and checks the topics of a log on Kafka
       version      Prints the version
       help         Print this message or the help of the given subcommand(s)
 
@@ -53,8 +54,10 @@ fn serve_explains_itself() {
           --data-dir <DIR>
               Where the log and the database live
 
-          --listen <ADDR>
-              An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times
+          --listen <ADDR[,metrics=rows]>
+              An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times.
+              With `,metrics=rows` behind it a bare /metrics answers rows there instead of Prometheus
+              text; port 8000 does so by default
 
           --log <URL>
               The log: embedded:, embedded:PATH or kafka://HOST:PORT
@@ -159,8 +162,8 @@ fn simulate_explains_itself() {
               Writes the cells that must result to this file
 
           --kafka <BROKERS>
-              Writes plain JSON to the stream's topic on these brokers, as other producers do, instead of
-              sending to a server
+              Writes plain JSON to the stream's topic on these brokers, as other producers do, instead
+              of sending to a server
 
           --json
               Prints the summary as JSON
