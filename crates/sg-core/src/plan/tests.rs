@@ -298,7 +298,7 @@ fn fields_have_the_types_that_the_stream_says() {
     ] {
         let mut new_id = || "id".to_owned();
         let mut arrival = Arrival { received_at: Some(Timestamp(0)), new_id: &mut new_id };
-        let mut batch = EventBatch::new(plan.name.clone(), bytes::Bytes::new());
+        let mut batch = EventBatch::new(plan.name.clone(), Bytes::new());
         let text = format!(r#"{{"event_type":"a",{members}}}"#);
         let refusal = plan.accept(&text, &mut arrival, &mut batch).err();
         let found = refusal.map(|refusal| (refusal.code, refusal.detail));

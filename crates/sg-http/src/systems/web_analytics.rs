@@ -41,7 +41,7 @@ impl Default for Watchers {
 /// `GET /metrics/stream`: an event `metrics` every second, until the client or the server leaves.
 pub(crate) async fn stream(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let origin = app.origins.allowed(&headers);
-    let answer = open(app).map_or_else(IntoResponse::into_response, |answer| answer);
+    let answer = open(app).unwrap_or_else(IntoResponse::into_response);
     cors::mark(answer, origin)
 }
 

@@ -204,8 +204,8 @@ fn event(id: &str, ms: i64) -> String {
 fn silent(_: &str, _: Doing, _: u64) {}
 
 async fn carried(old: &Place, new: &Place) -> Carried {
-    let looked = look(&old.source(), &[old.plan.clone()], &silent).await.expect("it is whole");
-    check_fresh(&new.target(), &[new.plan.clone()]).await.expect("it is fresh");
+    let looked = look(&old.source(), std::slice::from_ref(&old.plan), &silent).await.expect("it is whole");
+    check_fresh(&new.target(), std::slice::from_ref(&new.plan)).await.expect("it is fresh");
     looked.streams[0].bring(&new.target(), &silent).await.expect("brought")
 }
 

@@ -33,9 +33,9 @@ pub struct MetricsApi {
 pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let method = match request.method() {
-        &Method::GET => "GET",
-        &Method::HEAD => "HEAD",
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
         _ => "other",
     };
     let answer = next.run(request).await;
