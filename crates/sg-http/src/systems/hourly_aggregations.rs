@@ -8,7 +8,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 use sg_core::definition::Rollup;
-use sg_core::ports::Pending;
+use sg_core::ports::{Pending, StatusDetail};
 use sg_core::query::{Row, Tally, TallyQuery};
 use sg_core::time::Timestamp;
 use sg_core::window;
@@ -132,11 +132,16 @@ pub(crate) async fn memory(
     let rollup = asked_bare(&app, query.as_deref())?;
     let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_store(&error))?;
     let mine: Vec<&Pending> = pending.iter().filter(|pending| pending.stream == rollup.stream).collect();
+    let status = app.store.status(StatusDetail::Marks).await.map_err(|error| ApiError::of_store(&error))?;
     let mut windows = BTreeMap::new();
     let mut waiting = 0;
     for pending in &mine {
-        let Some((extent, owned)) = pending.extent.zip(pending.owned.as_ref()) else { continue };
-        let from = owned.flushed.clamp(extent.start, extent.end);
+        let Some(extent) = pending.extent else { continue };
+        let stored = status
+            .partitions
+            .iter()
+            .find(|stored| stored.stream == pending.stream && stored.partition == pending.partition);
+        let from = stored.map_or(0, |stored| stored.next_offset).clamp(extent.start, extent.end);
         waiting += extent.end - from;
         if app.searches_log {
             let until = extent.end.min(from + MEMORY_RECORDS_MAX);
