@@ -25,6 +25,7 @@ fn plan() -> Arc<Plan> {
         derive_id: false,
         partition_by: vec!["session_id".into(), "user_id".into()],
         require: Vec::new(),
+        types: Vec::new(),
         raw_table: None,
         dedup: Dedup { records: WINDOW, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),

@@ -19,6 +19,8 @@ pub struct Stream {
     pub partition_by: Vec<String>,
     /// Fields without which an event is refused.
     pub require: Vec<String>,
+    /// Fields that must have a JSON type where they are sent.
+    pub types: Vec<(String, FieldType)>,
     /// Where raw events are kept for SQL, if at all.
     pub raw_table: Option<RawTable>,
     /// How far back a duplicate is recognised.
@@ -27,6 +29,34 @@ pub struct Stream {
     pub max_future: Duration,
     /// How long a partition without records holds the watermark back.
     pub idle_timeout: Duration,
+}
+
+/// The JSON type of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldType {
+    /// A string.
+    Text,
+    /// A number.
+    Number,
+}
+
+impl FieldType {
+    /// Returns whether a JSON value has the type.
+    pub fn holds(self, raw: &str) -> bool {
+        let is_number = raw.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        match self {
+            FieldType::Text => raw.starts_with('"'),
+            FieldType::Number => is_number,
+        }
+    }
+
+    /// Returns the type as a sentence about a field names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FieldType::Text => "a string",
+            FieldType::Number => "a number",
+        }
+    }
 }
 
 /// A table of raw events.

@@ -71,7 +71,13 @@ impl Histogram {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
-    fn render(&self, name: &str, help: &str, out: &mut String) {
+    /// Returns the mean duration in milliseconds; zero before the first.
+    pub fn mean_ms(&self) -> f64 {
+        self.sum_us.load(Ordering::Relaxed) as f64 / self.count().max(1) as f64 / 1e3
+    }
+
+    /// Writes it in the Prometheus text format.
+    pub fn render(&self, name: &str, help: &str, out: &mut String) {
         head(out, name, "histogram", help);
         let mut total = 0;
         for (at, bound_us) in BOUNDS_US.iter().enumerate() {
@@ -133,6 +139,7 @@ metrics! {
     Counter cells_flushed "streamgauge_cells_flushed_total" "Cells written by flushes.";
     Counter windows_closed "streamgauge_windows_closed_total" "Cells announced as final.";
     Counter corrections "streamgauge_rollup_corrections_total" "Cells of final windows announced as changed.";
+    Counter analytics_queries "analytics_queries_total" "Questions to /analytics/… that were answered.";
     Counter connections "streamgauge_http_connections_total" "Connections accepted.";
     Counter connections_dropped "streamgauge_http_connections_dropped_total" "Connections closed because their client was too slow.";
 }

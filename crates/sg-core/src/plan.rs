@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::batch::{Entry, EventBatch, Fields, MISSING, Span, content_hash, key_hash};
-use crate::definition::{Condition, Function, NumberField, Rollup, Stream};
+use crate::definition::{Condition, FieldType, Function, NumberField, Rollup, Stream};
 use crate::event::{Canonical, Members, scalar_text};
 use crate::identity;
 use crate::limits::EVENT_ID_BYTES_MAX;
@@ -31,6 +31,7 @@ pub struct Plan {
     numbers: Vec<(Source, NumberField)>,
     key_by: Vec<Source>,
     require: Vec<(String, Source)>,
+    types: Vec<(String, Source, FieldType)>,
 }
 
 /// A rollup whose fields are slots.
@@ -86,6 +87,7 @@ impl Plan {
             numbers: Vec::new(),
             key_by: stream.partition_by.iter().map(|name| Source::of(name)).collect(),
             require: stream.require.iter().map(|name| (name.clone(), Source::of(name))).collect(),
+            types: stream.types.iter().map(|(name, kind)| (name.clone(), Source::of(name), *kind)).collect(),
             stream,
         };
         let name = plan.name.clone();
@@ -166,6 +168,7 @@ impl Plan {
         }
         let kind = self.kind(&event)?;
         self.check_required(&event)?;
+        self.check_types(&event)?;
         let id = self.id(&event, event_time, arrival)?;
         let mut fields = batch.fields.take().unwrap_or_default();
         let read = self.read_fields(&event, &kind, &id, batch, &mut fields);
@@ -317,6 +320,16 @@ impl Plan {
                     ));
                 }
                 Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_types(&self, event: &Read<'_>) -> Result<(), Refusal> {
+        for (name, source, kind) in &self.types {
+            if source.raw(event).is_some_and(|raw| !kind.holds(raw)) {
+                let detail = format!("{name} is {}", kind.name());
+                return Err(Refusal::new(Code::BadField, name.as_str(), detail));
             }
         }
         Ok(())

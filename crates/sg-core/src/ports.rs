@@ -12,6 +12,7 @@ use crate::flush::{Checkpoint, Flush, Ledger, PartitionClock};
 use crate::plan::Plan;
 use crate::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
+    Tally, TallyQuery,
 };
 use crate::time::Timestamp;
 
@@ -347,10 +348,16 @@ pub struct StoreStatus {
 /// The store, as questions see it.
 #[async_trait]
 pub trait RollupReader: Send + Sync {
-    /// Returns the query's first cells by pane and dimensions, at most its limit.
+    /// Returns the query's first cells in its order, at most its limit.
     async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError>;
+    /// Adds up the cells of a range, without handing them out.
+    async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError>;
     /// Returns raw events, newest first.
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError>;
+    /// Returns how many raw events meet a query, whatever its limit.
+    async fn count_events(&self, query: &EventQuery) -> Result<u64, PortError>;
+    /// Returns how many different users have raw events of a stream that happened from `from` to before `to`.
+    async fn active_users(&self, stream: &str, from: Timestamp, to: Timestamp) -> Result<u64, PortError>;
     /// Returns dead letters, newest first.
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError>;
     /// Returns late events that rollups diverted, newest first.
@@ -390,6 +397,10 @@ pub struct Owned {
     pub flushed: u64,
     /// Bytes of the duplicate window in memory.
     pub judge_bytes: u64,
+    /// When the store last took something of the partition from this process.
+    pub flushed_at: Option<Timestamp>,
+    /// When what waits will be flushed at the latest; `None` while nothing waits.
+    pub flush_due: Option<Timestamp>,
     /// Why the partition stands still, if it does.
     pub stopped: Option<String>,
 }

@@ -76,6 +76,11 @@ pub(crate) fn push_cell(text: &mut String, rollup: &Rollup, row: &Row) {
     for (name, value) in rollup.by.iter().zip(&row.dimensions) {
         *text += &format!(",{}:{}", quoted(name), quoted(value));
     }
+    push_measures(text, rollup, row);
+}
+
+/// Appends the measures of a row as members.
+pub(crate) fn push_measures(text: &mut String, rollup: &Rollup, row: &Row) {
     for (measure, value) in rollup.measures.iter().zip(&row.values) {
         let shown = value.show(&measure.function).unwrap_or_else(|| "null".to_owned());
         *text += &format!(",{}:{shown}", quoted(&measure.name));

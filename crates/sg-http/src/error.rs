@@ -22,6 +22,7 @@ pub(crate) enum ApiError {
     UnsupportedMediaType(String),
     UnsupportedEncoding(String),
     OverBudget,
+    TooManyWatchers(usize),
     SlowBody,
     /// The one event of the request was refused.
     Refused(Refusal),
@@ -55,6 +56,7 @@ impl ApiError {
             }
             ApiError::UnsupportedEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
             ApiError::OverBudget => (StatusCode::TOO_MANY_REQUESTS, "over_budget"),
+            ApiError::TooManyWatchers(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_watchers"),
             ApiError::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
             ApiError::Refused(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, refusal.code.as_str()),
             ApiError::AllRejected(..) => (StatusCode::UNPROCESSABLE_ENTITY, "all_rejected"),
@@ -86,6 +88,9 @@ impl ApiError {
             }
             ApiError::OverBudget => {
                 "too many bytes are in flight: send again after the time in Retry-After".to_owned()
+            }
+            ApiError::TooManyWatchers(limit) => {
+                format!("{limit} streams are open already: close one, or ask another process")
             }
             ApiError::SlowBody => "the body came too slowly".to_owned(),
             ApiError::Refused(refusal) => refusal.detail.clone(),

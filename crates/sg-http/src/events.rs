@@ -73,7 +73,8 @@ pub(crate) async fn list(
     })
 }
 
-fn raw_door<'a>(app: &'a App, stream: Option<&str>) -> Result<&'a Door, ApiError> {
+/// Returns the stream that is named, or the first that keeps raw events.
+pub(crate) fn raw_door<'a>(app: &'a App, stream: Option<&str>) -> Result<&'a Door, ApiError> {
     let door = match stream {
         None => app.doors.iter().find(|door| door.plan.stream.raw_table.is_some()),
         Some(name) => app.doors.iter().find(|door| door.plan.stream.name == name),

@@ -1,7 +1,6 @@
 //! Health and metrics. `/livez` asks nobody; `/readyz` says whether events would be taken and answered now.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
@@ -14,6 +13,7 @@ use sg_core::time::Timestamp;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::status::resident_bytes;
+use crate::systems::metric_names;
 use crate::{App, Roles};
 
 /// `GET /livez`.
@@ -49,33 +49,52 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
     answer(&app, &faults)
 }
 
-async fn faults(app: &App, roles: Roles) -> Vec<String> {
-    let mut faults = Vec::new();
-    if app.is_draining.load(Ordering::Relaxed) {
-        faults.push("the server is stopping".to_owned());
+/// What is wrong, part by part; nothing where there is nothing to say.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    pub(crate) is_stopping: bool,
+    pub(crate) store: Option<String>,
+    pub(crate) log: Option<String>,
+    pub(crate) partitions: Vec<String>,
+}
+
+impl Standing {
+    /// Returns everything that is wrong, one sentence each.
+    pub(crate) fn faults(self) -> Vec<String> {
+        let stopping = self.is_stopping.then(|| "the server is stopping".to_owned());
+        stopping.into_iter().chain(self.store).chain(self.log).chain(self.partitions).collect()
     }
+}
+
+async fn faults(app: &App, roles: Roles) -> Vec<String> {
+    standing(app, roles).await.faults()
+}
+
+/// Asks the parts that these roles need.
+pub(crate) async fn standing(app: &App, roles: Roles) -> Standing {
+    let mut standing = Standing { is_stopping: app.draining.is_cancelled(), ..Standing::default() };
     if (roles.process || roles.query)
         && let Err(error) = app.store.status(StatusDetail::Marks).await
     {
-        faults.push(format!("the store does not answer: {error}"));
+        standing.store = Some(format!("the store does not answer: {error}"));
     }
     if !(roles.ingest || roles.process) {
-        return faults;
+        return standing;
     }
     match app.pipeline.pending().await {
-        Err(error) => faults.push(format!("the log does not answer: {error}")),
+        Err(error) => standing.log = Some(format!("the log does not answer: {error}")),
         Ok(pending) => {
             if pending.iter().any(|pending| pending.extent.is_none()) {
-                faults.push("the log does not answer".to_owned());
+                standing.log = Some("the log does not answer".to_owned());
             }
             let stopped = |pending: &Pending| {
                 let why = pending.owned.as_ref()?.stopped.as_ref()?;
                 Some(format!("partition {} of {} stands still: {why}", pending.partition, pending.stream))
             };
-            faults.extend(pending.iter().filter(|_| roles.process).filter_map(stopped));
+            standing.partitions = pending.iter().filter(|_| roles.process).filter_map(stopped).collect();
         }
     }
-    faults
+    standing
 }
 
 fn answer(app: &App, faults: &[String]) -> Response {
@@ -95,7 +114,7 @@ fn answer(app: &App, faults: &[String]) -> Response {
 }
 
 /// `GET /metrics`: Prometheus text.
-pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn metrics(app: &App) -> Response {
     let mut out = String::with_capacity(16 << 10);
     head(&mut out, "streamgauge_build_info", "gauge", "The running version.");
     line(&mut out, format_args!("streamgauge_build_info{{version=\"{}\"}} 1", app.version));
@@ -115,10 +134,12 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let pending = app.pipeline.pending().await;
     if let Ok(status) = &status {
         render_store(&mut out, status);
+        metric_names::render_store(&mut out, status);
         if let Ok(pending) = &pending {
             render_lag(&mut out, status, pending);
         }
     }
+    metric_names::render_process(&mut out, app);
     if let Ok(pending) = &pending {
         render_stopped(&mut out, pending);
     }

@@ -17,38 +17,52 @@ use sg_core::reason::Refusal;
 use crate::error::{ApiError, item_json};
 use crate::params::Params;
 use crate::split::{Items, split};
-use crate::{App, body};
+use crate::{Answers, App, Door, body, cors};
 
 /// The longest time that `?wait=true` waits before it answers without.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How a request wants to be answered.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    /// Only when queries see the events.
+    wait: bool,
+    answers: Answers,
+}
+
 /// `POST /v1/events[?stream=S][&wait=true]`.
-pub(crate) async fn post_by_query(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    let Some(query) = request.uri().query() else { return take(&app, 0, false, request).await };
+pub(crate) async fn post_by_query(State(app): State<Arc<App>>, request: Request) -> Response {
+    let origin = app.origins.allowed(request.headers());
+    let answer = by_query(&app, request).await;
+    cors::mark(answer.into_response(), origin)
+}
+
+async fn by_query(app: &App, request: Request) -> Result<Response, ApiError> {
+    let mut wish = Wish { wait: false, answers: Answers::Counts };
+    let Some(query) = request.uri().query() else { return take(app, 0, wish, request).await };
     let params = Params::parse(query);
     params.only(&["stream", "wait"])?;
     let door = match params.get("stream") {
         None => 0,
-        Some(name) => stream_index(&app, name)?,
+        Some(name) => stream_index(app, name)?,
     };
-    let wait = params.flag("wait")?;
-    take(&app, door, wait, request).await
+    wish.wait = params.flag("wait")?;
+    take(app, door, wish, request).await
 }
 
 /// `POST` on one of a stream's own paths.
-pub(crate) async fn post_to(
-    State(app): State<Arc<App>>,
-    door: usize,
-    request: Request,
-) -> Result<Response, ApiError> {
+pub(crate) async fn post_to(State(app): State<Arc<App>>, door: usize, request: Request) -> Response {
+    let origin = app.origins.allowed(request.headers());
+    let answer = by_path(&app, door, request).await;
+    cors::mark(answer.into_response(), origin)
+}
+
+async fn by_path(app: &App, door: usize, request: Request) -> Result<Response, ApiError> {
     let wait = match request.uri().query() {
         None => false,
         Some(query) => Params::parse(query).flag("wait")?,
     };
-    take(&app, door, wait, request).await
+    take(app, door, Wish { wait, answers: app.doors[door].answers }, request).await
 }
 
 fn stream_index(app: &App, name: &str) -> Result<usize, ApiError> {
@@ -69,10 +83,10 @@ struct Taken {
     single: Option<String>,
 }
 
-async fn take(app: &App, door: usize, wait: bool, request: Request) -> Result<Response, ApiError> {
+async fn take(app: &App, door: usize, wish: Wish, request: Request) -> Result<Response, ApiError> {
     let began = Instant::now();
     app.metrics.requests.add(1);
-    let taken = take_in(app, door, wait, request).await;
+    let taken = take_in(app, &app.doors[door], wish, request).await;
     app.metrics.ingest_duration.observe(began.elapsed());
     if taken.is_err() {
         app.metrics.requests_refused.add(1);
@@ -80,27 +94,35 @@ async fn take(app: &App, door: usize, wait: bool, request: Request) -> Result<Re
     taken
 }
 
-async fn take_in(app: &App, door: usize, wait: bool, request: Request) -> Result<Response, ApiError> {
-    let plan = &app.doors[door].plan;
+async fn take_in(app: &App, door: &Door, wish: Wish, request: Request) -> Result<Response, ApiError> {
+    let plan = &door.plan;
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, &app.budget).await?;
     app.metrics.ingest_bytes.add(body.wire_bytes as u64);
     let items = split(&body.bytes, &parts.headers)?;
     let Taken { batch, errors, rejected, single } = parse(app, plan, &body.bytes, &items)?;
     let accepted = batch.len();
+    if wish.answers == Answers::Empty && rejected > 0 {
+        return Err(ApiError::AllRejected(accepted + rejected, errors));
+    }
     let began = Instant::now();
     let appended = app.log.append(batch).await.map_err(|error| ApiError::of_log(&error))?;
     app.metrics.append_duration.observe(began.elapsed());
     app.metrics.accepted.add(accepted as u64);
+    let taken = if single.is_some() { &door.taken_singly } else { &door.taken_in_batches };
+    taken.add(accepted as u64);
     for place in &appended {
         app.pipeline.pace(&plan.name, place.partition, place.first_offset).await;
     }
-    if wait {
+    if wish.wait {
         let seen = seen(app, plan, &appended);
         // The events are durable either way; who waits only wants to read them back.
         if !matches!(tokio::time::timeout(WAIT_MAX, seen).await, Ok(Ok(()))) {
             tracing::debug!("?wait=true answered before the store had the events");
         }
+    }
+    if wish.answers == Answers::Empty {
+        return Ok(StatusCode::ACCEPTED.into_response());
     }
     Ok(accepted_response(accepted, rejected, &errors, single))
 }

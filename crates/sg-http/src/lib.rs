@@ -1,11 +1,12 @@
 //! The doors: events in, answers out. Holds no business rule: every answer is a call of a port and a translation.
 //!
 //! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
-//! events in a body, `ingest` is the way in; `rollups`, `events`, `status` and `health` are the ways out; `error` is the
-//! one place where a failure becomes a status.
+//! events in a body, `ingest` is the way in; `rollups`, `events`, `status` and `health` are the ways out, `systems` those in
+//! which clients of other systems ask; `error` is the one place where a failure becomes a status.
 
 mod answer;
 mod body;
+mod cors;
 mod dead_letters;
 mod error;
 mod events;
@@ -18,17 +19,24 @@ mod rollups;
 pub mod server;
 mod split;
 mod status;
+mod systems;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use sg_core::metrics::Metrics;
+use sg_core::metrics::{Counter, Metrics};
 use sg_core::plan::Plan;
 use sg_core::ports::{EventLog, Pipeline, RollupReader};
 use sg_core::time::{Clock, Timestamp};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use cors::Origins;
+pub use systems::{MetricsApi, Watchers};
+
+use systems::{actuator, event_platform, hourly_aggregations, stream_metrics, web_analytics};
 
 /// What the doors work with.
 pub struct App {
@@ -60,8 +68,14 @@ pub struct App {
     pub version: &'static str,
     /// When the process began.
     pub started_at: Timestamp,
-    /// Set when the process is about to leave: not ready any more.
-    pub is_draining: AtomicBool,
+    /// Cancelled when the process is about to leave: not ready any more, and streams of answers end.
+    pub draining: CancellationToken,
+    /// The pages that may post and read the live stream from a browser.
+    pub origins: Origins,
+    /// Who watches the live stream.
+    pub watchers: Watchers,
+    /// What the stream metrics API has answered.
+    pub metrics_api: MetricsApi,
 }
 
 /// What a process does; the routes it has follow from that.
@@ -99,41 +113,102 @@ pub struct Door {
     pub plan: Arc<Plan>,
     /// POST paths beside `/v1/events?stream=…`.
     pub paths: Vec<String>,
+    /// What a POST on them is answered.
+    pub answers: Answers,
+    /// Events accepted one at a time.
+    pub taken_singly: Counter,
+    /// Events accepted in batches.
+    pub taken_in_batches: Counter,
+}
+
+impl Door {
+    /// Makes a door that has taken nothing yet.
+    pub fn new(plan: Arc<Plan>, paths: Vec<String>, answers: Answers) -> Door {
+        let (taken_singly, taken_in_batches) = (Counter::default(), Counter::default());
+        Door { plan, paths, answers, taken_singly, taken_in_batches }
+    }
+}
+
+/// What a POST on a stream's own paths is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// What became of the events; the good ones of a batch are taken.
+    Counts,
+    /// Nothing but the status; a batch is taken whole or not at all, since nobody would read which of it was refused.
+    Empty,
+}
+
+/// What `GET /metrics` without a query answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BareMetrics {
+    /// The process's metrics as Prometheus reads them.
+    Prometheus,
+    /// The newest rows of stream metrics.
+    Rows,
 }
 
 /// Bytes of bodies in memory unless configured otherwise: bounds a burst of large bodies, then 429.
 pub const BUDGET_BYTES: usize = 16 << 20;
 
 /// Every route of the server, as far as the process has the role for it.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
+    let metrics = move |state, query| stream_metrics::metrics(state, query, bare_metrics);
+    let mut observed = Router::new()
+        .route("/health", get(health::health))
+        .route("/metrics", get(metrics))
+        .route("/prometheus", get(stream_metrics::prometheus));
     let mut router = Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/flush", post(status::flush))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/healthz", get(health::health))
-        .route("/metrics", get(health::metrics))
+        .route("/actuator/health", get(actuator::health))
+        .route("/actuator/health/liveness", get(actuator::liveness))
+        .route("/actuator/health/readiness", get(actuator::readiness))
+        .route("/actuator/metrics", get(actuator::meters))
+        .route("/actuator/metrics/{name}", get(actuator::meter))
+        .route("/metrics/stream", get(web_analytics::stream).options(cors::preflight_of_reads))
+        .route("/api/pipeline/memory", get(hourly_aggregations::memory))
+        .route("/api/pipeline/flush", post(status::flush))
         .route("/v1/rollups", get(rollups::list))
         .route("/docs/errors/{code}", get(pages::error_page));
     if app.roles.ingest {
-        router = router.route("/v1/events", post(ingest::post_by_query));
+        let post_by_query = post(ingest::post_by_query).options(cors::preflight_of_posts);
+        router = router.route("/v1/events", post_by_query);
         for (index, door) in app.doors.iter().enumerate() {
             for path in door.paths.iter().filter(|path| *path != "/v1/events") {
                 let post_here = move |state, request| ingest::post_to(state, index, request);
-                router = router.route(path, post(post_here));
+                router = router.route(path, post(post_here).options(cors::preflight_of_posts));
             }
         }
     }
     if app.roles.query {
+        observed = observed
+            .route("/metrics/latest", get(stream_metrics::latest))
+            .route("/streams/top", get(stream_metrics::top));
         router = router
             .route("/v1/events", get(events::list))
             .route("/v1/events/{event_id}", get(events::fate))
             .route("/v1/rollups/{name}", get(rollups::rows))
             .route("/v1/rollups/{name}/top", get(rollups::top))
             .route("/v1/dead-letters", get(dead_letters::list))
+            .route("/api/aggregations", get(hourly_aggregations::aggregations))
+            .route("/api/aggregations/latest", get(hourly_aggregations::latest))
+            .route("/api/stats", get(hourly_aggregations::stats))
+            .route("/api/event-types", get(hourly_aggregations::event_types))
+            .route("/analytics/events/count", get(event_platform::count))
+            .route("/analytics/top-events", get(event_platform::top_events))
+            .route("/analytics/users/active", get(event_platform::active_users))
+            .route("/analytics/user/{user_id}/events", get(event_platform::user_events))
             .route("/", get(page::page))
             .route("/live.js", get(page::script))
             .route("/live.css", get(page::style));
     }
-    router.fallback(error::not_found).method_not_allowed_fallback(error::method_not_allowed).with_state(app)
+    let observed = observed.route_layer(from_fn_with_state(app.clone(), stream_metrics::observe));
+    router
+        .merge(observed)
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .with_state(app)
 }

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::params::Named;
 
 /// Code and page.
-const PAGES: [(&str, &str); 41] = [
+const PAGES: [(&str, &str); 42] = [
     ("all_rejected", include_str!("../../../docs/errors/all_rejected.md")),
     ("bad_encoding", include_str!("../../../docs/errors/bad_encoding.md")),
     ("bad_field", include_str!("../../../docs/errors/bad_field.md")),
@@ -45,6 +45,7 @@ const PAGES: [(&str, &str); 41] = [
     ("too_deep", include_str!("../../../docs/errors/too_deep.md")),
     ("too_many_events", include_str!("../../../docs/errors/too_many_events.md")),
     ("too_many_members", include_str!("../../../docs/errors/too_many_members.md")),
+    ("too_many_watchers", include_str!("../../../docs/errors/too_many_watchers.md")),
     ("unknown_rollup", include_str!("../../../docs/errors/unknown_rollup.md")),
     ("unknown_stream", include_str!("../../../docs/errors/unknown_stream.md")),
     ("unsupported_encoding", include_str!("../../../docs/errors/unsupported_encoding.md")),

@@ -9,7 +9,7 @@ use sg_core::definition::{Condition, LatePolicy, Measure, Rollup};
 use sg_core::interval::{CutError, Cuts, Interval};
 use sg_core::limits::{QUERY_CELLS_MAX, QUERY_ROWS_MAX, TIME_MAX_MS, TIME_MIN_MS};
 use sg_core::ports::{StatusDetail, StoreStatus};
-use sg_core::query::{self, CellQuery, CellRow, Row};
+use sg_core::query::{self, CellOrder, CellQuery, CellRow, Row};
 use sg_core::time::Timestamp;
 
 use crate::App;
@@ -36,7 +36,8 @@ fn rollups(app: &App) -> impl Iterator<Item = &Rollup> {
     app.doors.iter().flat_map(|door| door.plan.rollups.iter().map(|planned| &planned.rollup))
 }
 
-fn find<'a>(app: &'a App, name: &str) -> Result<&'a Rollup, ApiError> {
+/// Returns a rollup by its name.
+pub(crate) fn find<'a>(app: &'a App, name: &str) -> Result<&'a Rollup, ApiError> {
     rollups(app).find(|rollup| rollup.name == name).ok_or_else(|| {
         let known: Vec<&str> = rollups(app).map(|rollup| rollup.name.as_str()).collect();
         ApiError::UnknownRollup(format!("there is no rollup {name}; there are {}", known.join(", ")))
@@ -275,8 +276,14 @@ async fn read_cells(
     (from, to): (Timestamp, Timestamp),
     cells_max: usize,
 ) -> Result<Vec<CellRow>, ApiError> {
-    let query =
-        CellQuery { rollup: question.rollup.clone(), from, to, filters: question.filters.clone(), cells_max };
+    let query = CellQuery {
+        rollup: question.rollup.clone(),
+        from,
+        to,
+        filters: question.filters.clone(),
+        order: CellOrder::OldestFirst,
+        cells_max,
+    };
     app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))
 }
 
@@ -324,13 +331,7 @@ pub(crate) async fn top(
     let mut known = vec!["by", "n", "limit", "from", "to"];
     known.extend(rollup.by.iter().map(String::as_str));
     params.only(&known)?;
-    let measure = match params.get("by") {
-        None => 0,
-        Some(by) => rollup.measures.iter().position(|measure| measure.name == by).ok_or_else(|| {
-            let names: Vec<&str> = rollup.measures.iter().map(|measure| measure.name.as_str()).collect();
-            ApiError::BadQuery(format!("by is a measure of {name}: {}", names.join(", ")))
-        })?,
-    };
+    let measure = measure_index(rollup, &params)?;
     let count =
         params.count(if params.get("n").is_some() { "n" } else { "limit" }, TOP_ROWS, QUERY_ROWS_MAX)?;
     let now = app.clock.now();
@@ -341,23 +342,43 @@ pub(crate) async fn top(
         from: params.time("from", now)?.unwrap_or(Timestamp(TIME_MIN_MS)),
         to: params.time("to", now)?.unwrap_or(Timestamp(TIME_MAX_MS)),
         filters: rollup.by.iter().enumerate().filter_map(filter).collect(),
+        order: CellOrder::OldestFirst,
         cells_max: QUERY_CELLS_MAX,
     };
-    let (from, to) = (query.from, query.to);
-    let cells = app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))?;
-    if cells.len() == QUERY_CELLS_MAX {
-        return Err(ApiError::RangeTooLarge(format!(
-            "the range has more than {QUERY_CELLS_MAX} cells: ask for a shorter one"
-        )));
-    }
-    let ranked = query::top(cells, measure, count);
-    let written: Vec<String> = ranked.iter().map(|total| top_json(rollup, total, (from, to))).collect();
+    let written = largest(&app, &query, measure, count).await?;
     Ok(answer::json(format!(
         "{{\"rollup\":{},\"by\":{},\"data\":[{}]}}",
         answer::quoted(&name),
         answer::quoted(&rollup.measures[measure].name),
         written.join(",")
     )))
+}
+
+/// Returns which measure `by` names; the first when there is none.
+pub(crate) fn measure_index(rollup: &Rollup, params: &Params) -> Result<usize, ApiError> {
+    let Some(by) = params.get("by") else { return Ok(0) };
+    rollup.measures.iter().position(|measure| measure.name == by).ok_or_else(|| {
+        let names: Vec<&str> = rollup.measures.iter().map(|measure| measure.name.as_str()).collect();
+        ApiError::BadQuery(format!("by is a measure of {}: {}", rollup.name, names.join(", ")))
+    })
+}
+
+/// Returns the combinations of dimensions with the largest values of a measure, as JSON objects.
+pub(crate) async fn largest(
+    app: &App,
+    query: &CellQuery,
+    measure: usize,
+    count: usize,
+) -> Result<Vec<String>, ApiError> {
+    let cells = app.store.cells(query).await.map_err(|error| ApiError::of_store(&error))?;
+    if cells.len() == query.cells_max {
+        return Err(ApiError::RangeTooLarge(format!(
+            "the range has more than {} cells: ask for a shorter one",
+            query.cells_max
+        )));
+    }
+    let ranked = query::top(cells, measure, count);
+    Ok(ranked.iter().map(|total| top_json(&query.rollup, total, (query.from, query.to))).collect())
 }
 
 fn top_json(rollup: &Rollup, total: &CellRow, (start, end): (Timestamp, Timestamp)) -> String {

@@ -3,14 +3,15 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use hyper::body::Incoming;
@@ -163,6 +164,45 @@ impl Watch {
     }
 }
 
+/// A request under way; over when it is dropped.
+struct UnderWay(Arc<Watch>);
+
+impl UnderWay {
+    fn begin(watch: &Arc<Watch>) -> UnderWay {
+        watch.requests_under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(watch.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.note_answer();
+    }
+}
+
+/// Marks an answer whose body goes on for long: its request is under way until the body ends, so that the connection
+/// is not idle meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LongAnswer;
+
+/// A body with the request that it answers.
+struct Lasting {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl http_body::Body for Lasting {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+}
+
 /// All connections of a listening address.
 #[derive(Clone, Default)]
 struct Housekeeper(Arc<Mutex<Vec<Weak<Watch>>>>);
@@ -220,13 +260,13 @@ async fn serve(
     }
     let noted = watch.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        noted.requests_under_way.fetch_add(1, Ordering::Relaxed);
-        let (noted, mut router) = (noted.clone(), router.clone());
+        let (under_way, mut router) = (UnderWay::begin(&noted), router.clone());
         async move {
-            let answer: Result<Response, Infallible> =
-                router.call(request.map(axum::body::Body::new) as Request).await;
-            noted.note_answer();
-            answer
+            let mut answer: Response = router.call(request.map(Body::new) as Request).await?;
+            if answer.extensions_mut().remove::<LongAnswer>().is_some() {
+                return Ok(answer.map(|body| Body::new(Lasting { body, _under_way: under_way })));
+            }
+            Ok::<Response, Infallible>(answer)
         }
     });
     let mut builder = http1::Builder::new();

@@ -214,6 +214,8 @@ impl Pipeline for Fleet {
                     folded: if folded == u64::MAX { flushed } else { folded },
                     flushed,
                     judge_bytes: owner.judge_bytes.load(Ordering::Relaxed),
+                    flushed_at: owner.flushed_at.get(),
+                    flush_due: owner.flush_due.get(),
                     stopped: owner.stopped.borrow().clone(),
                 }
             });

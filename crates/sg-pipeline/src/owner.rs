@@ -272,8 +272,10 @@ impl Owner {
             let records = last.next_offset() - first.first_offset;
             stretch.read_at = if records < TRICKLE_RECORDS { now + GATHER } else { now };
         }
-        if stretch.fold.base() < at {
-            stretch.flush_due.get_or_insert(now + self.settings.flush_interval);
+        if stretch.fold.base() < at && stretch.flush_due.is_none() {
+            stretch.flush_due = Some(now + self.settings.flush_interval);
+            let due = self.settings.clock.now().plus(self.settings.flush_interval);
+            self.progress.flush_due.set(Some(due));
         }
         self.progress.folded.store(at, Ordering::Relaxed);
         Ok(())
@@ -281,6 +283,7 @@ impl Owner {
 
     fn begin_flush(&self, stretch: &mut Stretch) {
         stretch.flush_due = None;
+        self.progress.flush_due.set(None);
         let Some(flush) = stretch.fold.take() else { return };
         let flush = Arc::new(flush);
         let (store, metrics) = (self.settings.store.clone(), self.settings.metrics.clone());
@@ -325,6 +328,7 @@ impl Owner {
         self.settings.metrics.cells_flushed.add(cells as u64);
         self.progress.written.0.fetch_add(flush.end - flush.base, Ordering::Relaxed);
         self.progress.written.1.fetch_add(cells as u64, Ordering::Relaxed);
+        self.progress.flushed_at.set(Some(self.settings.clock.now()));
         self.progress.flushed.send_replace(flush.end);
     }
 

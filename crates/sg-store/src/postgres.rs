@@ -38,6 +38,7 @@ use sg_core::ports::{
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
+    Tally, TallyQuery,
 };
 use sg_core::time::{Clock, Timestamp};
 
@@ -192,10 +193,28 @@ impl RollupReader for PostgresStore {
         read.map_err(|error| error.into_answer(&format!("reading cells of {}", query.rollup.name)))
     }
 
+    async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError> {
+        let job = async |lease: &Lease| cells::tally(lease, query).await;
+        let read = self.transact(Mode::Snapshot, job).await;
+        read.map_err(|error| error.into_answer(&format!("adding up cells of {}", query.rollup.name)))
+    }
+
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError> {
         let read =
             self.transact(Mode::Question, async |lease: &Lease| events::read(lease, query).await).await;
         read.map_err(|error| error.into_answer(&format!("reading events of {}", query.stream)))
+    }
+
+    async fn count_events(&self, query: &EventQuery) -> Result<u64, PortError> {
+        let job = async |lease: &Lease| events::count(lease, query).await;
+        let read = self.transact(Mode::Question, job).await;
+        read.map_err(|error| error.into_answer(&format!("counting events of {}", query.stream)))
+    }
+
+    async fn active_users(&self, stream: &str, from: Timestamp, to: Timestamp) -> Result<u64, PortError> {
+        let job = async |lease: &Lease| events::users(lease, stream, (from, to)).await;
+        let read = self.transact(Mode::Question, job).await;
+        read.map_err(|error| error.into_answer(&format!("counting users of {stream}")))
     }
 
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError> {

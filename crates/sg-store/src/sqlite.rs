@@ -1,7 +1,7 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
-//! lie in them; `claim`, `flush`, `cells`, `raw`, `closing` and `retention` are the transactions, `status` and
-//! `events` the questions, and `index` makes those for raw events fast.
+//! lie in them; `claim`, `flush`, `cells`, `raw`, `closing` and `retention` are the transactions, `status`, `events`
+//! and `counts` the questions, and `index` makes those for raw events fast.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -9,6 +9,7 @@
 mod cells;
 mod claim;
 mod closing;
+mod counts;
 mod error;
 mod events;
 mod flush;
@@ -35,6 +36,7 @@ use sg_core::ports::{
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
+    Tally, TallyQuery,
 };
 use sg_core::time::{Clock, Timestamp};
 
@@ -180,12 +182,37 @@ impl RollupReader for SqliteStore {
         self.pool.read(doing, move |connection, _| cells::read(connection, &query)).await
     }
 
+    async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError> {
+        let query = query.clone();
+        let doing = format!("adding up cells of {}", query.rollup.name);
+        self.pool.read(doing, move |connection, _| cells::tally(connection, &query)).await
+    }
+
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError> {
         let query = query.clone();
         let doing = format!("reading events of {}", query.stream);
         let index = self.index.shared();
         self.pool
             .read(doing, move |connection, deadline| events::read(connection, &index, &query, deadline))
+            .await
+    }
+
+    async fn count_events(&self, query: &EventQuery) -> Result<u64, PortError> {
+        let query = query.clone();
+        let doing = format!("counting events of {}", query.stream);
+        let index = self.index.shared();
+        self.pool
+            .read(doing, move |connection, deadline| counts::events(connection, &index, &query, deadline))
+            .await
+    }
+
+    async fn active_users(&self, stream: &str, from: Timestamp, to: Timestamp) -> Result<u64, PortError> {
+        let query =
+            EventQuery { stream: stream.to_owned(), from: Some(from), to: Some(to), ..EventQuery::default() };
+        let doing = format!("counting users of {stream}");
+        let index = self.index.shared();
+        self.pool
+            .read(doing, move |connection, deadline| counts::users(connection, &index, &query, deadline))
             .await
     }
 

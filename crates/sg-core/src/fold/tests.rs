@@ -15,6 +15,7 @@ fn plan(late: LatePolicy, grace_ms: i64) -> Arc<Plan> {
         derive_id: false,
         partition_by: Vec::new(),
         require: Vec::new(),
+        types: Vec::new(),
         raw_table: None,
         dedup: Dedup { records: 1_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),

@@ -13,6 +13,7 @@ fn stream() -> Stream {
         derive_id: true,
         partition_by: vec!["session_id".into(), "user_id".into()],
         require: Vec::new(),
+        types: Vec::new(),
         raw_table: Some(RawTable { name: "raw".into(), keep: Duration::from_secs(1) }),
         dedup: Dedup { records: 10, horizon: Duration::from_secs(1) },
         max_future: Duration::from_secs(300),
@@ -275,5 +276,32 @@ fn the_partition_key_is_the_first_that_is_present_else_the_id() {
         assert_eq!(batch.text(entry.key), key, "{text}");
         assert_eq!(entry.key_hash, key_hash(key.as_bytes()), "{text}");
         assert_eq!(plan.key_of(text, batch.text(entry.id)), key, "{text}");
+    }
+}
+
+#[test]
+fn fields_have_the_types_that_the_stream_says() {
+    let types = vec![("user_id".to_owned(), FieldType::Number), ("webpage".to_owned(), FieldType::Text)];
+    let plan = Plan::new(Stream { types, ..stream() }, &[]);
+    for (members, expect) in [
+        (r#""user_id":7,"webpage":"w""#, None),
+        (r#""user_id":-7.5e3,"webpage":"""#, None),
+        (r#""user_id":null,"webpage":null"#, None),
+        ("\"other\":1", None),
+        (r#""user_id":"7""#, Some("user_id is a number")),
+        (r#""user_id":true"#, Some("user_id is a number")),
+        // A spelling is its field.
+        (r#""userId":"7""#, Some("user_id is a number")),
+        (r#""webpage":7"#, Some("webpage is a string")),
+        (r#""webpage":{"a":1}"#, Some("webpage is a string")),
+        (r#""webpage":["w"]"#, Some("webpage is a string")),
+    ] {
+        let mut new_id = || "id".to_owned();
+        let mut arrival = Arrival { received_at: Some(Timestamp(0)), new_id: &mut new_id };
+        let mut batch = EventBatch::new(plan.name.clone(), Bytes::new());
+        let text = format!(r#"{{"event_type":"a",{members}}}"#);
+        let refusal = plan.accept(&text, &mut arrival, &mut batch).err();
+        let found = refusal.map(|refusal| (refusal.code, refusal.detail));
+        assert_eq!(found, expect.map(|detail| (Code::BadField, detail.to_owned())), "{text}");
     }
 }

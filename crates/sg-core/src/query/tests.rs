@@ -56,3 +56,22 @@ fn ranks_totals_over_all_times() {
         top(cells, 0, 2).into_iter().map(|row| (row.dimensions[0].clone(), row.events)).collect();
     assert_eq!(ranked, [("a".to_owned(), 4), ("b".to_owned(), 3)]);
 }
+
+#[test]
+fn a_range_is_split_into_panes_and_ends() {
+    for (from, to, panes, ends) in [
+        (0, 0, None, vec![]),
+        (0, 10, Some((0, 10)), vec![]),
+        (0, 9, None, vec![(0, 9)]),
+        (1, 10, None, vec![(1, 10)]),
+        (1, 20, Some((10, 20)), vec![(1, 10)]),
+        (9, 31, Some((10, 30)), vec![(9, 10), (30, 31)]),
+        (9, 11, None, vec![(9, 11)]),
+        (-11, 9, Some((-10, 0)), vec![(-11, -10), (0, 9)]),
+        (5, 4, None, vec![]),
+    ] {
+        let pair = |(from, to)| (Timestamp(from), Timestamp(to));
+        let expect = Split { panes: panes.map(pair), ends: ends.into_iter().map(pair).collect() };
+        assert_eq!(split_at_panes(Timestamp(from), Timestamp(to), 10), expect, "{from} {to}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What every store must do, whatever it is made of. A backend implements [`StoreUnderTest`] and calls each case with
 //! a fresh store. What a flush is made of comes from the real fold, so that fold and store are held to each other.
 
+mod asking;
 mod closing;
 mod feed;
 mod retention;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use crate::ports::{RollupReader, RollupWriter};
 use crate::time::{Clock, Timestamp};
 
+pub use asking::{counts_events_and_users, orders_cells, tallies};
 pub use closing::{
     announces_windows_once, closes_when_all_are_idle, corrects_final_windows, goes_on_where_the_budget_ended,
     keeps_closed_windows_closed, waits_for_busy_partitions,

@@ -196,6 +196,7 @@ pub(crate) fn plan(stream: &str) -> Arc<Plan> {
         derive_id: false,
         partition_by: vec!["user_id".to_owned()],
         require: Vec::new(),
+        types: Vec::new(),
         raw_table: Some(RawTable { name: stream.to_owned(), keep: Duration::MAX }),
         dedup: Dedup { records: 1_000_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),

@@ -2,7 +2,7 @@
 //! what a cell is the sum of, nobody knows any more, and nobody need know.
 
 use sg_core::flush::Ledger;
-use sg_core::query::{CellQuery, CellRow};
+use sg_core::query::{CellOrder, CellQuery, CellRow};
 use sg_core::time::Timestamp;
 
 use super::share::Share;
@@ -55,6 +55,7 @@ impl Pages<'_> {
                 from: self.from,
                 to: Timestamp(i64::MAX),
                 filters: Vec::new(),
+                order: CellOrder::OldestFirst,
                 cells_max: limit,
             };
             let mut cells = self.old.source.store.cells(&query).await?;

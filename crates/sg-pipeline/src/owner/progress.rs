@@ -1,8 +1,29 @@
 //! What the rest of the process knows of an owner and can ask of it.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use sg_core::time::Timestamp;
 use tokio::sync::{Notify, watch};
+
+/// A time that is set now and then; none at first.
+#[derive(Debug)]
+pub struct Moment(AtomicI64);
+
+impl Moment {
+    fn none() -> Moment {
+        Moment(AtomicI64::new(Timestamp::NEVER.0))
+    }
+
+    /// Sets it.
+    pub fn set(&self, at: Option<Timestamp>) {
+        self.0.store(at.unwrap_or(Timestamp::NEVER).0, Ordering::Relaxed);
+    }
+
+    /// Returns it.
+    pub fn get(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.0.load(Ordering::Relaxed))).filter(|at| *at != Timestamp::NEVER)
+    }
+}
 
 /// What the rest of the process knows of an owner and can ask of it.
 #[derive(Debug)]
@@ -19,6 +40,10 @@ pub struct Progress {
     pub flushed: watch::Sender<u64>,
     /// Events and cells written since the process began.
     pub written: (AtomicU64, AtomicU64),
+    /// When the store last took something.
+    pub flushed_at: Moment,
+    /// When what is folded will be flushed at the latest; none while nothing is.
+    pub flush_due: Moment,
     /// Records before this offset are flushed as soon as they are folded; who raises it rings `flush_now`.
     pub wanted: AtomicU64,
     /// Says that `wanted` was raised.
@@ -37,6 +62,8 @@ impl Progress {
             judge_bytes: AtomicU64::new(0),
             flushed: watch::Sender::new(0),
             written: (AtomicU64::new(0), AtomicU64::new(0)),
+            flushed_at: Moment::none(),
+            flush_due: Moment::none(),
             wanted: AtomicU64::new(0),
             flush_now: Notify::new(),
             stopped: watch::Sender::new(None),

@@ -17,7 +17,7 @@ use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{
     Claim, EventLog, FlushOutcome, Refresh, RollupReader, RollupWriter, StatusDetail, StoreStatus,
 };
-use sg_core::query::{CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery};
+use sg_core::query::{CellOrder, CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery};
 use sg_core::reason::{Code, Refusal};
 use sg_core::time::{Clock, Timestamp};
 use sg_log::{EmbeddedLog, Options, RealDisk};
@@ -42,6 +42,7 @@ fn plan() -> Arc<Plan> {
         derive_id: false,
         partition_by: vec!["user_id".into()],
         require: Vec::new(),
+        types: Vec::new(),
         raw_table: Some(RawTable { name: "events".into(), keep: Duration::from_secs(86_400) }),
         dedup: Dedup { records: 3_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
@@ -162,6 +163,7 @@ impl Place {
                 from: Timestamp::NEVER,
                 to: Timestamp(i64::MAX),
                 filters: Vec::new(),
+                order: CellOrder::OldestFirst,
                 cells_max: usize::MAX,
             };
             let mut rows = self.store.cells(&query).await.expect("it answers");

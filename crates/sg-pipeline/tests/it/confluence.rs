@@ -14,7 +14,7 @@ use sg_core::definition::{Condition, Dedup, Function, LatePolicy, Measure, Numbe
 use sg_core::fold::Fold;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{Claim, FlushOutcome, Refresh, RollupReader, RollupWriter, StatusDetail};
-use sg_core::query::CellQuery;
+use sg_core::query::{CellOrder, CellQuery};
 use sg_core::time::{Clock, Timestamp};
 
 use crate::support::{Kind, Store, server};
@@ -72,6 +72,7 @@ fn plan(dedup: Dedup) -> Arc<Plan> {
         derive_id: false,
         partition_by: vec!["user_id".into()],
         require: Vec::new(),
+        types: Vec::new(),
         raw_table: None,
         dedup,
         max_future: Duration::from_secs(86_400),
@@ -283,6 +284,7 @@ async fn answer(store: &dyn RollupReader, rollups: &[Rollup]) -> Answer {
             from: Timestamp(i64::MIN / 2),
             to: Timestamp(i64::MAX / 2),
             filters: Vec::new(),
+            order: CellOrder::OldestFirst,
             cells_max: 1_000_000,
         };
         for cell in store.cells(&query).await.expect("cells") {

@@ -13,7 +13,7 @@ use sg_core::definition::{
 use sg_core::metrics::Metrics;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{EventLog as _, PartitionStatus, StatusDetail};
-use sg_core::query::{CellQuery, DeadLetterQuery};
+use sg_core::query::{CellOrder, CellQuery, DeadLetterQuery};
 use sg_core::time::{Clock, Timestamp};
 use sg_log::kafka::topics::{self, Mode, Wanted};
 use sg_log::kafka::{KafkaLog, KafkaOptions, Topic};
@@ -44,6 +44,7 @@ fn plan() -> Arc<Plan> {
         derive_id: false,
         partition_by: vec!["user_id".into()],
         require: vec!["user_id".into()],
+        types: Vec::new(),
         raw_table: Some(RawTable { name: "events".into(), keep: Duration::from_secs(86_400) }),
         dedup: Dedup { records: 100_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
@@ -251,6 +252,7 @@ async fn poison_is_named_and_its_neighbours_count_in_both_stores() {
             from: Timestamp(i64::MIN / 2),
             to: Timestamp(i64::MAX / 2),
             filters: Vec::new(),
+            order: CellOrder::OldestFirst,
             cells_max: 1_000,
         };
         let cells = bench.store.reader.cells(&query).await.expect("cells");

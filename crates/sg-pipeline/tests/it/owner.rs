@@ -120,6 +120,7 @@ pub(crate) fn plan() -> Arc<Plan> {
         derive_id: false,
         partition_by: Vec::new(),
         require: Vec::new(),
+        types: Vec::new(),
         raw_table: None,
         dedup: Dedup { records: 10_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),

@@ -6,7 +6,7 @@ use std::pin::pin;
 use futures_util::TryStreamExt;
 use sg_core::definition::Rollup;
 use sg_core::flush::RollupDelta;
-use sg_core::query::{CellQuery, CellRow};
+use sg_core::query::{CellOrder, CellQuery, CellRow, Tally, TallyQuery};
 use sg_core::time::Timestamp;
 use sg_core::window;
 use tokio_postgres::Row;
@@ -339,7 +339,7 @@ async fn window_behind(
     revised.collect()
 }
 
-/// Returns the cells of a query by pane and dimensions, as many as it asks for.
+/// Returns the cells of a query in its order, as many as it asks for.
 pub(crate) async fn read(lease: &Lease, query: &CellQuery) -> Result<Vec<CellRow>, Error> {
     let rollup = &query.rollup;
     let (from, to) = (Ms::bound(query.from), Ms::bound(query.to));
@@ -358,7 +358,7 @@ pub(crate) async fn read(lease: &Lease, query: &CellQuery) -> Result<Vec<CellRow
          AND pane < $2{filters} ORDER BY {} LIMIT $3",
         columns(rollup).join(", "),
         cells_table(&rollup.name),
-        key_columns(rollup).join(", "),
+        ordered(rollup, query.order),
     );
     let statement = lease.statement(&sql).await?;
     let mut rows = pin!(lease.client()?.query_raw(&statement, given).await?);
@@ -367,6 +367,46 @@ pub(crate) async fn read(lease: &Lease, query: &CellQuery) -> Result<Vec<CellRow
         cells.push(cell_row(rollup, &row)?);
     }
     Ok(cells)
+}
+
+fn ordered(rollup: &Rollup, order: CellOrder) -> String {
+    let mut columns = key_columns(rollup);
+    if order == CellOrder::NewestFirst {
+        columns[0] += " DESC";
+    }
+    columns.join(", ")
+}
+
+/// Adds up the cells of a range: the events of each combination of dimensions, and the windows that have any.
+pub(crate) async fn tally(lease: &Lease, query: &TallyQuery) -> Result<Tally, Error> {
+    let rollup = &query.rollup;
+    let (from, to) = (Ms::bound(query.from), Ms::bound(query.to));
+    let given: [&(dyn ToSql + Sync); 3] = [&from, &to, &rollup.name];
+    let range = format!(
+        "{} WHERE pane >= greatest($1, (SELECT removed_before FROM sg_rollups WHERE rollup = $3)) AND pane < $2",
+        cells_table(&rollup.name)
+    );
+    let window = rollup.window_ms;
+    let sql =
+        format!("SELECT count(DISTINCT floor(extract(epoch FROM pane) * 1000 / {window})) FROM {range}");
+    let windows = match lease.query_opt(&sql, &given).await? {
+        Some(row) => count(&row, 0)?,
+        None => 0,
+    };
+    let names = dimension_columns(rollup).join(", ");
+    let sql = match names.as_str() {
+        "" => format!("SELECT sum(events)::bigint FROM {range} HAVING count(*) > 0"),
+        names => {
+            format!("SELECT {names}, sum(events)::bigint FROM {range} GROUP BY {names} ORDER BY {names}")
+        }
+    };
+    let width = rollup.by.len();
+    let rows = lease.query(&sql, &given).await?;
+    let events = rows.iter().map(|row| {
+        let dimensions = (0..width).map(|at| row.try_get(at)).collect::<Result<_, _>>()?;
+        Ok((dimensions, count(row, width)?))
+    });
+    Ok(Tally { windows, events: events.collect::<Result<_, Error>>()? })
 }
 
 fn cell_row(rollup: &Rollup, row: &Row) -> Result<CellRow, Error> {

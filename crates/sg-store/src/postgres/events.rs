@@ -2,6 +2,7 @@
 //! put so that the server uses the one that fewest rows meet: it cannot know how rare an id is.
 
 use sg_core::query::{EventQuery, StoredEvent};
+use sg_core::time::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -15,6 +16,54 @@ use super::wire::Ms;
 /// Returns a stream's raw events, newest first; none when the stream keeps no raw table.
 pub(crate) async fn read(lease: &Lease, query: &EventQuery) -> Result<Vec<StoredEvent>, Error> {
     let table = raw_table(&query.stream);
+    if !has_table(lease, &table).await? {
+        return Ok(Vec::new());
+    }
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let bounds = (query.from.map(Ms::bound), query.to.map(Ms::bound));
+    let mut given: Vec<&(dyn ToSql + Sync)> = vec![&limit];
+    let conditions = conditions(query, &bounds, &mut given);
+    let rows = lease.query(&sql(&table, &conditions, query), &given).await?;
+    rows.iter().map(event).collect()
+}
+
+/// Returns how many raw events of a stream meet a query; none when the stream keeps no raw table.
+pub(crate) async fn count(lease: &Lease, query: &EventQuery) -> Result<u64, Error> {
+    let table = raw_table(&query.stream);
+    if !has_table(lease, &table).await? {
+        return Ok(0);
+    }
+    let bounds = (query.from.map(Ms::bound), query.to.map(Ms::bound));
+    let mut given: Vec<&(dyn ToSql + Sync)> = Vec::new();
+    let conditions = conditions(query, &bounds, &mut given);
+    counted(lease, &format!("SELECT count(*) FROM {table} WHERE {conditions}"), &given).await
+}
+
+/// Returns how many different users a stream's raw events of a range have; none when the stream keeps no raw table.
+pub(crate) async fn users(
+    lease: &Lease,
+    stream: &str,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<u64, Error> {
+    let table = raw_table(stream);
+    if !has_table(lease, &table).await? {
+        return Ok(0);
+    }
+    let sql = format!(
+        "SELECT count(DISTINCT user_id) FROM {table} WHERE user_id IS NOT NULL AND event_time >= $1 AND event_time < $2"
+    );
+    counted(lease, &sql, &[&Ms::bound(from), &Ms::bound(to)]).await
+}
+
+async fn counted(lease: &Lease, sql: &str, given: &[&(dyn ToSql + Sync)]) -> Result<u64, Error> {
+    match lease.query_opt(sql, given).await? {
+        Some(row) => super::measures::count(&row, 0),
+        None => Ok(0),
+    }
+}
+
+/// Returns whether a raw table is there, or nothing is yet, of which the question itself will tell.
+async fn has_table(lease: &Lease, table: &str) -> Result<bool, Error> {
     let row = lease
         .query_opt("SELECT to_regclass('sg_schema') IS NULL, to_regclass($1) IS NULL", &[&table])
         .await?;
@@ -22,12 +71,15 @@ pub(crate) async fn read(lease: &Lease, query: &EventQuery) -> Result<Vec<Stored
         Some(row) => (row.try_get(0)?, row.try_get(1)?),
         None => (false, false),
     };
-    if no_table && !no_store {
-        return Ok(Vec::new());
-    }
-    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let (from, to) = (query.from.map(Ms::bound), query.to.map(Ms::bound));
-    let mut given: Vec<&(dyn ToSql + Sync)> = vec![&limit];
+    Ok(no_store || !no_table)
+}
+
+/// Returns the conditions of a query, whose values follow those that are given already.
+fn conditions<'q>(
+    query: &'q EventQuery,
+    (from, to): &'q (Option<Ms>, Option<Ms>),
+    given: &mut Vec<&'q (dyn ToSql + Sync)>,
+) -> String {
     let mut conditions = String::from("true");
     let texts = [
         ("event_id", &query.event_id),
@@ -41,14 +93,13 @@ pub(crate) async fn read(lease: &Lease, query: &EventQuery) -> Result<Vec<Stored
             conditions += &format!(" AND {column} = ${}", given.len());
         }
     }
-    for (condition, value) in [("event_time >=", &from), ("event_time <", &to)] {
+    for (condition, value) in [("event_time >=", from), ("event_time <", to)] {
         if let Some(value) = value {
             given.push(value);
             conditions += &format!(" AND {condition} ${}", given.len());
         }
     }
-    let rows = lease.query(&sql(&table, &conditions, query), &given).await?;
-    rows.iter().map(event).collect()
+    conditions
 }
 
 fn sql(table: &str, conditions: &str, query: &EventQuery) -> String {

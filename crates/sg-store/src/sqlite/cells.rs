@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use rusqlite::types::Value as Sql;
-use rusqlite::{CachedStatement, Connection, Row, params_from_iter};
+use rusqlite::{CachedStatement, Connection, Row, params, params_from_iter};
 use sg_core::cell::CellDelta;
 use sg_core::definition::Rollup;
 use sg_core::flush::RollupDelta;
-use sg_core::query::{CellQuery, CellRow};
+use sg_core::query::{CellOrder, CellQuery, CellRow, Tally, TallyQuery};
 use sg_core::time::Timestamp;
 use sg_core::window;
 
@@ -117,7 +117,7 @@ fn upsert_sql(rollup: &Rollup) -> String {
     )
 }
 
-/// Returns the cells of a query by pane and dimensions, as many as it asks for.
+/// Returns the cells of a query in its order, as many as it asks for.
 pub(crate) fn read(connection: &Connection, query: &CellQuery) -> Result<Vec<CellRow>, Error> {
     let rollup = &query.rollup;
     let mut columns = key_columns(rollup);
@@ -141,10 +141,45 @@ pub(crate) fn read(connection: &Connection, query: &CellQuery) -> Result<Vec<Cel
         parameters.push(value.clone().into());
         sql += &format!(" AND d{dimension} = ?{}", parameters.len());
     }
-    sql += &format!(" ORDER BY {} LIMIT ?3", key_columns(rollup).join(", "));
+    sql += &format!(" ORDER BY {} LIMIT ?3", ordered(rollup, query.order));
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(parameters), |row| cell_row(rollup, row))?;
     rows.collect::<Result<Vec<CellRow>, _>>().map_err(Error::from)
+}
+
+fn ordered(rollup: &Rollup, order: CellOrder) -> String {
+    let mut columns = key_columns(rollup);
+    if order == CellOrder::NewestFirst {
+        columns[0] += " DESC";
+    }
+    columns.join(", ")
+}
+
+/// Adds up the cells of a range: the events of each combination of dimensions, and the windows that have any.
+pub(crate) fn tally(connection: &Connection, query: &TallyQuery) -> Result<Tally, Error> {
+    let rollup = &query.rollup;
+    let range = format!(
+        "{} WHERE pane >= max(?1, coalesce((SELECT removed_before FROM sg_rollups WHERE rollup = ?3), ?1)) AND pane < ?2",
+        cells_table(&rollup.name)
+    );
+    let given = params![query.from.0, query.to.0, rollup.name];
+    let window = rollup.window_ms;
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT DISTINCT pane - ((pane % {window}) + {window}) % {window} FROM {range})"
+    );
+    let windows = connection.prepare_cached(&sql)?.query_row(given, |row| from_integer(row.get(0)?))?;
+    let names = dimension_columns(rollup).join(", ");
+    let sql = match names.as_str() {
+        "" => format!("SELECT sum(events) FROM {range} HAVING count(*) > 0"),
+        names => format!("SELECT {names}, sum(events) FROM {range} GROUP BY {names} ORDER BY {names}"),
+    };
+    let width = rollup.by.len();
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(given, |row| {
+        let dimensions = (0..width).map(|at| row.get(at)).collect::<Result<_, _>>()?;
+        Ok((dimensions, from_integer(row.get(width)?)?))
+    })?;
+    Ok(Tally { windows, events: rows.collect::<Result<_, _>>()? })
 }
 
 fn cell_row(rollup: &Rollup, row: &Row<'_>) -> Result<CellRow, rusqlite::Error> {

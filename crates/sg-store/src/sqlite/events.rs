@@ -14,7 +14,7 @@ use super::pool::Deadline;
 use super::raw::raw_table;
 
 /// Candidates between two looks at the clock.
-const CANDIDATES_PER_LOOK: usize = 64;
+pub(crate) const CANDIDATES_PER_LOOK: usize = 64;
 
 /// Returns a stream's raw events, newest first; none when the stream keeps no raw table.
 pub(crate) fn read(
@@ -81,7 +81,7 @@ fn look_up(
 }
 
 /// Returns the entries that a question is answered from: those of the condition that fewest rows meet.
-fn wanted(query: &EventQuery) -> Wanted {
+pub(crate) fn wanted(query: &EventQuery) -> Wanted {
     let by = [
         (Kind::Event, &query.event_id),
         (Kind::Session, &query.session_id),
@@ -157,14 +157,18 @@ impl Select {
     }
 
     fn sql(&self, place: &str, order: &str) -> String {
-        format!(
-            "SELECT position, event_id, user_id, session_id, event_name, properties, event_time, received_at \
-             FROM {} WHERE {place}{}{order}",
-            self.table, self.conditions
-        )
+        let columns =
+            "position, event_id, user_id, session_id, event_name, properties, event_time, received_at";
+        self.sql_of(columns, place, order)
     }
 
-    fn parameters<'a, const N: usize>(
+    /// Returns the statement that reads these columns of the rows at a place.
+    pub(crate) fn sql_of(&self, columns: &str, place: &str, order: &str) -> String {
+        format!("SELECT {columns} FROM {} WHERE {place}{}{order}", self.table, self.conditions)
+    }
+
+    /// Returns the values of a statement: those of the place, of the conditions, and the limit.
+    pub(crate) fn parameters<'a, const N: usize>(
         &'a self,
         place: [Sql; N],
         limit: Option<i64>,

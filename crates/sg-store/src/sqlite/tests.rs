@@ -104,6 +104,21 @@ async fn keeps_dead_letters() {
 }
 
 #[tokio::test]
+async fn orders_cells() {
+    suite::orders_cells(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn tallies() {
+    suite::tallies(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn counts_events_and_users() {
+    suite::counts_events_and_users(&Fresh::new()).await;
+}
+
+#[tokio::test]
 async fn finds_events() {
     suite::finds_events(&Fresh::new()).await;
 }

@@ -4,12 +4,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sg_core::time::Clock;
 use sg_http::server::Server;
-use sg_http::{App, Door};
+use sg_http::{App, Door, MetricsApi, Watchers};
 use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
 use sg_pipeline::outbox::{Outbox, WATCHERS_LAG_MAX};
@@ -43,8 +42,9 @@ pub(crate) struct Args {
     /// Where the log and the database live.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times.
-    #[arg(long, value_name = "ADDR")]
+    /// An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times. With `,metrics=rows`
+    /// behind it a bare /metrics answers rows there instead of Prometheus text; port 8000 does so by default.
+    #[arg(long, value_name = "ADDR[,metrics=rows]")]
     listen: Vec<String>,
     /// The log: embedded:, embedded:PATH or kafka://HOST:PORT.
     #[arg(long, value_name = "URL")]
@@ -227,7 +227,9 @@ fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {
     let log_metrics = parts.log.metrics.clone();
     let doors = parts.plans.iter().zip(&settings.streams);
     App {
-        doors: doors.map(|(plan, stream)| Door { plan: plan.clone(), paths: stream.paths.clone() }).collect(),
+        doors: doors
+            .map(|(plan, stream)| Door::new(plan.clone(), stream.paths.clone(), stream.answer))
+            .collect(),
         log: parts.log.log.clone(),
         store: parts.reader.clone(),
         pipeline: fleet,
@@ -241,7 +243,10 @@ fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {
         backends: (parts.log.name, parts.store_name),
         version: env!("CARGO_PKG_VERSION"),
         started_at: parts.clock.now(),
-        is_draining: false.into(),
+        draining: CancellationToken::new(),
+        origins: settings.cors_origins.clone(),
+        watchers: Watchers::default(),
+        metrics_api: MetricsApi::default(),
     }
 }
 
@@ -254,7 +259,7 @@ async fn listen(
     let places = Arc::new(Semaphore::new(settings.connections_max as usize));
     let mut urls = Vec::new();
     for listen in &settings.listen {
-        let router = sg_http::router(app.clone());
+        let router = sg_http::router(app.clone(), listen.metrics);
         let bound = Server::bind(&listen.address, router, app.metrics.clone(), places.clone()).await;
         let server = bound.map_err(|error| {
             anyhow::anyhow!("listening on {}: {error}; choose another with --listen", listen.address)
@@ -303,7 +308,7 @@ impl Running {
 
     async fn stop(&self) {
         tracing::info!("stopping: no new requests");
-        self.app.is_draining.store(true, Ordering::Relaxed);
+        self.app.draining.cancel();
         self.stop_servers.cancel();
         if tokio::time::timeout(DOORS_TIMEOUT, self.servers.wait()).await.is_err() {
             tracing::warn!("some requests did not end in time");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sg_core::definition::{Rollup, Stream};
-use sg_http::Roles;
+use sg_http::{Answers, BareMetrics, Origins, Roles};
 use toml::Value;
 
 use super::layers::Layers;
@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) roles: Roles,
     pub(crate) body_budget_bytes: u64,
     pub(crate) connections_max: u64,
+    pub(crate) cors_origins: Origins,
     pub(crate) streams: Vec<StreamSettings>,
     pub(crate) rollups: Vec<Rollup>,
 }
@@ -52,6 +53,7 @@ pub(crate) enum StoreChoice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listen {
     pub(crate) address: String,
+    pub(crate) metrics: BareMetrics,
 }
 
 /// Sizes of the embedded log.
@@ -86,6 +88,7 @@ pub(crate) struct StreamSettings {
     pub(crate) stream: Stream,
     pub(crate) topic: String,
     pub(crate) paths: Vec<String>,
+    pub(crate) answer: Answers,
 }
 
 const ROLES: [&str; 4] = ["ingest", "process", "query", "archive"];
@@ -108,7 +111,7 @@ impl Settings {
         let (flush_interval, flush_events_max) = flush(&mut reader, &mut errors);
         let embedded = embedded(&mut reader, &mut errors);
         let kafka = kafka(&mut reader, &mut errors);
-        let (body_budget_bytes, connections_max) = http(&mut reader, &mut errors);
+        let (body_budget_bytes, connections_max, cors_origins) = http(&mut reader, &mut errors);
         let streams = streams::streams(&mut reader, &mut errors);
         let rollups = streams::rollups(&mut reader, &streams, &mut errors);
         reader.finish(&mut errors);
@@ -127,6 +130,7 @@ impl Settings {
             roles,
             body_budget_bytes,
             connections_max,
+            cors_origins,
             streams,
             rollups,
         })
@@ -235,13 +239,27 @@ fn listen(reader: &mut Reader<'_>, auth: &str, errors: &mut Errors) -> Vec<Liste
             ),
             Some(_) => {}
         }
-        all.push(Listen { address });
+        let metrics = bare_metrics(&mut item, &address, errors);
+        all.push(Listen { address, metrics });
         item.finish(errors);
     }
     if all.is_empty() {
         errors.add("listen", "at least one address is needed");
     }
     all
+}
+
+/// Reads what `/metrics` answers; on port 8000 the rows of the API that has always been there.
+fn bare_metrics(item: &mut Reader<'_>, address: &str, errors: &mut Errors) -> BareMetrics {
+    let default = if address.ends_with(":8000") { "rows" } else { "prometheus" };
+    match item.text("metrics", default, errors).as_str() {
+        "rows" => BareMetrics::Rows,
+        "prometheus" => BareMetrics::Prometheus,
+        other => {
+            errors.add(&item.place("metrics"), format!("is prometheus or rows, not {other}"));
+            BareMetrics::Prometheus
+        }
+    }
 }
 
 fn resolve(address: &str) -> Option<SocketAddr> {
@@ -317,11 +335,18 @@ fn kafka(reader: &mut Reader<'_>, errors: &mut Errors) -> Kafka {
     kafka
 }
 
-fn http(reader: &mut Reader<'_>, errors: &mut Errors) -> (u64, u64) {
+fn http(reader: &mut Reader<'_>, errors: &mut Errors) -> (u64, u64, Origins) {
     const DEFAULTS: (u64, u64) = (sg_http::BUDGET_BYTES as u64, sg_http::server::CONNECTIONS_MAX as u64);
-    let Some(mut http) = reader.table("http", errors) else { return DEFAULTS };
+    let Some(mut http) = reader.table("http", errors) else {
+        return (DEFAULTS.0, DEFAULTS.1, Origins::default());
+    };
     let budget = http.size("body_budget", DEFAULTS.0, errors);
     let connections = http.count("connections", DEFAULTS.1, errors);
+    let origins = Origins::new(http.texts("cors_origins", errors));
+    for wrong in origins.wrong() {
+        let rule = "is an origin such as https://dashboard.example or http://localhost:*, or \"*\"";
+        errors.add(&http.place("cors_origins"), format!("{wrong} {rule}"));
+    }
     if !(1 << 20..=1 << 34).contains(&budget) {
         errors.add(&http.place("body_budget"), "is between 1MiB and 16GiB");
     }
@@ -329,14 +354,20 @@ fn http(reader: &mut Reader<'_>, errors: &mut Errors) -> (u64, u64) {
         errors.add(&http.place("connections"), "is between 1 and 1000000");
     }
     http.finish(errors);
-    (budget, connections)
+    (budget, connections, origins)
 }
 
-/// Makes the value of `[[listen]]` from flags such as `127.0.0.1:8000`.
+/// Makes the value of `[[listen]]` from flags such as `127.0.0.1:8000` or `127.0.0.1:9000,metrics=rows`.
 pub(crate) fn listen_value(addresses: &[String]) -> Value {
-    let item = |address: &String| {
+    let item = |flag: &String| {
+        let mut parts = flag.split(',');
         let mut table = toml::Table::new();
-        table.insert("address".to_owned(), Value::String(address.clone()));
+        let address = parts.next().unwrap_or_default().to_owned();
+        table.insert("address".to_owned(), Value::String(address));
+        for part in parts {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            table.insert(key.to_owned(), Value::String(value.to_owned()));
+        }
         Value::Table(table)
     };
     Value::Array(addresses.iter().map(item).collect())

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sg_core::definition::{
-    Condition, Dedup, Function, LatePolicy, Measure, NumberField, RawTable, Rollup, Stream,
+    Condition, Dedup, FieldType, Function, LatePolicy, Measure, NumberField, RawTable, Rollup, Stream,
 };
 use sg_core::limits::SCALE_MAX;
 use sg_core::time::millis;
+use sg_http::Answers;
 
 use super::reader::{Errors, Reader};
 use super::settings::StreamSettings;
@@ -84,17 +85,43 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
     StreamSettings {
         topic,
         paths: item.texts("paths", errors),
+        answer: answer(item, errors),
         stream: Stream {
             default_type: item.text("default_type", "", errors),
             derive_id: item.switch("derive_id", false, errors),
             partition_by: item.texts("partition_by", errors),
             require: item.texts("require", errors),
+            types: types(item, errors),
             max_future: item.duration("max_future", DEFAULT_MAX_FUTURE, errors),
             idle_timeout: item.duration("idle_timeout", DEFAULT_IDLE_TIMEOUT, errors),
             raw_table,
             dedup,
             name,
         },
+    }
+}
+
+fn types(item: &mut Reader<'_>, errors: &mut Errors) -> Vec<(String, FieldType)> {
+    let place = item.place("types");
+    let mut types = Vec::new();
+    for (name, kind) in item.pairs("types", errors) {
+        match kind.as_str() {
+            "text" => types.push((name, FieldType::Text)),
+            "number" => types.push((name, FieldType::Number)),
+            other => errors.add(&place, format!("{name} is text or number, not {other}")),
+        }
+    }
+    types
+}
+
+fn answer(item: &mut Reader<'_>, errors: &mut Errors) -> Answers {
+    match item.text("answer", "counts", errors).as_str() {
+        "counts" => Answers::Counts,
+        "empty" => Answers::Empty,
+        other => {
+            errors.add(&item.place("answer"), format!("is counts or empty, not {other}"));
+            Answers::Counts
+        }
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) struct Launch {
     args: Vec<String>,
     wrapper: Vec<String>,
     port: u16,
+    listen: Option<String>,
 }
 
 impl Launch {
@@ -96,6 +97,12 @@ impl Launch {
     /// On the port of an earlier server instead of a free one.
     pub(crate) fn port(mut self, port: u16) -> Launch {
         self.port = port;
+        self
+    }
+
+    /// With this as its `--listen` instead of the port alone.
+    pub(crate) fn listening(mut self, listen: &str) -> Launch {
+        self.listen = Some(listen.to_owned());
         self
     }
 
@@ -134,7 +141,7 @@ impl Launch {
     fn spawn(&self) -> (Server, Receiver<String>) {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let data_dir = self.data_dir.clone().unwrap_or_else(|| folder.path().join("data"));
-        let listen = format!("127.0.0.1:{}", self.port);
+        let listen = self.listen.clone().unwrap_or_else(|| format!("127.0.0.1:{}", self.port));
         let mut words = self.wrapper.iter().map(String::as_str).chain([BINARY, "serve", "--listen", &listen]);
         let mut command = Command::new(words.next().unwrap_or(BINARY));
         command.args(words).arg("--data-dir").arg(&data_dir).args(&self.args);

@@ -7,4 +7,5 @@ mod crash;
 mod faults;
 mod harness;
 mod hostile;
+mod systems;
 mod tidy;

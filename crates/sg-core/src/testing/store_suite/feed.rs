@@ -14,7 +14,7 @@ use crate::flush::{Checkpoint, Flush};
 use crate::fold::Fold;
 use crate::plan::{Arrival, Plan};
 use crate::ports::{Claim, FlushOutcome, PartitionStatus, Refresh, RollupStatus, StatusDetail};
-use crate::query::{CellQuery, CellRow, EventQuery, StoredEvent};
+use crate::query::{CellOrder, CellQuery, CellRow, EventQuery, StoredEvent};
 use crate::time::Timestamp;
 
 use super::StoreUnderTest;
@@ -30,6 +30,7 @@ pub fn stream() -> Stream {
         derive_id: false,
         partition_by: vec!["user_id".to_owned()],
         require: Vec::new(),
+        types: Vec::new(),
         raw_table: Some(RawTable { name: "events".to_owned(), keep: Duration::from_secs(86_400) }),
         dedup: Dedup { records: 100_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
@@ -232,6 +233,7 @@ pub async fn cells(store: &dyn StoreUnderTest, rollup: &Rollup) -> Vec<CellRow> 
         from: Timestamp::NEVER,
         to: Timestamp(i64::MAX),
         filters: Vec::new(),
+        order: CellOrder::OldestFirst,
         cells_max: usize::MAX,
     };
     store.reader().cells(&query).await.expect("the rollup is prepared")

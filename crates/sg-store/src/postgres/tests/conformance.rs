@@ -62,6 +62,27 @@ async fn keeps_dead_letters() {
 }
 
 #[tokio::test]
+async fn orders_cells() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::orders_cells(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn tallies() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::tallies(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn counts_events_and_users() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::counts_events_and_users(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn finds_events() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::finds_events(&fresh).await;

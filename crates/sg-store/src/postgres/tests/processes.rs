@@ -282,6 +282,7 @@ fn suite_query(rollup: &Rollup) -> sg_core::query::CellQuery {
         from: Timestamp::NEVER,
         to: Timestamp(i64::MAX),
         filters: Vec::new(),
+        order: sg_core::query::CellOrder::OldestFirst,
         cells_max: 10,
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use sg_core::limits::{TIME_MAX_MS, TIME_MIN_MS};
 
 use super::Shared;
-use super::entry::{Entry, Kind, local_of, pack, time_of};
+use super::entry::{END, Entry, Kind, local_of, pack, parts, time_of};
 use super::file;
 use super::piece::{self, Piece};
 use crate::sqlite::error::Error;
@@ -100,6 +100,32 @@ impl View<'_> {
             .collect();
         let runs = sources.iter().map(|_| None).collect();
         Candidates { view: self, wanted, runs, heap, sources, last: None }
+    }
+}
+
+impl View<'_> {
+    /// Hands out the hash and the position of every entry of a kind within the times, whatever its hash.
+    pub(crate) fn each_entry(
+        &self,
+        wanted: Wanted,
+        mut take: impl FnMut(u64, i64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let touches = |piece: &&Piece| piece.times.0 < wanted.to && piece.times.1 >= wanted.from;
+        for piece in self.pieces.iter().filter(touches) {
+            let mut high = END;
+            while high > 0 {
+                let run = (piece.id, wanted.kind);
+                let page = file::page_of(&self.connection, run, high - 1).map_err(Error::of_index)?;
+                for entry in page.entries.iter().rev().copied() {
+                    if (wanted.from..wanted.to).contains(&time_of(entry)) {
+                        let position = piece.position(local_of(entry)).map_err(Error::of_index)?;
+                        take(parts(entry).0, position)?;
+                    }
+                }
+                high = page.low;
+            }
+        }
+        Ok(())
     }
 }
 

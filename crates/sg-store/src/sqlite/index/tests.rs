@@ -130,6 +130,15 @@ impl Rows {
     async fn check(&self, query: &EventQuery) {
         let found = self.store().events(query).await.expect("nothing fails");
         assert_eq!(found, self.plain(query), "{query:?}");
+        let all = self.plain(&EventQuery { limit: usize::MAX, ..query.clone() });
+        let count = self.store().count_events(query).await.expect("nothing fails");
+        assert_eq!(count, all.len() as u64, "{query:?}");
+        let (from, to) = (query.from.unwrap_or(Timestamp::NEVER), query.to.unwrap_or(Timestamp(i64::MAX)));
+        let times = EventQuery { from: Some(from), to: Some(to), limit: usize::MAX, ..any_event() };
+        let users: std::collections::BTreeSet<_> =
+            self.plain(&times).into_iter().filter_map(|event| event.user_id).collect();
+        let count = self.store().active_users("orders", from, to).await.expect("nothing fails");
+        assert_eq!(count, users.len() as u64, "{query:?}");
     }
 
     async fn take(&mut self, step: &Step) {

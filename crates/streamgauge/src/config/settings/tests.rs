@@ -111,3 +111,43 @@ fn listening_beyond_this_machine_needs_keys_or_a_written_word() {
         assert_eq!(resolve(text).is_ok(), is_fine, "{text}");
     }
 }
+
+#[test]
+fn a_listening_address_says_what_its_metrics_are() {
+    for (flag, expect) in [
+        ("127.0.0.1:8000", Ok(BareMetrics::Rows)),
+        ("127.0.0.1:8000,metrics=prometheus", Ok(BareMetrics::Prometheus)),
+        ("127.0.0.1:8001", Ok(BareMetrics::Prometheus)),
+        ("127.0.0.1:18000", Ok(BareMetrics::Prometheus)),
+        ("127.0.0.1:8001,metrics=rows", Ok(BareMetrics::Rows)),
+        ("127.0.0.1:8001,metrics=", Err("listen.0.metrics: is prometheus or rows, not ")),
+        ("127.0.0.1:8001,rows", Err("listen.0.rows: there is no such key")),
+    ] {
+        let mut layers = Layers::builtin().expect("the built-in configuration is TOML");
+        layers.flag("listen", listen_value(&[flag.to_owned()]), "--listen");
+        match (Settings::resolve(&layers), expect) {
+            (Ok(settings), Ok(expect)) => assert_eq!(settings.listen[0].metrics, expect, "{flag}"),
+            (Err(errors), Err(expect)) => assert!(errors[0].starts_with(expect), "{flag}: {errors:?}"),
+            (found, _) => panic!("{flag}: {:?}", found.err()),
+        }
+    }
+}
+
+#[test]
+fn what_doors_are_told_is_checked() {
+    for (text, complaint) in [
+        ("http = { cors_origins = [\"localhost\"] }", "http.cors_origins: localhost is an origin such as"),
+        ("http = { cors_origins = \"*\" }", "http.cors_origins: is a list of texts"),
+        (
+            "stream = [{ name = \"a\", answer = \"none\" }]\nrollup = []",
+            "stream.0.answer: is counts or empty, not none",
+        ),
+        (
+            "stream = [{ name = \"a\", types = { b = \"date\" } }]\nrollup = []",
+            "stream.0.types: b is text or number, not date",
+        ),
+    ] {
+        let errors = resolve(text).expect_err("one thing is wrong");
+        assert!(errors.len() == 1 && errors[0].starts_with(complaint), "{errors:?}");
+    }
+}

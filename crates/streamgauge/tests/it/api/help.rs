@@ -54,8 +54,10 @@ fn serve_explains_itself() {
           --data-dir <DIR>
               Where the log and the database live
 
-          --listen <ADDR>
-              An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times
+          --listen <ADDR[,metrics=rows]>
+              An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times.
+              With `,metrics=rows` behind it a bare /metrics answers rows there instead of Prometheus
+              text; port 8000 does so by default
 
           --log <URL>
               The log: embedded:, embedded:PATH or kafka://HOST:PORT

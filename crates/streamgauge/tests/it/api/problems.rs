@@ -274,7 +274,7 @@ fn a_wrong_method_is_405() {
     insta::assert_snapshot!(problem(&server, "DELETE", "/v1/events", &[], b""), @r#"
     405
     content-type: application/problem+json
-    allow: POST,GET,HEAD
+    allow: POST,OPTIONS,GET,HEAD
     {
       "type": "/docs/errors/method_not_allowed",
       "title": "Method Not Allowed",

@@ -1,0 +1,14 @@
+//! The paths on which clients of other systems ask, one file a system: what they call, and answers as they read them.
+//! Each is a translation of the ports' answers; posting events is `ingest`'s, whatever the path.
+
+pub(crate) mod actuator;
+pub(crate) mod event_platform;
+pub(crate) mod hourly_aggregations;
+pub(crate) mod metric_names;
+mod newest;
+mod pageviews;
+pub(crate) mod stream_metrics;
+pub(crate) mod web_analytics;
+
+pub use stream_metrics::MetricsApi;
+pub use web_analytics::Watchers;

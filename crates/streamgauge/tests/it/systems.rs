@@ -1,0 +1,100 @@
+//! The clients of five systems, unchanged: each line of their descriptions that can be typed, run as it stands there but
+//! for the port, on files and, where there are real servers, on Kafka and PostgreSQL.
+
+mod event_platform;
+mod hourly_aggregations;
+mod pageviews;
+mod stream_metrics;
+mod web_analytics;
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use super::harness::dice;
+use super::harness::http::Answer;
+use super::harness::services::Services;
+use super::harness::{Launch, Server};
+
+const BUILTIN: &str = include_str!("../../src/config/builtin.toml");
+/// How many names have been given.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+/// The ports that the descriptions name.
+const PORTS: [u16; 6] = [8000, 8001, 8002, 8080, 8081, 8082];
+
+/// Runs a check against a server on files and one on a broker and a database: its snapshots are those of both.
+fn on_both_sides(check: impl Fn(&Server)) {
+    insta::allow_duplicates! { run_on_both_sides(check) }
+}
+
+fn run_on_both_sides(check: impl Fn(&Server)) {
+    check(&Server::start(&[]));
+    let Some(services) = Services::shared() else { return };
+    // Servers that outlive the tests may have the names of earlier ones.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("s{}_{number}_{:x}", std::process::id(), dice::seed("systems"));
+    let toml = BUILTIN
+        .replace("topic        = \"", &format!("topic = \"{name}."))
+        .replace("group           = \"streamgauge\"", &format!("group = \"{name}\""));
+    let (log, store) = (format!("kafka://{}", services.kafka()), services.database(&name));
+    let server = Server::ready(&Launch::new().config(&toml).args(&["--log", &log, "--store", &store]));
+    check(&server);
+    drop(server);
+    // Fails only where the server is gone.
+    services.sql("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"));
+}
+
+/// Runs a line of a description, with the server's port; returns the status and the body.
+fn curl(server: &Server, line: &str) -> (u16, String) {
+    let mut line = line.to_owned();
+    for port in PORTS {
+        line = line.replace(&format!("localhost:{port}/"), &format!("localhost:{}/", server.port()));
+    }
+    let quiet = "curl -sS --noproxy '*' --max-time 30 -w '\\n%{http_code}' ";
+    let line = line.replacen("curl ", quiet, 1);
+    let output = Command::new("sh").args(["-c", &line]).output().expect("a shell can be run");
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("answers are UTF-8");
+    let (body, status) = text.rsplit_once('\n').expect("the status stands on a line of its own");
+    (status.parse().expect("a status"), body.to_owned())
+}
+
+/// Runs a line that must be answered 200; returns the body.
+fn asked(server: &Server, line: &str) -> String {
+    let (status, body) = curl(server, line);
+    assert_eq!(status, 200, "{line}: {body}");
+    body
+}
+
+/// Waits until queries see everything that was accepted.
+fn flush(server: &Server) {
+    assert_eq!(server.post("/v1/flush", &[], "").status, 200);
+}
+
+/// Asserts that a request was refused with a status, a code and, for an event, the field at fault.
+fn assert_refused(answer: &Answer, status: u16, code: &str, field: Option<&str>) {
+    let body = answer.json();
+    assert_eq!(
+        (answer.status, body["code"].as_str(), body["field"].as_str()),
+        (status, Some(code), field),
+        "{body}"
+    );
+}
+
+/// Returns the value of a metric without labels, or the sum of one with any that have these.
+fn metric(server: &Server, path: &str, name: &str, label: &str) -> f64 {
+    let text = server.get(path).text();
+    let of_name = text.lines().filter(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
+    });
+    let values: Vec<f64> = of_name.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    assert!(!values.is_empty(), "no {name} with {label} in\n{text}");
+    values.iter().sum()
+}
+
+/// Returns the members of a JSON text in the order in which they are written.
+fn members(text: &str) -> Vec<String> {
+    let value: Value = serde_json::from_str(text).expect("JSON");
+    value.as_object().expect("an object").keys().cloned().collect()
+}
