@@ -7,10 +7,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::decimal;
 use crate::definition::Function;
 use crate::limits::AVERAGE_EXTRA_SCALE;
+use crate::sketch::{Distinct, Frequent, Quantile, Top, Unreadable};
 use crate::time::Timestamp;
 
 /// The value of one measure in one cell, or what a flush adds to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// How many events.
     Count(u64),
@@ -27,6 +28,50 @@ pub enum Value {
         /// How many values.
         count: u64,
     },
+    /// A running level.
+    Level(Level),
+    /// Different values.
+    Distinct(Box<Distinct>),
+    /// The distribution of values.
+    Quantile(Box<Quantile>),
+    /// Frequent values.
+    Top(Box<Top>),
+}
+
+/// What events of a cell did to a level and, once it was read from a store, where it stood then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// How far the cell's events moved it.
+    pub delta: i64,
+    /// The pane at whose end it was read; [`Timestamp::NEVER`] while it was not.
+    pub read_at: Timestamp,
+    /// The level at that pane's end, over all time before.
+    pub reached: i64,
+}
+
+impl Level {
+    /// A move whose level is not known.
+    pub fn moved(delta: i64) -> Level {
+        Level { delta, read_at: Timestamp::NEVER, reached: 0 }
+    }
+
+    /// Returns the level before the moves.
+    pub fn before(self) -> i64 {
+        self.reached - self.delta
+    }
+}
+
+/// What one event gives a measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given<'a> {
+    /// Nothing but itself: its field is missing.
+    Event,
+    /// A scaled number.
+    Number(i128),
+    /// A text.
+    Text(&'a str),
+    /// A step of a level.
+    Step(i64),
 }
 
 impl Value {
@@ -38,68 +83,122 @@ impl Value {
             Function::Min(_) => Value::Min(None),
             Function::Max(_) => Value::Max(None),
             Function::Avg(_) => Value::Avg { sum: 0, count: 0 },
+            Function::Level { .. } => Value::Level(Level::moved(0)),
+            Function::Distinct(_) => Value::Distinct(Box::default()),
+            Function::Quantile { .. } => Value::Quantile(Box::default()),
+            Function::Top { k, .. } => Value::Top(Box::new(Top::new(*k))),
         }
     }
 
-    /// Takes in one event, whose number is `None` when the field is missing.
-    pub fn add(&mut self, number: Option<i128>) {
-        match (self, number) {
+    /// Takes in one event.
+    pub fn add(&mut self, given: Given<'_>) {
+        match (self, given) {
             (Value::Count(count), _) => *count += 1,
-            (_, None) => {}
-            (Value::Sum(sum), Some(number)) => *sum += number,
-            (Value::Min(least), Some(number)) => *least = Some(least.map_or(number, |old| old.min(number))),
-            (Value::Max(most), Some(number)) => *most = Some(most.map_or(number, |old| old.max(number))),
-            (Value::Avg { sum, count }, Some(number)) => {
+            (Value::Sum(sum), Given::Number(number)) => *sum += number,
+            (Value::Min(least), Given::Number(number)) => {
+                *least = Some(least.map_or(number, |old| old.min(number)))
+            }
+            (Value::Max(most), Given::Number(number)) => *most = Some(most.map_or(number, |old| old.max(number))),
+            (Value::Avg { sum, count }, Given::Number(number)) => {
                 *sum += number;
                 *count += 1;
             }
+            (Value::Level(level), Given::Step(step)) => level.delta += step,
+            (Value::Distinct(sketch), Given::Text(text)) => sketch.add(text.as_bytes()),
+            (Value::Quantile(sketch), Given::Number(number)) => sketch.add(number),
+            (Value::Top(sketch), Given::Text(text)) => sketch.add(text),
+            _ => {}
         }
     }
 
     /// Takes in the value of other events under the same measure; values of another measure change nothing.
-    pub fn merge(&mut self, other: Value) {
+    pub fn merge(&mut self, other: &Value) {
         match (self, other) {
             (Value::Count(count), Value::Count(more)) => *count += more,
             (Value::Sum(sum), Value::Sum(more)) => *sum += more,
             (Value::Min(least), Value::Min(Some(other))) => {
-                *least = Some(least.map_or(other, |old| old.min(other)))
+                *least = Some(least.map_or(*other, |old| old.min(*other)))
             }
             (Value::Max(most), Value::Max(Some(other))) => {
-                *most = Some(most.map_or(other, |old| old.max(other)))
+                *most = Some(most.map_or(*other, |old| old.max(*other)))
             }
             (Value::Avg { sum, count }, Value::Avg { sum: more, count: others }) => {
                 *sum += more;
                 *count += others;
             }
+            (Value::Level(level), Value::Level(other)) => {
+                let delta = level.delta + other.delta;
+                let newest = if other.read_at > level.read_at { *other } else { *level };
+                *level = Level { delta, ..newest };
+            }
+            (Value::Distinct(sketch), Value::Distinct(other)) => sketch.merge(other),
+            (Value::Quantile(sketch), Value::Quantile(other)) => sketch.merge(other),
+            (Value::Top(sketch), Value::Top(other)) => sketch.merge(other),
             (mine, other) => debug_assert!(
-                std::mem::discriminant(mine) == std::mem::discriminant(&other),
+                std::mem::discriminant(mine) == std::mem::discriminant(other),
                 "Invariant: values merge only with values of their measure"
             ),
         }
     }
 
-    /// Returns the value as a decimal number with all its digits; `None` where there is none.
+    /// Returns the value as JSON: a decimal number with all its digits, a list for frequent values; `None` where there
+    /// is none.
     pub fn show(&self, function: &Function) -> Option<String> {
-        let scale = function.scale();
-        match *self {
-            Value::Count(count) => Some(count.to_string()),
-            Value::Sum(sum) => Some(decimal::format(sum, scale)),
-            Value::Min(value) | Value::Max(value) => value.map(|value| decimal::format(value, scale)),
-            Value::Avg { count: 0, .. } => None,
-            Value::Avg { sum, count } => {
-                Some(decimal::format(decimal::average(sum, count, AVERAGE_EXTRA_SCALE), scale))
-            }
+        if let (Value::Top(sketch), Function::Top { k, .. }) = (self, function) {
+            let shown = sketch.frequent(*k).into_iter().map(|Frequent { value, count, error }| {
+                let value = serde_json::Value::from(value);
+                format!("{{\"value\":{value},\"count\":{count},\"error\":{error}}}")
+            });
+            return Some(format!("[{}]", shown.collect::<Vec<_>>().join(",")));
+        }
+        self.rank(function).map(|number| decimal::format(number, function.scale()))
+    }
+
+    /// Returns the value as an integer of the function's scale, by which rows are ordered; `None` where there is none.
+    pub fn rank(&self, function: &Function) -> Option<i128> {
+        match (self, function) {
+            (Value::Count(count), _) => Some(i128::from(*count)),
+            (Value::Sum(sum), _) => Some(*sum),
+            (Value::Min(value) | Value::Max(value), _) => *value,
+            (Value::Avg { count: 0, .. }, _) => None,
+            (Value::Avg { sum, count }, _) => Some(decimal::average(*sum, *count, AVERAGE_EXTRA_SCALE)),
+            (Value::Level(level), _) => Some(i128::from(level.reached)),
+            (Value::Distinct(sketch), _) => Some(i128::from(sketch.estimate())),
+            (Value::Quantile(sketch), Function::Quantile { q_ppm, .. }) => sketch.read(*q_ppm),
+            (Value::Quantile(_) | Value::Top(_), _) => None,
         }
     }
 
-    /// Returns the value as a scaled integer to order rows by; `None` where there is none.
-    pub fn rank(&self) -> Option<i128> {
-        match *self {
-            Value::Count(count) => Some(i128::from(count)),
-            Value::Sum(sum) => Some(sum),
-            Value::Min(value) | Value::Max(value) => value,
-            Value::Avg { count: 0, .. } => None,
-            Value::Avg { sum, count } => Some(decimal::average(sum, count, AVERAGE_EXTRA_SCALE)),
+    /// Returns the bytes of the value's sketch, if it is one.
+    pub fn sketch_bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Value::Distinct(sketch) => Some(sketch.to_bytes()),
+            Value::Quantile(sketch) => Some(sketch.to_bytes()),
+            Value::Top(sketch) => Some(sketch.to_bytes()),
+            _ => None,
+        }
+    }
+
+    /// Reads a function's sketch; the value of no events where the function has none.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when the bytes are no such sketch.
+    pub fn from_sketch_bytes(function: &Function, bytes: &[u8]) -> Result<Value, Unreadable> {
+        Ok(match function {
+            Function::Distinct(_) => Value::Distinct(Box::new(Distinct::from_bytes(bytes)?)),
+            Function::Quantile { .. } => Value::Quantile(Box::new(Quantile::from_bytes(bytes)?)),
+            Function::Top { .. } => Value::Top(Box::new(Top::from_bytes(bytes)?)),
+            _ => Value::empty(function),
+        })
+    }
+
+    /// Returns about how many bytes the value holds beside itself.
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            Value::Distinct(sketch) => sketch.memory(),
+            Value::Quantile(sketch) => sketch.memory(),
+            Value::Top(sketch) => sketch.memory(),
+            _ => 0,
         }
     }
 }
@@ -113,6 +212,8 @@ pub struct Cells {
     arena: Vec<u8>,
     measures: usize,
     values: Vec<Value>,
+    /// Bytes that sketches hold beside their values.
+    sketch_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -160,7 +261,8 @@ impl Cells {
 
     /// Returns about how many bytes the cells take.
     pub fn memory(&self) -> usize {
-        self.keys.capacity() * size_of::<Key>()
+        self.sketch_bytes
+            + self.keys.capacity() * size_of::<Key>()
             + self.arena.capacity()
             + self.values.capacity() * size_of::<Value>()
             + self.index.capacity() * size_of::<u32>()
@@ -190,6 +292,11 @@ impl Cells {
         &mut self.values[at * self.measures..(at + 1) * self.measures]
     }
 
+    /// Takes note of bytes that a cell's sketches have come to hold.
+    pub(crate) fn grown(&mut self, sketch_bytes: usize) {
+        self.sketch_bytes += sketch_bytes;
+    }
+
     /// Takes in a whole cell, as a store returned it.
     pub fn put(
         &mut self,
@@ -205,7 +312,7 @@ impl Cells {
             None => self.insert(pane, &key, hash, values),
             Some(at) => {
                 let mine = &mut self.values[at * self.measures..(at + 1) * self.measures];
-                mine.iter_mut().zip(values).for_each(|(value, more)| value.merge(*more));
+                mine.iter_mut().zip(values).for_each(|(value, more)| value.merge(more));
                 at
             }
         };
@@ -229,6 +336,7 @@ impl Cells {
         self.arena.extend_from_slice(dimensions);
         self.keys.push(Key { pane, dimensions: (start, self.arena.len() as u32), events: 0, late: 0, hash });
         self.measures = empty.len();
+        self.sketch_bytes += empty.iter().map(Value::memory).sum::<usize>();
         self.values.extend_from_slice(empty);
         let keys = &self.keys;
         self.index.insert_unique(hash, at as u32, |at| keys[*at as usize].hash);

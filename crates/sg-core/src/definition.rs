@@ -140,6 +140,29 @@ pub enum Function {
     Max(NumberField),
     /// The mean of a field, kept at its scale plus [`AVERAGE_EXTRA_SCALE`] digits.
     Avg(NumberField),
+    /// How many events went up less how many went down, over all time up to the end of the cell's pane.
+    Level {
+        /// Events that raise it by one.
+        up: Condition,
+        /// Events that lower it by one.
+        down: Condition,
+    },
+    /// About how many different values a field has.
+    Distinct(String),
+    /// About the value below or at which a share of a field's values lies.
+    Quantile {
+        /// The field.
+        field: NumberField,
+        /// The share, in millionths.
+        q_ppm: u32,
+    },
+    /// The values that a field has most often, with bounds.
+    Top {
+        /// The field.
+        field: String,
+        /// How many values are named.
+        k: u32,
+    },
 }
 
 /// A field that is read as a decimal.
@@ -159,18 +182,41 @@ impl Function {
     /// Returns the field that is read as a number, if any.
     pub fn number(&self) -> Option<&NumberField> {
         match self {
-            Function::Count => None,
-            Function::Sum(field) | Function::Min(field) | Function::Max(field) | Function::Avg(field) => {
-                Some(field)
-            }
+            Function::Sum(field)
+            | Function::Min(field)
+            | Function::Max(field)
+            | Function::Avg(field)
+            | Function::Quantile { field, .. } => Some(field),
+            Function::Count | Function::Level { .. } | Function::Distinct(_) | Function::Top { .. } => None,
         }
+    }
+
+    /// Returns the field that is read as a text, if any.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Function::Distinct(field) | Function::Top { field, .. } => Some(field),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a cell holds a sketch of which the measure is read.
+    pub fn is_sketch(&self) -> bool {
+        matches!(self, Function::Distinct(_) | Function::Quantile { .. } | Function::Top { .. })
+    }
+
+    /// Returns whether the measure goes on from cell to cell.
+    pub fn is_level(&self) -> bool {
+        matches!(self, Function::Level { .. })
     }
 
     /// Returns the digits after the point of the measure's values.
     pub fn scale(&self) -> u32 {
         match self {
-            Function::Count => 0,
-            Function::Sum(field) | Function::Min(field) | Function::Max(field) => field.scale,
+            Function::Count | Function::Level { .. } | Function::Distinct(_) | Function::Top { .. } => 0,
+            Function::Sum(field)
+            | Function::Min(field)
+            | Function::Max(field)
+            | Function::Quantile { field, .. } => field.scale,
             Function::Avg(field) => field.scale + AVERAGE_EXTRA_SCALE,
         }
     }
@@ -183,11 +229,25 @@ impl Function {
             Function::Min(_) => "min",
             Function::Max(_) => "max",
             Function::Avg(_) => "avg",
+            Function::Level { .. } => "level",
+            Function::Distinct(_) => "distinct",
+            Function::Quantile { .. } => "quantile",
+            Function::Top { .. } => "top",
         }
     }
 }
 
 impl Rollup {
+    /// Returns whether a measure of the rollup is a sketch.
+    pub fn has_sketches(&self) -> bool {
+        self.measures.iter().any(|measure| measure.function.is_sketch())
+    }
+
+    /// Returns whether a measure of the rollup is a level.
+    pub fn has_levels(&self) -> bool {
+        self.measures.iter().any(|measure| measure.function.is_level())
+    }
+
     /// Returns a hash over everything that decides which cell an event changes and how; what only decides
     /// how cells are shown or kept (grace under `correct`, `keep`) is left out.
     pub fn hash(&self) -> String {

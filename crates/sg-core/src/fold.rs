@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::batch::{EventBatch, Fields, LogBatch, MISSING};
-use crate::cell::{Value, push_dimension};
+use crate::batch::{EventBatch, Fields, LogBatch, MISSING, Span};
+use crate::cell::{Given, Value, push_dimension};
 use crate::definition::LatePolicy;
 use crate::flush::{
     Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, RollupDelta,
 };
 use crate::judge::{Fingerprint, Judge, Verdict};
-use crate::plan::{Plan, RollupPlan};
+use crate::plan::{Filter, Plan, RollupPlan, Takes};
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::window;
@@ -232,15 +232,17 @@ impl Fold {
         let pane = window::start_of(record.event_time, rollup.pane_ms);
         let values = delta.cells.add(pane, key, is_late, &self.scratch.empty[at]);
         let numbers = &record.fields.numbers[record.index * self.plan.number_slots()..];
+        let mut grown = 0;
         for (value, measure) in values.iter_mut().zip(&planned.measures) {
-            let matches = measure.filter.iter().all(|(slot, wanted)| {
-                let text = record.batch.bytes(row[*slot]);
-                wanted.iter().any(|value| value == text)
-            });
-            if matches {
-                let number = numbers.get(measure.number).copied().filter(|number| *number != MISSING);
-                value.add(number);
+            if !meets(&measure.filter, record.batch, row) {
+                continue;
             }
+            let before = value.memory();
+            value.add(given(&measure.takes, record.batch, row, numbers));
+            grown += value.memory().saturating_sub(before);
+        }
+        if grown > 0 {
+            delta.cells.grown(grown);
         }
     }
 
@@ -336,7 +338,7 @@ impl Record<'_> {
         &self,
         planned: &RollupPlan,
         window_start: Timestamp,
-        row: &[crate::batch::Span],
+        row: &[Span],
     ) -> LateEvent {
         let entry = &self.batch.entries[self.index];
         LateEvent {
@@ -351,6 +353,27 @@ impl Record<'_> {
                 .map(|slot| self.batch.text(row[*slot]).to_owned())
                 .collect(),
             raw: self.batch.bytes(entry.raw).to_vec(),
+        }
+    }
+}
+
+fn meets(filter: &Filter, batch: &EventBatch, row: &[Span]) -> bool {
+    filter.iter().all(|(slot, wanted)| {
+        let text = batch.bytes(row[*slot]);
+        wanted.iter().any(|value| value == text)
+    })
+}
+
+/// Returns what a record gives a measure.
+fn given<'b>(takes: &Takes, batch: &'b EventBatch, row: &[Span], numbers: &[i128]) -> Given<'b> {
+    match takes {
+        Takes::Event => Given::Event,
+        Takes::Number(slot) if numbers[*slot] == MISSING => Given::Event,
+        Takes::Number(slot) => Given::Number(numbers[*slot]),
+        Takes::Text(slot) if row[*slot].is_none() => Given::Event,
+        Takes::Text(slot) => Given::Text(batch.text(row[*slot])),
+        Takes::Step { up, down } => {
+            Given::Step(i64::from(meets(up, batch, row)) - i64::from(meets(down, batch, row)))
         }
     }
 }

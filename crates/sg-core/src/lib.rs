@@ -8,7 +8,7 @@
 //! - [`definition`]: streams and rollups; [`plan`]: what they read from an event.
 //! - [`batch`]: events on their way from a request through the log to the fold.
 //! - [`window`]: windows and lateness; [`judge`]: duplicates.
-//! - [`cell`]: rows of a rollup and how they merge.
+//! - [`cell`]: rows of a rollup and how they merge; [`sketch`]: measures that are more than a number.
 //! - [`fold`]: **the heart**, every record's fate; [`flush`]: what it hands to the store.
 //! - [`ports`]: the log and the store as the core sees them.
 //! - [`query`] and [`interval`]: how cells become answers.
@@ -40,6 +40,7 @@ pub mod ports;
 pub mod query;
 pub mod reason;
 mod scan;
+pub mod sketch;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

@@ -50,10 +50,31 @@ pub struct RollupPlan {
 pub struct MeasurePlan {
     /// What is computed.
     pub function: Function,
-    /// The number slot; unused by a count.
-    pub number: usize,
-    /// Text slots and the values one of which they must have.
-    pub filter: Vec<(usize, Vec<Vec<u8>>)>,
+    /// What it takes from an event.
+    pub takes: Takes,
+    /// Which events it takes.
+    pub filter: Filter,
+}
+
+/// Text slots and the values one of which they must have.
+pub type Filter = Vec<(usize, Vec<Vec<u8>>)>;
+
+/// What a measure takes from an event.
+#[derive(Debug)]
+pub enum Takes {
+    /// That it happened.
+    Event,
+    /// A number slot.
+    Number(usize),
+    /// A text slot.
+    Text(usize),
+    /// A step up or down; an event that meets both conditions steps nowhere.
+    Step {
+        /// Up.
+        up: Filter,
+        /// Down.
+        down: Filter,
+    },
 }
 
 /// Text slots of the raw table's columns.
@@ -112,14 +133,25 @@ impl Plan {
             .iter()
             .map(|measure| MeasurePlan {
                 function: measure.function.clone(),
-                number: measure.function.number().map_or(0, |field| self.number_slot(field)),
+                takes: self.takes(&measure.function),
                 filter: self.filter(&measure.filter),
             })
             .collect();
         RollupPlan { rollup: rollup.clone(), dimensions, measures }
     }
 
-    fn filter(&mut self, condition: &Condition) -> Vec<(usize, Vec<Vec<u8>>)> {
+    fn takes(&mut self, function: &Function) -> Takes {
+        if let Function::Level { up, down } = function {
+            return Takes::Step { up: self.filter(up), down: self.filter(down) };
+        }
+        match (function.number(), function.text()) {
+            (Some(field), _) => Takes::Number(self.number_slot(field)),
+            (None, Some(name)) => Takes::Text(self.text_slot(Source::of(name))),
+            (None, None) => Takes::Event,
+        }
+    }
+
+    fn filter(&mut self, condition: &Condition) -> Filter {
         let slot_of = |(name, values): &(String, Vec<String>)| {
             let values = values.iter().map(|value| value.clone().into_bytes()).collect();
             (self.text_slot(Source::of(name)), values)

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cell::Value;
-use crate::definition::Rollup;
+use crate::cell::{Level, Value};
+use crate::definition::{Function, Rollup};
 use crate::interval::Cuts;
 use crate::time::{TimeError, Timestamp};
 
@@ -267,7 +267,7 @@ pub fn rows(cells: Vec<CellRow>, cuts: &Cuts) -> Vec<Row> {
 impl Row {
     fn merge(&mut self, cell: &CellRow) {
         for (value, other) in self.values.iter_mut().zip(&cell.values) {
-            value.merge(*other);
+            value.merge(other);
         }
         self.events += cell.events;
         self.late_count += cell.late_count;
@@ -275,31 +275,50 @@ impl Row {
     }
 }
 
-/// Adds rows of zeros so that every combination of dimensions that occurs has a row in every interval.
+/// Adds rows so that every combination of dimensions that occurs has a row in every interval: of zeros, or of the
+/// level that the rows around it tell.
 pub fn fill_with_zeros(rows: Vec<Row>, cuts: &Cuts, empty: &[Value]) -> Vec<Row> {
-    let mut filled: BTreeMap<(Timestamp, Vec<String>), Row> =
-        rows.into_iter().map(|row| ((row.start, row.dimensions.clone()), row)).collect();
-    let dimensions: std::collections::BTreeSet<Vec<String>> =
-        filled.keys().map(|(_, dimensions)| dimensions.clone()).collect();
-    for (start, end) in cuts.iter() {
-        for values in &dimensions {
-            filled.entry((start, values.clone())).or_insert_with(|| Row {
+    let mut series: BTreeMap<Vec<String>, BTreeMap<Timestamp, Row>> = BTreeMap::new();
+    for row in rows {
+        series.entry(row.dimensions.clone()).or_default().insert(row.start, row);
+    }
+    let mut filled: BTreeMap<(Timestamp, Vec<String>), Row> = BTreeMap::new();
+    for (dimensions, mut known) in series {
+        let mut quiet = known.values().next().map_or_else(|| empty.to_vec(), |first| before(first, empty));
+        for (start, end) in cuts.iter() {
+            let row = known.remove(&start).unwrap_or_else(|| Row {
                 start,
                 end,
-                dimensions: values.clone(),
-                values: empty.to_vec(),
+                dimensions: dimensions.clone(),
+                values: quiet.clone(),
                 events: 0,
                 late_count: 0,
                 revision: 0,
             });
+            for (value, known) in quiet.iter_mut().zip(&row.values) {
+                if let (Value::Level(level), Value::Level(known)) = (value, known) {
+                    *level = Level { delta: 0, ..*known };
+                }
+            }
+            filled.insert((start, dimensions.clone()), row);
         }
+        filled.extend(known.into_iter().map(|(start, row)| ((start, dimensions.clone()), row)));
     }
     filled.into_values().collect()
 }
 
+/// Returns the values of no events before a row.
+fn before(row: &Row, empty: &[Value]) -> Vec<Value> {
+    let quiet = |(value, known): (&Value, &Value)| match known {
+        Value::Level(level) => Value::Level(Level { reached: level.before(), ..Level::moved(0) }),
+        _ => value.clone(),
+    };
+    empty.iter().zip(&row.values).map(quiet).collect()
+}
+
 /// Merges the rows of all times into one per combination of dimensions, the largest by one measure first;
 /// equal ones by their dimensions.
-pub fn top(cells: Vec<CellRow>, measure: usize, count: usize) -> Vec<CellRow> {
+pub fn top(cells: Vec<CellRow>, (measure, function): (usize, &Function), count: usize) -> Vec<CellRow> {
     let mut totals: BTreeMap<Vec<String>, CellRow> = BTreeMap::new();
     for cell in cells {
         match totals.entry(cell.dimensions.clone()) {
@@ -309,7 +328,7 @@ pub fn top(cells: Vec<CellRow>, measure: usize, count: usize) -> Vec<CellRow> {
             std::collections::btree_map::Entry::Occupied(mut total) => {
                 let total = total.get_mut();
                 for (value, other) in total.values.iter_mut().zip(&cell.values) {
-                    value.merge(*other);
+                    value.merge(other);
                 }
                 total.events += cell.events;
                 total.late_count += cell.late_count;
@@ -318,7 +337,8 @@ pub fn top(cells: Vec<CellRow>, measure: usize, count: usize) -> Vec<CellRow> {
         }
     }
     let mut ranked: Vec<CellRow> = totals.into_values().collect();
-    ranked.sort_by(|left, right| right.values[measure].rank().cmp(&left.values[measure].rank()));
+    let rank = |cell: &CellRow| cell.values[measure].rank(function);
+    ranked.sort_by_cached_key(|cell| std::cmp::Reverse(rank(cell)));
     ranked.truncate(count);
     ranked
 }

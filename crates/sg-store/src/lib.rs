@@ -7,16 +7,19 @@
 //!   connection; rows of partitions and streams are the locks between processes.
 //!
 //! What both must do alike stands beside them: `watermark` (what idle and busy partitions make of a stream's
-//! watermark), `announced` (what the outbox is made of), `place` (the key of a raw event), `names` (of views and
+//! watermark), `announced` (what the outbox is made of), `levels` and `sketches` (measures that
+//! are more than a column), `place` (the key of a raw event), `names` (of views and
 //! columns), `answers` (refusals in the same words), `unfit` (values that no column holds) and `faults` (a seam for tests).
 
 mod announced;
 mod answers;
 mod faults;
+mod levels;
 mod names;
 mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod sketches;
 pub mod sqlite;
 mod unfit;
 mod watermark;

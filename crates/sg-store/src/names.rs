@@ -44,6 +44,17 @@ pub(crate) fn check_view(name: &str, reserved: &str) -> Result<(), PortError> {
     Ok(())
 }
 
+/// Checks that a view can show a rollup's windows: panes of sketches are merged in the program only.
+pub(crate) fn check_panes(rollup: &Rollup) -> Result<(), PortError> {
+    if rollup.has_sketches() && rollup.pane_ms != rollup.window_ms {
+        return Err(invalid(format!(
+            "preparing {}: with distinct, quantile or top its pane is its window; ask for coarser intervals instead",
+            rollup.name
+        )));
+    }
+    Ok(())
+}
+
 /// Checks that nothing made from the definitions has the name of something else: names have no case.
 pub(crate) fn check_distinct<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), PortError> {
     let mut seen: Vec<String> = Vec::new();

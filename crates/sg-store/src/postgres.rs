@@ -16,12 +16,14 @@ mod closing;
 mod error;
 mod events;
 mod flush;
+mod levels;
 mod measures;
 mod outbox;
 mod pool;
 mod raw;
 mod retention;
 mod schema;
+mod sketches;
 mod status;
 mod tables;
 mod wire;
@@ -189,7 +191,10 @@ impl RollupWriter for PostgresStore {
 #[async_trait]
 impl RollupReader for PostgresStore {
     async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError> {
-        let read = self.transact(Mode::Question, async |lease: &Lease| cells::read(lease, query).await).await;
+        // Levels and sketches are questions of their own about the same moment.
+        let is_one_question = !query.rollup.has_levels() && !query.rollup.has_sketches();
+        let mode = if is_one_question { Mode::Question } else { Mode::Snapshot };
+        let read = self.transact(mode, async |lease: &Lease| cells::read(lease, query).await).await;
         read.map_err(|error| error.into_answer(&format!("reading cells of {}", query.rollup.name)))
     }
 

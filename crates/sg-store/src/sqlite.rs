@@ -14,11 +14,13 @@ mod error;
 mod events;
 mod flush;
 mod index;
+mod levels;
 mod measures;
 mod pool;
 mod raw;
 mod retention;
 mod schema;
+mod sketches;
 mod status;
 mod writer;
 

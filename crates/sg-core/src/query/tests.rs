@@ -53,7 +53,7 @@ fn ranks_totals_over_all_times() {
     };
     let cells = vec![cell(0, "a", 2), cell(0, "b", 3), cell(1, "a", 2), cell(1, "c", 3)];
     let ranked: Vec<_> =
-        top(cells, 0, 2).into_iter().map(|row| (row.dimensions[0].clone(), row.events)).collect();
+        top(cells, (0, &Function::Count), 2).into_iter().map(|row| (row.dimensions[0].clone(), row.events)).collect();
     assert_eq!(ranked, [("a".to_owned(), 4), ("b".to_owned(), 3)]);
 }
 
@@ -74,4 +74,29 @@ fn a_range_is_split_into_panes_and_ends() {
         let expect = Split { panes: panes.map(pair), ends: ends.into_iter().map(pair).collect() };
         assert_eq!(split_at_panes(Timestamp(from), Timestamp(to), 10), expect, "{from} {to}");
     }
+}
+
+#[test]
+fn a_level_goes_on_through_intervals_without_events() {
+    let level = |pane: i64, delta, reached| Value::Level(Level { delta, read_at: Timestamp(pane), reached });
+    let row = |start: i64, value| Row {
+        start: Timestamp(start),
+        end: Timestamp(start + 60_000),
+        dimensions: vec!["s1".to_owned()],
+        values: vec![Value::Count(1), value],
+        events: 1,
+        late_count: 0,
+        revision: 0,
+    };
+    let cuts = Cuts::windows(60_000, Timestamp(0), Timestamp(300_000));
+    let empty = [Value::Count(0), Value::Level(Level::moved(0))];
+    let rows = vec![row(60_000, level(60_000, -2, 5)), row(180_000, level(180_000, 4, 9))];
+    let function = Function::Level { up: Default::default(), down: Default::default() };
+    let shown: Vec<_> = fill_with_zeros(rows, &cuts, &empty)
+        .iter()
+        .map(|row| (row.start.0, row.values[0].clone(), row.values[1].show(&function)))
+        .collect();
+    let expect = [(0, 0, "7"), (60_000, 1, "5"), (120_000, 0, "5"), (180_000, 1, "9"), (240_000, 0, "9")];
+    let expect = expect.map(|(start, count, level)| (start, Value::Count(count), Some(level.to_owned())));
+    assert_eq!(shown, expect);
 }

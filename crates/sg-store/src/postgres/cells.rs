@@ -18,8 +18,10 @@ use crate::names::{dimension_columns, key_columns};
 use crate::unfit::{Unfit, to_integer};
 
 use super::error::Error;
+use super::levels;
 use super::measures::{self, count};
 use super::pool::{Lease, Prepared};
+use super::sketches;
 use super::tables::cells_table;
 use super::wire::{Column, Ms};
 
@@ -175,7 +177,7 @@ pub(crate) fn final_cells(
 }
 
 /// Returns the columns of keys, and the names `k.…` under which a statement knows them.
-fn key_arrays(rollup: &Rollup, keys: &Keys) -> Result<Vec<Column>, Unfit> {
+pub(crate) fn key_arrays(rollup: &Rollup, keys: &[(Timestamp, Vec<String>)]) -> Result<Vec<Column>, Unfit> {
     let mut columns = vec![Column::of(Type::TIMESTAMPTZ)];
     columns.extend(rollup.by.iter().map(|_| Column::of(Type::TEXT)));
     for (at, dimensions) in keys {
@@ -185,11 +187,11 @@ fn key_arrays(rollup: &Rollup, keys: &Keys) -> Result<Vec<Column>, Unfit> {
     Ok(columns)
 }
 
-fn parameters(columns: &[Column]) -> Vec<&(dyn ToSql + Sync)> {
+pub(crate) fn parameters(columns: &[Column]) -> Vec<&(dyn ToSql + Sync)> {
     columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect()
 }
 
-fn key_types(rollup: &Rollup) -> String {
+pub(crate) fn key_types(rollup: &Rollup) -> String {
     arrays(&column_types(rollup)[..1 + rollup.by.len()])
 }
 
@@ -366,6 +368,8 @@ pub(crate) async fn read(lease: &Lease, query: &CellQuery) -> Result<Vec<CellRow
     while let Some(row) = rows.try_next().await? {
         cells.push(cell_row(rollup, &row)?);
     }
+    levels::read(lease, rollup, &mut cells).await?;
+    sketches::read(lease, rollup, &mut cells).await?;
     Ok(cells)
 }
 

@@ -18,9 +18,11 @@ use crate::unfit::{Unfit, to_integer};
 use super::cells::{self, Encoded, Standing, arrays, boxed};
 use super::closing::{self, Moment};
 use super::error::Error;
+use super::levels;
 use super::measures::count;
 use super::pool::{Connections, Lease, Mode, Prepared};
 use super::raw::{self, Pieces};
+use super::sketches;
 use super::wire::{Column, Ms};
 
 /// Cells that are encoded on the spot; more would hold up every other task of the thread.
@@ -86,7 +88,9 @@ async fn attempt(
     let mut ledgers: Vec<usize> = Vec::new();
     for (index, encoded) in encode(flush, &standings).await?.into_iter().enumerate() {
         let expired = encoded.expired;
-        statements.extend(cells::upserts(lease, &flush.plan.rollups[index].rollup, encoded).await?);
+        let (rollup, delta) = (&flush.plan.rollups[index].rollup, &flush.rollups[index]);
+        statements.extend(cells::upserts(lease, rollup, encoded).await?);
+        statements.extend(levels::upsert(lease, rollup, delta, standings[index].removed_before).await?);
         statements.extend(late_events(lease, flush, index, now).await?);
         ledgers.push(statements.len());
         statements.push(rollup_ledger(lease, flush, index, expired).await?);
@@ -97,6 +101,10 @@ async fn attempt(
         if rows[ledger] != 1 {
             return Err(answers::not_in_the_claim(&planned.rollup.name).into());
         }
+    }
+    for ((planned, delta), standing) in flush.plan.rollups.iter().zip(&flush.rollups).zip(&standings) {
+        let own = (flush.partition, delta);
+        sketches::write(lease, &planned.rollup, own, standing.removed_before).await?;
     }
     faults.step()?;
     let moment = Moment { now, owner_now: now };

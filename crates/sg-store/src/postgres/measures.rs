@@ -1,7 +1,7 @@
 //! How each measure lies in a table of cells: its columns, how they merge, how they are sent, read and shown. The only
 //! place that knows; a new function is a new arm in each of these.
 
-use sg_core::cell::Value;
+use sg_core::cell::{Level, Value};
 use sg_core::definition::Function;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -15,22 +15,29 @@ use super::wire::{Column, Decimal};
 pub(crate) fn columns(function: &Function, at: usize) -> Vec<(String, Type)> {
     let value = format!("m{at}");
     match function {
-        Function::Count => vec![(value, Type::INT8)],
-        Function::Sum(_) | Function::Min(_) | Function::Max(_) => vec![(value, Type::NUMERIC)],
+        Function::Count | Function::Level { .. } | Function::Distinct(_) => vec![(value, Type::INT8)],
+        Function::Sum(_) | Function::Min(_) | Function::Max(_) | Function::Quantile { .. } => {
+            vec![(value, Type::NUMERIC)]
+        }
+        Function::Top { .. } => vec![(value, Type::TEXT)],
         Function::Avg(_) => vec![(value, Type::NUMERIC), (format!("m{at}_n"), Type::INT8)],
     }
 }
 
 /// Returns whether the measure's columns may be empty.
 pub(crate) fn is_nullable(function: &Function) -> bool {
-    matches!(function, Function::Min(_) | Function::Max(_))
+    matches!(function, Function::Min(_) | Function::Max(_) | Function::Quantile { .. })
 }
 
 /// Returns the assignments that merge `excluded` into the cell `c`.
 pub(crate) fn merge(function: &Function, at: usize) -> String {
     let sum = |column: String| format!("{column} = c.{column} + excluded.{column}");
     match function {
-        Function::Count | Function::Sum(_) => sum(format!("m{at}")),
+        Function::Count | Function::Sum(_) | Function::Level { .. } => sum(format!("m{at}")),
+        // What is read of a sketch is written when the sketch is.
+        Function::Distinct(_) | Function::Quantile { .. } | Function::Top { .. } => {
+            format!("m{at} = c.m{at}")
+        }
         // Both pass over NULL.
         Function::Min(_) => format!("m{at} = least(c.m{at}, excluded.m{at})"),
         Function::Max(_) => format!("m{at} = greatest(c.m{at}, excluded.m{at})"),
@@ -42,19 +49,24 @@ pub(crate) fn merge(function: &Function, at: usize) -> String {
 pub(crate) fn push(function: &Function, value: &Value, columns: &mut [Column]) -> Result<(), Unfit> {
     let scale = function.number().map_or(0, |field| field.scale);
     let decimal = |value: i128| Some(Decimal { value, scale });
-    match *value {
-        Value::Count(count) => columns[0].push_integer(to_integer(count)?),
-        Value::Sum(sum) => columns[0].push_decimal(decimal(sum))?,
-        Value::Min(value) | Value::Max(value) => columns[0].push_decimal(value.and_then(decimal))?,
-        Value::Avg { sum, count } => {
-            columns[0].push_decimal(decimal(sum))?;
-            columns[1].push_integer(to_integer(count)?);
+    match value {
+        Value::Count(count) => columns[0].push_integer(to_integer(*count)?),
+        Value::Sum(sum) => columns[0].push_decimal(decimal(*sum))?,
+        Value::Min(_) | Value::Max(_) | Value::Quantile(_) => {
+            columns[0].push_decimal(value.rank(function).and_then(decimal))?;
         }
+        Value::Avg { sum, count } => {
+            columns[0].push_decimal(decimal(*sum))?;
+            columns[1].push_integer(to_integer(*count)?);
+        }
+        Value::Level(level) => columns[0].push_integer(level.delta),
+        Value::Distinct(sketch) => columns[0].push_integer(to_integer(sketch.estimate())?),
+        Value::Top(_) => columns[0].push_text(&value.show(function).unwrap_or_default()),
     }
     Ok(())
 }
 
-/// Reads a measure from the columns that begin at `first`.
+/// Reads a measure from the columns that begin at `first`: of a level how far it moved, of a sketch nothing.
 pub(crate) fn read(function: &Function, row: &Row, first: usize) -> Result<Value, Error> {
     let scale = function.number().map_or(0, |field| field.scale);
     let exact = |decimal: Decimal| decimal.at_scale(scale).map_err(|error| Error::corrupt(error.to_string()));
@@ -66,6 +78,8 @@ pub(crate) fn read(function: &Function, row: &Row, first: usize) -> Result<Value
         Function::Min(_) => Value::Min(optional()?),
         Function::Max(_) => Value::Max(optional()?),
         Function::Avg(_) => Value::Avg { sum: some()?, count: count(row, first + 1)? },
+        Function::Level { .. } => Value::Level(Level::moved(row.try_get(first)?)),
+        Function::Distinct(_) | Function::Quantile { .. } | Function::Top { .. } => Value::empty(function),
     })
 }
 
@@ -78,7 +92,11 @@ pub(crate) fn count(row: &Row, at: usize) -> Result<u64, Error> {
 /// Returns the expressions that merge a measure's columns over the panes of a window, each under its column's name.
 pub(crate) fn over_panes(function: &Function, at: usize) -> String {
     match function {
-        Function::Count => format!("sum(m{at})::bigint AS m{at}"),
+        Function::Count | Function::Level { .. } => format!("sum(m{at})::bigint AS m{at}"),
+        // A window of sketches is one pane.
+        Function::Distinct(_) | Function::Quantile { .. } | Function::Top { .. } => {
+            format!("min(m{at}) AS m{at}")
+        }
         Function::Sum(_) => format!("sum(m{at}) AS m{at}"),
         Function::Min(_) => format!("min(m{at}) AS m{at}"),
         Function::Max(_) => format!("max(m{at}) AS m{at}"),
@@ -86,14 +104,15 @@ pub(crate) fn over_panes(function: &Function, at: usize) -> String {
     }
 }
 
-/// Returns the expression that shows a measure as an exact number.
+/// Returns the expression that shows a measure, a number exactly, of a level how far it moved.
 pub(crate) fn show(function: &Function, at: usize) -> String {
     match function {
-        Function::Count | Function::Sum(_) | Function::Min(_) | Function::Max(_) => format!("m{at}"),
+        Function::Top { .. } => format!("m{at}::jsonb"),
         Function::Avg(_) => {
             let digits = function.scale() as usize;
             let (power, unit) = ("0".repeat(digits), "0".repeat(digits.saturating_sub(1)));
             format!("sg_average(m{at}, m{at}_n, 1{power}, 0.{unit}1)")
         }
+        _ => format!("m{at}"),
     }
 }

@@ -16,8 +16,10 @@ use crate::faults::Faults;
 use crate::names::key_columns;
 
 use super::error::Error;
+use super::levels;
 use super::measures::count;
 use super::pool::{Connections, Lease, Mode};
+use super::sketches;
 use super::tables::{PIECE_OFFSETS, cells_table, piece_table, raw_table};
 use super::wire::Ms;
 
@@ -230,13 +232,16 @@ async fn remove_cells(lease: &Lease, rollup: &Rollup, now: Timestamp, faults: &F
     let (table, key) = (cells_table(&rollup.name), key_columns(rollup).join(", "));
     let sql = format!(
         "WITH old AS (SELECT ctid FROM {table} WHERE pane < $1 ORDER BY {key} LIMIT $2), \
-         gone AS (DELETE FROM {table} AS c USING old WHERE c.ctid = old.ctid RETURNING c.events) \
-         SELECT count(*), coalesce(sum(events), 0)::bigint FROM gone"
+         gone AS (DELETE FROM {table} AS c USING old WHERE c.ctid = old.ctid RETURNING c.*){}{} \
+         SELECT count(*), coalesce(sum(events), 0)::bigint FROM gone",
+        levels::retire(rollup),
+        sketches::retire(rollup),
     );
     let rows = lease.query(&sql, &[&Ms(removed_before), &ROWS_PER_STEP]).await?;
     let Some(row) = rows.first() else { return Ok(0) };
     faults.step()?;
     let (cells, events): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    levels::sweep(lease, rollup, removed_before).await?;
     let sql = "UPDATE sg_rollups SET removed_before = $1, removed = removed + $2 WHERE rollup = $3";
     lease.execute(sql, &[&Ms(removed_before), &events, &rollup.name]).await?;
     faults.step()?;

@@ -9,12 +9,14 @@ use tokio_postgres::error::SqlState;
 use crate::answers;
 use crate::faults::Faults;
 use crate::names::{
-    check_columns, check_distinct, check_view, dimension_columns, key_columns, literal, quoted, raw_views,
+    check_columns, check_distinct, check_panes, check_view, dimension_columns, key_columns, literal, quoted, raw_views,
 };
 
 use super::error::Error;
+use super::levels;
 use super::measures;
 use super::pool::Lease;
+use super::sketches;
 use super::tables::{cells_table, check_length, raw_table};
 use super::wire::Ms;
 
@@ -42,6 +44,7 @@ pub(crate) fn check_names(streams: &[Stream], rollups: &[Rollup]) -> Result<(), 
         let measures = rollup.measures.iter().map(|measure| measure.name.as_str());
         let columns = fixed.into_iter().chain(rollup.by.iter().map(String::as_str)).chain(measures);
         check_columns(&rollup.name, columns.clone())?;
+        check_panes(rollup)?;
         for column in columns {
             check_length("the column", column)?;
         }
@@ -139,10 +142,17 @@ fn create_cells(rollup: &Rollup) -> String {
     }
     let key = key_columns(rollup).join(", ");
     // Cells of the current window change with every flush: with room beside them no index is touched.
-    format!(
-        "CREATE TABLE {} ({columns}, PRIMARY KEY ({key})) WITH (fillfactor = 70)",
+    let mut sql = format!(
+        "CREATE TABLE {} ({columns}, PRIMARY KEY ({key})) WITH (fillfactor = 70);",
         cells_table(&rollup.name)
-    )
+    );
+    if rollup.has_levels() {
+        sql += &levels::create(rollup);
+    }
+    if rollup.has_sketches() {
+        sql += &sketches::create(rollup);
+    }
+    sql
 }
 
 /// Returns the select behind a rollup's view: its windows with readable columns.
@@ -154,7 +164,7 @@ fn rollup_view(rollup: &Rollup) -> String {
     let window_end = format!("pane + interval '{} milliseconds'", rollup.window_ms);
     columns += &format!("pane AS window_start, {window_end} AS window_end");
     for (at, measure) in rollup.measures.iter().enumerate() {
-        columns += &format!(", {} AS {}", measures::show(&measure.function, at), quoted(&measure.name));
+        columns += &format!(", {} AS {}", shown(rollup, at), quoted(&measure.name));
     }
     columns += &format!(", late_count, revision, {window_end} <= closed_to AS is_final");
     let standing = format!(
@@ -162,6 +172,17 @@ fn rollup_view(rollup: &Rollup) -> String {
         literal(&rollup.name)
     );
     format!("SELECT {columns} FROM {} AS cells JOIN {standing} ON pane >= removed_before", windows(rollup))
+}
+
+/// Returns the expression that shows a measure of a window.
+fn shown(rollup: &Rollup, at: usize) -> String {
+    let function = &rollup.measures[at].function;
+    if !function.is_level() {
+        return measures::show(function, at);
+    }
+    let key: Vec<String> = dimension_columns(rollup).iter().map(|name| format!("cells.{name}")).collect();
+    let last_pane = format!("cells.pane + interval '{} milliseconds'", rollup.window_ms - rollup.pane_ms);
+    levels::level(rollup, at, &key, &last_pane)
 }
 
 /// Returns what a rollup's windows are read from: the table of cells itself, or its panes summed up.

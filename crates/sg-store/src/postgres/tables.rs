@@ -32,6 +32,16 @@ pub(crate) fn cells_table(rollup: &str) -> String {
     quoted(&fitting(format!("sg_cells_{rollup}")))
 }
 
+/// Returns the quoted table of a rollup's levels by day.
+pub(crate) fn days_table(rollup: &str) -> String {
+    quoted(&fitting(format!("sg_levels_{rollup}")))
+}
+
+/// Returns the quoted table of a rollup's sketches.
+pub(crate) fn sketches_table(rollup: &str) -> String {
+    quoted(&fitting(format!("sg_sketches_{rollup}")))
+}
+
 /// Returns the quoted table of a stream's raw events, which is made of pieces.
 pub(crate) fn raw_table(stream: &str) -> String {
     quoted(&fitting(format!("sg_raw_{stream}")))

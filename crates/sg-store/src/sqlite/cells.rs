@@ -18,8 +18,8 @@ use crate::names::{dimension_columns, key_columns};
 use crate::unfit::to_integer;
 
 use super::error::{Error, from_integer};
-use super::measures;
 use super::schema::cells_table;
+use super::{levels, measures, sketches};
 
 /// Where a rollup stands while a flush writes its cells.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ pub(crate) struct Written {
 pub(crate) fn write(
     connection: &Connection,
     rollup: &Rollup,
-    delta: &RollupDelta,
+    (partition, delta): (u32, &RollupDelta),
     standing: Standing,
     faults: &Faults,
 ) -> Result<Written, Error> {
@@ -59,8 +59,8 @@ pub(crate) fn write(
         }
         let is_final = end <= standing.closed_to;
         parameters.clear();
-        for value in cell.values {
-            measures::bind(value, &mut parameters)?;
+        for (measure, value) in rollup.measures.iter().zip(cell.values) {
+            measures::bind(&measure.function, value, &mut parameters)?;
         }
         bind_cell(&mut upsert, cell, is_final, &parameters)?;
         if index == 0 {
@@ -71,6 +71,9 @@ pub(crate) fn write(
             corrected.insert((window::start_of(cell.pane, rollup.window_ms), dimensions), ());
         }
     }
+    levels::write(connection, rollup, delta, standing.removed_before)?;
+    sketches::write(connection, rollup, (partition, delta), standing.removed_before)?;
+    faults.step()?;
     written.corrected = corrected.into_keys().collect();
     Ok(written)
 }
@@ -144,7 +147,10 @@ pub(crate) fn read(connection: &Connection, query: &CellQuery) -> Result<Vec<Cel
     sql += &format!(" ORDER BY {} LIMIT ?3", ordered(rollup, query.order));
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(parameters), |row| cell_row(rollup, row))?;
-    rows.collect::<Result<Vec<CellRow>, _>>().map_err(Error::from)
+    let mut cells = rows.collect::<Result<Vec<CellRow>, _>>()?;
+    levels::read(connection, rollup, &mut cells)?;
+    sketches::read(connection, rollup, &mut cells)?;
+    Ok(cells)
 }
 
 fn ordered(rollup: &Rollup, order: CellOrder) -> String {

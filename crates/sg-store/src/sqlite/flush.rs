@@ -120,7 +120,7 @@ fn write_rollup(
     let Some(standing) = standing else {
         return Err(answers::never_prepared(&rollup.name).into());
     };
-    let written = cells::write(connection, rollup, delta, standing, faults)?;
+    let written = cells::write(connection, rollup, (flush.partition, delta), standing, faults)?;
     faults.step()?;
     for late in &delta.late {
         write_late(connection, flush.partition, &rollup.name, late, now)?;

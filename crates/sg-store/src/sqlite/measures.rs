@@ -5,7 +5,7 @@
 
 use rusqlite::Row;
 use rusqlite::types::Value as Sql;
-use sg_core::cell::Value;
+use sg_core::cell::{Level, Value};
 use sg_core::definition::Function;
 
 use crate::unfit::{Unfit, to_integer};
@@ -17,11 +17,16 @@ const UNIT: i64 = 1_000_000_000_000_000;
 /// Beyond every hi of a single value (|value| < 10²⁷): makes it positive, so that texts order as numbers do.
 const HI_SHIFT: i64 = 10_000_000_000_000;
 
-/// Returns the names of a measure's columns; all are integers.
+/// Returns the type of a measure's columns.
+pub(crate) fn kind(function: &Function) -> &'static str {
+    if matches!(function, Function::Top { .. }) { "TEXT" } else { "INTEGER" }
+}
+
+/// Returns the names of a measure's columns.
 pub(crate) fn columns(function: &Function, at: usize) -> Vec<String> {
     let suffixes: &[&str] = match function {
-        Function::Count => &[""],
-        Function::Sum(_) | Function::Min(_) | Function::Max(_) => &["_hi", "_lo"],
+        Function::Count | Function::Level { .. } | Function::Distinct(_) | Function::Top { .. } => &[""],
+        Function::Sum(_) | Function::Min(_) | Function::Max(_) | Function::Quantile { .. } => &["_hi", "_lo"],
         Function::Avg(_) => &["_hi", "_lo", "_n"],
     };
     suffixes.iter().map(|suffix| format!("m{at}{suffix}")).collect()
@@ -29,7 +34,7 @@ pub(crate) fn columns(function: &Function, at: usize) -> Vec<String> {
 
 /// Returns whether the measure's columns may be empty.
 pub(crate) fn is_nullable(function: &Function) -> bool {
-    matches!(function, Function::Min(_) | Function::Max(_))
+    matches!(function, Function::Min(_) | Function::Max(_) | Function::Quantile { .. })
 }
 
 /// Returns the assignments that merge `excluded` into a cell.
@@ -45,7 +50,10 @@ pub(crate) fn merge(function: &Function, at: usize) -> String {
         format!("{hi} = iif({wins}, excluded.{hi}, {hi}), {lo} = iif({wins}, excluded.{lo}, {lo})")
     };
     match function {
-        Function::Count => format!("m{at} = m{at} + excluded.m{at}"),
+        Function::Count | Function::Level { .. } => format!("m{at} = m{at} + excluded.m{at}"),
+        // What is read of a sketch is written when the sketch is.
+        Function::Distinct(_) | Function::Top { .. } => format!("m{at} = m{at}"),
+        Function::Quantile { .. } => format!("{hi} = {hi}, {lo} = {lo}"),
         Function::Sum(_) => sum,
         Function::Min(_) => extreme("<"),
         Function::Max(_) => extreme(">"),
@@ -54,15 +62,21 @@ pub(crate) fn merge(function: &Function, at: usize) -> String {
 }
 
 /// Appends what a measure's columns get for a value.
-pub(crate) fn bind(value: &Value, parameters: &mut Vec<Sql>) -> Result<(), Error> {
-    match *value {
-        Value::Count(count) => parameters.push(Sql::Integer(to_integer(count)?)),
-        Value::Sum(sum) | Value::Min(Some(sum)) | Value::Max(Some(sum)) => bind_decimal(sum, parameters)?,
-        Value::Min(None) | Value::Max(None) => parameters.extend([Sql::Null, Sql::Null]),
+pub(crate) fn bind(function: &Function, value: &Value, parameters: &mut Vec<Sql>) -> Result<(), Error> {
+    match value {
+        Value::Count(count) => parameters.push(Sql::Integer(to_integer(*count)?)),
+        Value::Sum(sum) => bind_decimal(*sum, parameters)?,
+        Value::Min(_) | Value::Max(_) | Value::Quantile(_) => match value.rank(function) {
+            Some(number) => bind_decimal(number, parameters)?,
+            None => parameters.extend([Sql::Null, Sql::Null]),
+        },
         Value::Avg { sum, count } => {
-            bind_decimal(sum, parameters)?;
-            parameters.push(Sql::Integer(to_integer(count)?));
+            bind_decimal(*sum, parameters)?;
+            parameters.push(Sql::Integer(to_integer(*count)?));
         }
+        Value::Level(level) => parameters.push(Sql::Integer(level.delta)),
+        Value::Distinct(sketch) => parameters.push(Sql::Integer(to_integer(sketch.estimate())?)),
+        Value::Top(_) => parameters.push(Sql::Text(value.show(function).unwrap_or_default())),
     }
     Ok(())
 }
@@ -77,7 +91,7 @@ fn bind_decimal(value: i128, parameters: &mut Vec<Sql>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads a measure from the columns that begin at `first`.
+/// Reads a measure from the columns that begin at `first`: of a level how far it moved, of a sketch nothing.
 pub(crate) fn read(function: &Function, row: &Row<'_>, first: usize) -> Result<Value, rusqlite::Error> {
     let decimal = |at: usize| -> Result<i128, rusqlite::Error> {
         Ok(i128::from(row.get::<_, i64>(at)?) * i128::from(UNIT) + i128::from(row.get::<_, i64>(at + 1)?))
@@ -92,6 +106,8 @@ pub(crate) fn read(function: &Function, row: &Row<'_>, first: usize) -> Result<V
         Function::Min(_) => Value::Min(optional(first)?),
         Function::Max(_) => Value::Max(optional(first)?),
         Function::Avg(_) => Value::Avg { sum: decimal(first)?, count: from_integer(row.get(first + 2)?)? },
+        Function::Level { .. } => Value::Level(Level::moved(row.get(first)?)),
+        Function::Distinct(_) | Function::Quantile { .. } | Function::Top { .. } => Value::empty(function),
     })
 }
 
@@ -107,7 +123,10 @@ pub(crate) fn over_panes(function: &Function, at: usize) -> String {
         )
     };
     match function {
-        Function::Count => format!("sum(m{at}) AS m{at}"),
+        Function::Count | Function::Level { .. } => format!("sum(m{at}) AS m{at}"),
+        // A window of sketches is one pane.
+        Function::Distinct(_) | Function::Top { .. } => format!("min(m{at}) AS m{at}"),
+        Function::Quantile { .. } => format!("min({hi}) AS {hi}, min({lo}) AS {lo}"),
         Function::Sum(_) => sum,
         Function::Min(_) => extreme("min"),
         Function::Max(_) => extreme("max"),
@@ -115,15 +134,18 @@ pub(crate) fn over_panes(function: &Function, at: usize) -> String {
     }
 }
 
-/// Returns the expression that shows a measure as a number: a float where its 15 digits are exact, else a text with
-/// all of them. An average with more digits, or of a sum from 10¹⁵ on, is the nearest float.
+/// Returns the expression that shows a measure, of a level how far it moved. A number is a float where its 15 digits are
+/// exact, else a text with all of them. An average with more digits, or of a sum from 10¹⁵ on, is the nearest float.
 pub(crate) fn show(function: &Function, at: usize) -> String {
     let (hi, lo, n) = (format!("m{at}_hi"), format!("m{at}_lo"), format!("m{at}_n"));
     match function {
-        Function::Count => format!("m{at}"),
-        Function::Sum(field) | Function::Min(field) | Function::Max(field) => {
-            show_decimal(&hi, &lo, field.scale)
+        Function::Count | Function::Level { .. } | Function::Distinct(_) | Function::Top { .. } => {
+            format!("m{at}")
         }
+        Function::Sum(field)
+        | Function::Min(field)
+        | Function::Max(field)
+        | Function::Quantile { field, .. } => show_decimal(&hi, &lo, field.scale),
         Function::Avg(field) => show_average((&hi, &lo, &n), field.scale),
     }
 }

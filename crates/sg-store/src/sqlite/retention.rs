@@ -15,7 +15,9 @@ use crate::place::{OFFSET_MAX, position};
 
 use super::error::Error;
 use super::raw::raw_table;
+use super::levels;
 use super::schema::cells_table;
+use super::sketches::sketches_table;
 
 /// Rows of one step: about a millisecond or two of work beside the sync.
 const ROWS_PER_STEP: i64 = 1_000;
@@ -129,6 +131,11 @@ fn remove_cells_before(
     let events: i64 = connection
         .prepare_cached(&format!("SELECT coalesce(sum(events), 0) FROM {table} WHERE {condition}"))?
         .query_row(params_from_iter(&parameters), |row| row.get(0))?;
+    levels::retire(connection, rollup, (&condition, &parameters), before)?;
+    if rollup.has_sketches() {
+        let sql = format!("DELETE FROM {} WHERE {condition}", sketches_table(&rollup.name));
+        connection.prepare_cached(&sql)?.execute(params_from_iter(&parameters))?;
+    }
     let cells = connection
         .prepare_cached(&format!("DELETE FROM {table} WHERE {condition}"))?
         .execute(params_from_iter(&parameters))?;

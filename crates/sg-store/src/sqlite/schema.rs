@@ -7,11 +7,11 @@ use sg_core::time::Timestamp;
 
 use crate::answers;
 use crate::names::{
-    check_columns, check_distinct, check_view, dimension_columns, key_columns, literal, quoted, raw_views,
+    check_columns, check_distinct, check_panes, check_view, dimension_columns, key_columns, literal, quoted, raw_views,
 };
 
 use super::error::Error;
-use super::measures;
+use super::{levels, measures, sketches};
 use super::raw::raw_table;
 
 /// The migrations in order; the schema's version is their number.
@@ -61,6 +61,7 @@ pub(crate) fn prepare(
 
 fn prepare_rollup(transaction: &Transaction<'_>, rollup: &Rollup) -> Result<(), Error> {
     check_view(&rollup.name, "sqlite_")?;
+    check_panes(rollup)?;
     let definition = rollup.hash();
     let stored: Option<(String, String)> = transaction
         .query_row(
@@ -97,14 +98,21 @@ fn create_cells(rollup: &Rollup) -> String {
     for (at, measure) in rollup.measures.iter().enumerate() {
         let presence = if measures::is_nullable(&measure.function) { "" } else { " NOT NULL" };
         for column in measures::columns(&measure.function, at) {
-            columns += &format!(", {column} INTEGER{presence}");
+            columns += &format!(", {column} {}{presence}", measures::kind(&measure.function));
         }
     }
     let key = key_columns(rollup).join(", ");
-    format!(
-        "CREATE TABLE IF NOT EXISTS {} ({columns}, PRIMARY KEY ({key})) STRICT, WITHOUT ROWID",
+    let mut sql = format!(
+        "CREATE TABLE IF NOT EXISTS {} ({columns}, PRIMARY KEY ({key})) STRICT, WITHOUT ROWID;",
         cells_table(&rollup.name)
-    )
+    );
+    if rollup.has_levels() {
+        sql += &levels::create(rollup);
+    }
+    if rollup.has_sketches() {
+        sql += &sketches::create(rollup);
+    }
+    sql
 }
 
 /// Returns the quoted table of a rollup's cells.
@@ -126,14 +134,24 @@ fn rollup_view(rollup: &Rollup) -> Result<String, Error> {
     columns += &format!("{} AS window_start, ", time_text("pane"));
     columns += &format!("{} AS window_end", time_text(&format!("(pane + {window_ms})")));
     for (at, measure) in rollup.measures.iter().enumerate() {
-        columns += &format!(", {} AS {}", measures::show(&measure.function, at), quoted(&measure.name));
+        columns += &format!(", {} AS {}", shown(rollup, at), quoted(&measure.name));
     }
     columns += &format!(", late_count, revision, pane + {window_ms} <= closed_to AS is_final");
     let standing = format!(
         "(SELECT closed_to, removed_before FROM sg_rollups WHERE rollup = {})",
         literal(&rollup.name)
     );
-    Ok(format!("SELECT {columns} FROM {} JOIN {standing} ON pane >= removed_before", windows(rollup)))
+    Ok(format!("SELECT {columns} FROM {} AS w JOIN {standing} ON pane >= removed_before", windows(rollup)))
+}
+
+/// Returns the expression that shows a measure of a window.
+fn shown(rollup: &Rollup, at: usize) -> String {
+    let function = &rollup.measures[at].function;
+    if !function.is_level() {
+        return measures::show(function, at);
+    }
+    let key: Vec<String> = dimension_columns(rollup).iter().map(|name| format!("w.{name}")).collect();
+    levels::level(rollup, at, &key, &format!("(w.pane + {})", rollup.window_ms - rollup.pane_ms))
 }
 
 /// Returns what a rollup's windows are read from: the table of cells itself, or its panes summed up.
@@ -200,7 +218,7 @@ fn time_text(ms: &str) -> String {
 }
 
 /// Returns the remainder that is never negative, also before 1970.
-fn modulo(value: &str, divisor: i64) -> String {
+pub(crate) fn modulo(value: &str, divisor: i64) -> String {
     format!("(({value} % {divisor} + {divisor}) % {divisor})")
 }
 

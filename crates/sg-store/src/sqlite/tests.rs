@@ -84,6 +84,18 @@ async fn keeps_every_digit() {
 }
 
 #[tokio::test]
+async fn levels_run_through_all_time() {
+    for seed in 1..4 {
+        suite::levels_run_through_all_time(&mut Fresh::new(), seed).await;
+    }
+}
+
+#[tokio::test]
+async fn sketches_merge_over_partitions() {
+    suite::sketches_merge_over_partitions(&mut Fresh::new(), 1).await;
+}
+
+#[tokio::test]
 async fn stores_panes() {
     suite::stores_panes(&Fresh::new()).await;
 }

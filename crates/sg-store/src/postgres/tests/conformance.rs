@@ -34,6 +34,20 @@ async fn keeps_every_digit() {
 }
 
 #[tokio::test]
+async fn levels_run_through_all_time() {
+    let Some(mut fresh) = Fresh::new().await else { return };
+    suite::levels_run_through_all_time(&mut fresh, 1).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn sketches_merge_over_partitions() {
+    let Some(mut fresh) = Fresh::new().await else { return };
+    suite::sketches_merge_over_partitions(&mut fresh, 1).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn stores_panes() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::stores_panes(&fresh).await;

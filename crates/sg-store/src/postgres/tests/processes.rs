@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sg_core::definition::Rollup;
+use sg_core::definition::{Function, Rollup};
 use sg_core::plan::Plan;
 use sg_core::ports::{Claim, ErrorKind, FlushOutcome, OutboxKind, RollupReader, RollupWriter, StatusDetail};
 use sg_core::testing::store_suite::{self as suite, Feed, ManualClock, StoreUnderTest, T0, cells, rollups};
@@ -111,7 +111,7 @@ async fn check_together(definitions: &[Rollup], kind_of: impl Fn(u32, &str) -> S
     let by_type = &state.cells["by_type"];
     let found = by_type.iter().map(|cell| ((minute(cell.pane), cell.dimensions.join(",")), cell.events));
     assert_eq!(found.collect::<BTreeMap<_, _>>(), expect);
-    assert!(by_type.iter().all(|cell| cell.values[1].rank() == Some(i128::from(cell.events))), "{by_type:?}");
+    assert!(by_type.iter().all(|cell| cell.values[1].rank(&Function::Count) == Some(i128::from(cell.events))), "{by_type:?}");
     // Every window was announced once, and whoever listens knows the newest revision of each of its cells.
     let mut known: BTreeMap<(i64, String), (usize, u64)> = BTreeMap::new();
     for row in fresh.writer().outbox("orders", usize::MAX).await.expect("nothing fails") {

@@ -1,0 +1,176 @@
+//! Levels in PostgreSQL: the table of days beside the cells, written by flushes, moved by retention, read with cells.
+//! Its rows are locked after those of the rollup's cells, in the order of their key.
+
+use sg_core::definition::Rollup;
+use sg_core::flush::RollupDelta;
+use sg_core::query::CellRow;
+use sg_core::time::Timestamp;
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::levels::{self, DAY_MS, Standings};
+use crate::names::dimension_columns;
+
+use super::cells::{arrays, boxed};
+use super::error::Error;
+use super::pool::{Lease, Prepared};
+use super::tables::{cells_table, days_table};
+use super::wire::{Column, Ms};
+
+/// Returns the statements that make the table, and the index that finds a day's panes of one cell.
+pub(crate) fn create(rollup: &Rollup) -> String {
+    let (dimensions, columns) = (dimension_columns(rollup), levels::columns(rollup));
+    let declared: Vec<String> = dimensions
+        .iter()
+        .map(|name| format!("{name} text COLLATE \"C\" NOT NULL"))
+        .chain(["day timestamptz NOT NULL".to_owned()])
+        .chain(columns.iter().map(|name| format!("{name} bigint NOT NULL")))
+        .collect();
+    let key = joined(&dimensions, &["day"]);
+    let mut sql = format!(
+        "CREATE TABLE {} ({}, PRIMARY KEY ({key})) WITH (fillfactor = 70);",
+        days_table(&rollup.name),
+        declared.join(", ")
+    );
+    if !dimensions.is_empty() {
+        // Not over the moves themselves: then a flush would have to touch the index with every change of a cell.
+        sql += &format!("CREATE INDEX ON {} ({});", cells_table(&rollup.name), joined(&dimensions, &["pane"]));
+    }
+    sql
+}
+
+fn joined(dimensions: &[String], more: &[&str]) -> String {
+    dimensions.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the statement that adds a flush's moves to the days, if it has any.
+pub(crate) async fn upsert(
+    lease: &Lease,
+    rollup: &Rollup,
+    delta: &RollupDelta,
+    removed_before: Timestamp,
+) -> Result<Option<Prepared>, Error> {
+    let moves = levels::moves(rollup, delta, removed_before);
+    if moves.is_empty() {
+        return Ok(None);
+    }
+    let width = rollup.by.len();
+    let mut types = vec![Type::TEXT; width];
+    types.push(Type::TIMESTAMPTZ);
+    types.extend(levels::places(rollup).iter().map(|_| Type::INT8));
+    let mut columns: Vec<Column> = types.iter().cloned().map(Column::of).collect();
+    for ((dimensions, day), steps) in moves {
+        dimensions.iter().zip(&mut columns).for_each(|(text, column)| column.push_text(text));
+        columns[width].push_time(day)?;
+        steps.iter().zip(&mut columns[width + 1..]).for_each(|(step, column)| column.push_integer(*step));
+    }
+    let sql = format!(
+        "INSERT INTO {} AS l SELECT * FROM unnest({}) ON CONFLICT ({}) DO UPDATE SET {}",
+        days_table(&rollup.name),
+        arrays(&types),
+        joined(&dimension_columns(rollup), &["day"]),
+        added(rollup),
+    );
+    Ok(Some((lease.statement(&sql).await?, boxed(columns))))
+}
+
+fn added(rollup: &Rollup) -> String {
+    let sums = levels::columns(rollup).into_iter().map(|column| format!("{column} = l.{column} + excluded.{column}"));
+    sums.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the parts of a statement that move what the removed cells `gone` did to levels from their days to the base.
+pub(crate) fn retire(rollup: &Rollup) -> String {
+    if !rollup.has_levels() {
+        return String::new();
+    }
+    let days = days_table(&rollup.name);
+    let (dimensions, columns) = (dimension_columns(rollup), levels::columns(rollup));
+    let key = joined(&dimensions, &["day"]);
+    let mut parts = String::new();
+    for (name, day, sign) in
+        [("base", "'-infinity'::timestamptz".to_owned(), ""), ("days", day_of("pane"), "-")]
+    {
+        let sums: Vec<String> =
+            columns.iter().map(|column| format!("({sign}sum({column}))::bigint")).collect();
+        let selected = joined(&dimensions, &[&format!("{day} AS day"), &sums.join(", ")]);
+        parts += &format!(
+            ", {name} AS (INSERT INTO {days} AS l SELECT {selected} FROM gone GROUP BY {key} ORDER BY {key} \
+             ON CONFLICT ({key}) DO UPDATE SET {})",
+            added(rollup)
+        );
+    }
+    parts
+}
+
+/// Removes days of which retention has left nothing.
+pub(crate) async fn sweep(lease: &Lease, rollup: &Rollup, before: Timestamp) -> Result<(), Error> {
+    if !rollup.has_levels() {
+        return Ok(());
+    }
+    let zero: Vec<String> = levels::columns(rollup).iter().map(|column| format!("{column} = 0")).collect();
+    let sql = format!(
+        "DELETE FROM {} WHERE day < {} AND {}",
+        days_table(&rollup.name),
+        day_of("$1::timestamptz"),
+        zero.join(" AND ")
+    );
+    lease.execute(&sql, &[&Ms(before)]).await?;
+    Ok(())
+}
+
+/// Tells cells where their levels stand.
+pub(crate) async fn read(lease: &Lease, rollup: &Rollup, cells: &mut [CellRow]) -> Result<(), Error> {
+    let Some((keys, oldest)) = levels::asked(cells).filter(|_| rollup.has_levels()) else { return Ok(()) };
+    let dimensions = dimension_columns(rollup);
+    let key: Vec<String> = dimensions.iter().map(|name| format!("k.{name}")).collect();
+    let places = levels::places(rollup);
+    let oldest_ms = Ms(oldest);
+    let mut given: Vec<&(dyn ToSql + Sync)> = vec![&oldest_ms];
+    let mut columns: Vec<Column> = dimensions.iter().map(|_| Column::of(Type::TEXT)).collect();
+    for key in &keys {
+        key.iter().zip(&mut columns).for_each(|(text, column)| column.push_text(text));
+    }
+    given.extend(columns.iter().map(|column| column as &(dyn ToSql + Sync)));
+    let selected: Vec<String> = key
+        .iter()
+        .cloned()
+        .chain(places.iter().map(|at| level(rollup, *at, &key, "$1::timestamptz")))
+        .collect();
+    let from = match dimensions.len() {
+        0 => String::new(),
+        width => {
+            let members: Vec<String> = (0..width).map(|at| format!("${}::text[]", at + 2)).collect();
+            format!(" FROM unnest({}) AS k({})", members.join(", "), dimensions.join(", "))
+        }
+    };
+    let rows = lease.query(&format!("SELECT {}{from}", selected.join(", ")), &given).await?;
+    let mut standings = Standings::new();
+    for row in &rows {
+        let key = (0..dimensions.len()).map(|at| row.try_get(at)).collect::<Result<Vec<String>, _>>()?;
+        let read = (0..places.len()).map(|at| row.try_get(dimensions.len() + at));
+        standings.insert(key, read.collect::<Result<Vec<i64>, _>>()?);
+    }
+    levels::reach(rollup, cells, standings, oldest);
+    Ok(())
+}
+
+/// Returns the expression of a level at the end of a pane: `key` are the expressions of its dimensions.
+pub(crate) fn level(rollup: &Rollup, at: usize, key: &[String], pane: &str) -> String {
+    let same = |alias: &str| -> String {
+        let names = dimension_columns(rollup);
+        names.iter().zip(key).map(|(name, value)| format!("{alias}.{name} = {value} AND ")).collect()
+    };
+    let day = day_of(pane);
+    format!(
+        "((SELECT coalesce(sum(l.m{at}), 0) FROM {} l WHERE {}l.day < {day}) \
+         + (SELECT coalesce(sum(p.m{at}), 0) FROM {} p WHERE {}p.pane >= {day} AND p.pane <= {pane}))::bigint",
+        days_table(&rollup.name),
+        same("l"),
+        cells_table(&rollup.name),
+        same("p"),
+    )
+}
+
+fn day_of(pane: &str) -> String {
+    format!("sg_window_start({pane}, {DAY_MS})")
+}
