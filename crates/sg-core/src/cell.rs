@@ -98,7 +98,9 @@ impl Value {
             (Value::Min(least), Given::Number(number)) => {
                 *least = Some(least.map_or(number, |old| old.min(number)))
             }
-            (Value::Max(most), Given::Number(number)) => *most = Some(most.map_or(number, |old| old.max(number))),
+            (Value::Max(most), Given::Number(number)) => {
+                *most = Some(most.map_or(number, |old| old.max(number)))
+            }
             (Value::Avg { sum, count }, Given::Number(number)) => {
                 *sum += number;
                 *count += 1;

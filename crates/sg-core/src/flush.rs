@@ -112,7 +112,12 @@ pub struct RollupDelta {
     pub folded: u64,
     /// Events that went to the late lane.
     pub late: Vec<LateEvent>,
+    /// Moves of levels from before all cells, by dimensions: what an import brings of cells that are gone.
+    pub bases: LevelBases,
 }
+
+/// How far each level of a rollup, in the order of its measures, was moved by events whose cells are gone; by dimensions.
+pub type LevelBases = Vec<(Vec<String>, Vec<i64>)>;
 
 /// Counted events of one batch, for the raw table.
 #[derive(Debug)]

@@ -334,12 +334,7 @@ impl Fold {
 }
 
 impl Record<'_> {
-    fn late_event(
-        &self,
-        planned: &RollupPlan,
-        window_start: Timestamp,
-        row: &[Span],
-    ) -> LateEvent {
+    fn late_event(&self, planned: &RollupPlan, window_start: Timestamp, row: &[Span]) -> LateEvent {
         let entry = &self.batch.entries[self.index];
         LateEvent {
             offset: self.offset,

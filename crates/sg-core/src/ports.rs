@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::batch::{EventBatch, LogBatch};
 use crate::definition::{Rollup, Stream};
-use crate::flush::{Checkpoint, Flush, Ledger, PartitionClock};
+use crate::flush::{Checkpoint, Flush, Ledger, LevelBases, PartitionClock};
 use crate::plan::Plan;
 use crate::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
@@ -350,6 +350,8 @@ pub struct StoreStatus {
 pub trait RollupReader: Send + Sync {
     /// Returns the query's first cells in its order, at most its limit.
     async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError>;
+    /// Returns the moves of a rollup's levels whose cells are gone.
+    async fn level_bases(&self, rollup: &Rollup) -> Result<LevelBases, PortError>;
     /// Adds up the cells of a range, without handing them out.
     async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError>;
     /// Returns raw events, newest first.

@@ -149,7 +149,9 @@ impl Top {
                 error: row.upper_bound() - row.lower_bound(),
             })
             .collect();
-        found.sort_by(|left, right| (Reverse(left.count), &left.value).cmp(&(Reverse(right.count), &right.value)));
+        found.sort_by(|left, right| {
+            (Reverse(left.count), &left.value).cmp(&(Reverse(right.count), &right.value))
+        });
         found.truncate(k as usize);
         found
     }

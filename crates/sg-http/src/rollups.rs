@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use sg_core::cell::Value;
-use sg_core::definition::{Condition, LatePolicy, Measure, Rollup};
+use sg_core::definition::{Condition, Function, LatePolicy, Measure, Rollup};
 use sg_core::interval::{CutError, Cuts, Interval};
 use sg_core::limits::{QUERY_CELLS_MAX, QUERY_ROWS_MAX, TIME_MAX_MS, TIME_MIN_MS};
 use sg_core::ports::{StatusDetail, StoreStatus};
@@ -21,6 +21,8 @@ use crate::params::{Named, Params};
 const PAGE_ROWS: usize = 1_000;
 /// Cells read for one page; what does not fit follows with the cursor.
 const PAGE_CELLS: usize = 200_000;
+/// As [`PAGE_CELLS`], for cells with sketches: up to some KiB each.
+const PAGE_SKETCHED_CELLS: usize = 5_000;
 /// Rows of `/top` unless asked otherwise.
 const TOP_ROWS: usize = 10;
 
@@ -66,12 +68,26 @@ fn describe_measure(measure: &Measure) -> serde_json::Value {
         described["field"] = field.name.as_str().into();
         described["scale"] = field.scale.into();
     }
-    let Condition(filter) = &measure.filter;
-    if !filter.is_empty() {
-        described["where"] =
-            filter.iter().map(|(name, values)| (name.clone(), serde_json::json!(values))).collect();
+    if let Some(field) = measure.function.text() {
+        described["field"] = field.into();
+    }
+    match &measure.function {
+        Function::Level { up, down } => {
+            described["up"] = describe_condition(up);
+            described["down"] = describe_condition(down);
+        }
+        Function::Quantile { q_ppm, .. } => described["q"] = (f64::from(*q_ppm) / 1e6).into(),
+        Function::Top { k, .. } => described["k"] = (*k).into(),
+        _ => {}
+    }
+    if !measure.filter.0.is_empty() {
+        described["where"] = describe_condition(&measure.filter);
     }
     described
+}
+
+fn describe_condition(Condition(filter): &Condition) -> serde_json::Value {
+    filter.iter().map(|(name, values)| (name.clone(), serde_json::json!(values))).collect()
 }
 
 fn closed_to(status: &StoreStatus, rollup: &Rollup) -> Timestamp {
@@ -223,11 +239,12 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
         Some((start, _)) if !question.fill => read_from.max(*start),
         _ => read_from,
     };
-    let mut cells = read_cells(app, question, (read_from, read_to), PAGE_CELLS).await?;
-    let is_cut_short = cells.len() == PAGE_CELLS;
+    let cells_max = cells_of_a_page(question.rollup);
+    let mut cells = read_cells(app, question, (read_from, read_to), cells_max).await?;
+    let is_cut_short = cells.len() == cells_max;
     if is_cut_short && question.fill {
         return Err(ApiError::RangeTooLarge(format!(
-            "the range has more than {PAGE_CELLS} cells to fill between: ask for a shorter one or filter"
+            "the range has more than {cells_max} cells to fill between: ask for a shorter one or filter"
         )));
     }
     let seen = seen_range(&cells, question.rollup.pane_ms);
@@ -270,6 +287,11 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
     Ok(Page { rows, range, next })
 }
 
+/// Returns how many cells of a rollup are read for one page.
+pub(crate) fn cells_of_a_page(rollup: &Rollup) -> usize {
+    if rollup.has_sketches() { PAGE_SKETCHED_CELLS } else { PAGE_CELLS }
+}
+
 async fn read_cells(
     app: &App,
     question: &Question<'_>,
@@ -294,12 +316,13 @@ fn seen_range(cells: &[CellRow], pane_ms: i64) -> (Timestamp, Timestamp) {
 
 /// The last interval of a chunk may lack cells: it is left for the next page. Returns its start.
 fn drop_last_interval(cells: &mut Vec<CellRow>, cuts: &Cuts) -> Result<Option<Timestamp>, ApiError> {
+    let cells_max = cells.len();
     let last_start = cells.last().and_then(|cell| cuts.containing(cell.pane)).map(|(start, _)| start);
     let Some(last_start) = last_start else { return Ok(None) };
     cells.retain(|cell| cell.pane < last_start);
     if cells.is_empty() {
         return Err(ApiError::RangeTooLarge(format!(
-            "one interval has more than {PAGE_CELLS} cells: filter by a dimension or ask for a finer interval"
+            "one interval has more than {cells_max} cells: filter by a dimension or ask for a finer interval"
         )));
     }
     Ok(Some(last_start))
@@ -343,7 +366,7 @@ pub(crate) async fn top(
         to: params.time("to", now)?.unwrap_or(Timestamp(TIME_MAX_MS)),
         filters: rollup.by.iter().enumerate().filter_map(filter).collect(),
         order: CellOrder::OldestFirst,
-        cells_max: QUERY_CELLS_MAX,
+        cells_max: if rollup.has_sketches() { PAGE_SKETCHED_CELLS } else { QUERY_CELLS_MAX },
     };
     let written = largest(&app, &query, measure, count).await?;
     Ok(answer::json(format!(
@@ -357,8 +380,10 @@ pub(crate) async fn top(
 /// Returns which measure `by` names; the first when there is none.
 pub(crate) fn measure_index(rollup: &Rollup, params: &Params) -> Result<usize, ApiError> {
     let Some(by) = params.get("by") else { return Ok(0) };
-    rollup.measures.iter().position(|measure| measure.name == by).ok_or_else(|| {
-        let names: Vec<&str> = rollup.measures.iter().map(|measure| measure.name.as_str()).collect();
+    let orders = |measure: &Measure| !matches!(measure.function, Function::Top { .. });
+    rollup.measures.iter().position(|measure| measure.name == by && orders(measure)).ok_or_else(|| {
+        let measures = rollup.measures.iter().filter(|measure| orders(measure));
+        let names: Vec<&str> = measures.map(|measure| measure.name.as_str()).collect();
         ApiError::BadQuery(format!("by is a measure of {}: {}", rollup.name, names.join(", ")))
     })
 }
@@ -377,7 +402,7 @@ pub(crate) async fn largest(
             query.cells_max
         )));
     }
-    let ranked = query::top(cells, measure, count);
+    let ranked = query::top(cells, (measure, &query.rollup.measures[measure].function), count);
     Ok(ranked.iter().map(|total| top_json(&query.rollup, total, (query.from, query.to))).collect())
 }
 

@@ -39,6 +39,9 @@ pub(crate) fn moves(rollup: &Rollup, delta: &RollupDelta, removed_before: Timest
     if places.is_empty() {
         return moves;
     }
+    for (dimensions, steps) in &delta.bases {
+        moves.insert((dimensions.clone(), BASE), steps.clone());
+    }
     for cell in delta.cells.sorted() {
         let is_removed = window::end_of(cell.pane, rollup.window_ms) <= removed_before;
         let day = if is_removed { BASE } else { window::start_of(cell.pane, DAY_MS) };

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sg_core::definition::{Rollup, Stream};
-use sg_core::flush::{Checkpoint, Flush};
+use sg_core::flush::{Checkpoint, Flush, LevelBases};
 use sg_core::plan::Plan;
 use sg_core::ports::{
     Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter,
@@ -196,6 +196,12 @@ impl RollupReader for PostgresStore {
         let mode = if is_one_question { Mode::Question } else { Mode::Snapshot };
         let read = self.transact(mode, async |lease: &Lease| cells::read(lease, query).await).await;
         read.map_err(|error| error.into_answer(&format!("reading cells of {}", query.rollup.name)))
+    }
+
+    async fn level_bases(&self, rollup: &Rollup) -> Result<LevelBases, PortError> {
+        let job = async |lease: &Lease| levels::bases(lease, rollup).await;
+        let read = self.transact(Mode::Question, job).await;
+        read.map_err(|error| error.into_answer(&format!("reading levels of {}", rollup.name)))
     }
 
     async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError> {

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::params;
 use sg_core::definition::{Rollup, Stream};
-use sg_core::flush::{Checkpoint, Flush};
+use sg_core::flush::{Checkpoint, Flush, LevelBases};
 use sg_core::plan::Plan;
 use sg_core::ports::{
     Claim, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter, StatusDetail,
@@ -182,6 +182,12 @@ impl RollupReader for SqliteStore {
         let query = query.clone();
         let doing = format!("reading cells of {}", query.rollup.name);
         self.pool.read(doing, move |connection, _| cells::read(connection, &query)).await
+    }
+
+    async fn level_bases(&self, rollup: &Rollup) -> Result<LevelBases, PortError> {
+        let rollup = rollup.clone();
+        let doing = format!("reading levels of {}", rollup.name);
+        self.pool.read(doing, move |connection, _| levels::bases(connection, &rollup)).await
     }
 
     async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError> {

@@ -64,11 +64,11 @@ fn record_of(
     let id_span = batch.push_side(id.as_bytes());
     let kind = batch.push_side(b"x");
     batch.entries.push(Entry {
-        raw: crate::batch::Span::main(0, raw.len()),
+        raw: Span::main(0, raw.len()),
         id: id_span,
         kind,
         key_hash: key_hash(b""),
-        key: crate::batch::Span::NONE,
+        key: Span::NONE,
         event_time: event_time.map(Timestamp),
         received_at: Some(Timestamp(received_at)),
         content: content_hash(raw.as_bytes()),
@@ -239,7 +239,7 @@ fn a_batch_can_be_folded_in_parts_and_begun_inside() {
     for at in 0..5u8 {
         let id = events.push_side(&[b'a' + at]);
         let one = record(0, Some(NOW), NOW, NOW).events.entries[0];
-        events.entries.push(Entry { raw: crate::batch::Span::main(0, 2), id, kind: id, ..one });
+        events.entries.push(Entry { raw: Span::main(0, 2), id, kind: id, ..one });
     }
     let batch =
         LogBatch { events: Arc::new(events), first_offset: 10, appended_at: Timestamp(NOW), places: None };

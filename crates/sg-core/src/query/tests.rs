@@ -52,8 +52,10 @@ fn ranks_totals_over_all_times() {
         revision: 0,
     };
     let cells = vec![cell(0, "a", 2), cell(0, "b", 3), cell(1, "a", 2), cell(1, "c", 3)];
-    let ranked: Vec<_> =
-        top(cells, (0, &Function::Count), 2).into_iter().map(|row| (row.dimensions[0].clone(), row.events)).collect();
+    let ranked: Vec<_> = top(cells, (0, &Function::Count), 2)
+        .into_iter()
+        .map(|row| (row.dimensions[0].clone(), row.events))
+        .collect();
     assert_eq!(ranked, [("a".to_owned(), 4), ("b".to_owned(), 3)]);
 }
 

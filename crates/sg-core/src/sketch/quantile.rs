@@ -87,7 +87,9 @@ impl Quantile {
             let count = take_varint(&mut rest).ok_or_else(|| unreadable("it ends early"))?;
             let bucket = match buckets.last() {
                 None => unzigzag(distance),
-                Some((last, _)) => i64::try_from(distance).ok().and_then(|more| i64::from(*last).checked_add(more)),
+                Some((last, _)) => {
+                    i64::try_from(distance).ok().and_then(|more| i64::from(*last).checked_add(more))
+                }
             };
             let bucket = bucket.and_then(|bucket| i32::try_from(bucket).ok());
             let in_order = |bucket: &i32| buckets.last().is_none_or(|(last, _)| last < bucket);

@@ -108,6 +108,9 @@ fn a_short_list_of_values_is_exact() {
 #[test]
 fn quantiles_of_small_numbers_are_exact() {
     let sketch = quantile(&(-100..=100).collect::<Vec<i128>>());
-    assert_eq!([0, 250_000, 500_000, 1_000_000].map(|q| sketch.read(q)), [Some(-100), Some(-50), Some(0), Some(100)]);
+    assert_eq!(
+        [0, 250_000, 500_000, 1_000_000].map(|q| sketch.read(q)),
+        [Some(-100), Some(-50), Some(0), Some(100)]
+    );
     assert_eq!(Quantile::default().read(500_000), None);
 }

@@ -10,9 +10,7 @@ use sg_core::window;
 use crate::App;
 use crate::answer;
 use crate::error::ApiError;
-
-/// Cells read for one answer: its rows, of windows of several panes.
-const CELLS_MAX: usize = 200_000;
+use crate::rollups::cells_of_a_page;
 
 /// The whole of time.
 pub(super) const ALWAYS: (Timestamp, Timestamp) = (Timestamp(TIME_MIN_MS), Timestamp(TIME_MAX_MS));
@@ -33,16 +31,11 @@ pub(super) async fn rows(
 ) -> Result<Newest, ApiError> {
     let cuts = Cuts::windows(rollup.window_ms, from, to);
     let (from, to) = cuts.range();
-    let query = CellQuery {
-        rollup: rollup.clone(),
-        from,
-        to,
-        filters,
-        order: CellOrder::NewestFirst,
-        cells_max: CELLS_MAX,
-    };
+    let cells_max = cells_of_a_page(rollup);
+    let query =
+        CellQuery { rollup: rollup.clone(), from, to, filters, order: CellOrder::NewestFirst, cells_max };
     let cells = app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))?;
-    let is_cut = cells.len() == CELLS_MAX;
+    let is_cut = cells.len() == cells_max;
     let mut rows = query::rows(cells, &cuts);
     let found = rows.len();
     if let Some(oldest) = rows.first().map(|row| row.start).filter(|_| is_cut) {

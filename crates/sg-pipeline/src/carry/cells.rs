@@ -20,6 +20,7 @@ pub(super) async fn bring(
     tell: Tell<'_>,
 ) -> Result<(), Fault> {
     for at in 0..old.plan.rollups.len() {
+        share.add_bases(at, old.source.store.level_bases(&old.plan.rollups[at].rollup).await?);
         let mut pages = Pages { old, at, from: Timestamp::NEVER, is_over: false };
         while let Some(cells) = pages.next().await? {
             for cells in cells.chunks(CELLS_MAX) {
@@ -33,7 +34,8 @@ pub(super) async fn bring(
             }
         }
     }
-    Ok(())
+    // Levels may have outlived all their cells.
+    share.flush(old, target, (Timestamp::NEVER, Ledger::default())).await
 }
 
 /// A rollup's cells, by panes.

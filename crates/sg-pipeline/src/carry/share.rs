@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use sg_core::batch::EventBatch;
 use sg_core::definition::Dedup;
-use sg_core::flush::{DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, RollupDelta};
+use sg_core::flush::{
+    DeadLetter, Flush, LateEvent, Ledger, LevelBases, PartitionClock, RawRow, RawRows, RollupDelta,
+};
 use sg_core::judge::Judge;
 use sg_core::plan::Plan;
 use sg_core::ports::{Claim, ErrorKind, FlushOutcome, PortError};
@@ -87,6 +89,11 @@ impl Share {
         let delta = &mut self.rollups[at];
         delta.folded += cell.events;
         delta.cells.put(cell.pane, &cell.dimensions, (cell.events, cell.late_count), &cell.values);
+    }
+
+    /// Adds the moves of levels whose cells are gone, of the rollup at a place in the plan.
+    pub(super) fn add_bases(&mut self, at: usize, bases: LevelBases) {
+        self.rollups[at].bases.extend(bases);
     }
 
     /// Adds the raw row of a record of the batch at hand, with its new offset and the old log's time of it.

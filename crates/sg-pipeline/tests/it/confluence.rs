@@ -9,7 +9,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use sg_core::batch::{EventBatch, LogBatch};
-use sg_core::cell::Value;
+use sg_core::cell::{Given, Level, Value};
 use sg_core::definition::{Condition, Dedup, Function, LatePolicy, Measure, NumberField, Rollup, Stream};
 use sg_core::fold::Fold;
 use sg_core::plan::{Arrival, Plan};
@@ -80,14 +80,17 @@ fn plan(dedup: Dedup) -> Arc<Plan> {
     };
     let amount = || NumberField { name: "amount".into(), scale: 2 };
     let all = |name: &str, function| Measure { name: name.into(), function, filter: Condition::default() };
-    let t1 = Condition(vec![("event_type".into(), vec!["t1".into()])]);
+    let is = |kind: &str| Condition(vec![("event_type".into(), vec![kind.into()])]);
     let measures = vec![
         all("n", Function::Count),
         all("total", Function::Sum(amount())),
         all("least", Function::Min(amount())),
         all("most", Function::Max(amount())),
         all("mean", Function::Avg(amount())),
-        Measure { name: "t1_total".into(), function: Function::Sum(amount()), filter: t1 },
+        Measure { name: "t1_total".into(), function: Function::Sum(amount()), filter: is("t1") },
+        all("level", Function::Level { up: is("t1"), down: is("t2") }),
+        all("keys", Function::Distinct("user_id".into())),
+        all("median", Function::Quantile { field: amount(), q_ppm: 500_000 }),
     ];
     let rollup = |name: &str, window_ms: i64, by: Vec<String>| Rollup {
         name: name.into(),
@@ -317,15 +320,36 @@ fn brute_force(logs: &[Vec<Event>], dedup: Dedup) -> Answer {
                 let empty =
                     || rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
                 let values = answer.entry(key).or_insert_with(empty);
+                let user = format!("k{}", event.key);
                 for (value, measure) in values.iter_mut().zip(&rollup.measures) {
                     if measure.filter.0.is_empty() || event.kind == 1 {
-                        value.add(event.hundredths());
+                        value.add(match measure.function {
+                            Function::Level { .. } => Given::Step([0, 1, -1][usize::from(event.kind)]),
+                            Function::Distinct(_) => Given::Text(&user),
+                            _ => event.hundredths().map_or(Given::Event, Given::Number),
+                        });
                     }
                 }
             }
         }
     }
+    run_levels(&mut answer);
     answer
+}
+
+/// Adds the levels up from pane to pane.
+fn run_levels(answer: &mut Answer) {
+    let mut standing: BTreeMap<(String, Vec<String>), i64> = BTreeMap::new();
+    // The panes of a rollup come in their order.
+    for ((rollup, pane, dimensions), values) in answer {
+        for value in values {
+            if let Value::Level(level) = value {
+                let reached = standing.entry((rollup.clone(), dimensions.clone())).or_default();
+                *reached += level.delta;
+                *level = Level { read_at: Timestamp(*pane), reached: *reached, ..*level };
+            }
+        }
+    }
 }
 
 /// Makes the content a function of key and id, so that resends are the same event.
@@ -383,9 +407,10 @@ fn order_does_not_show(kind: Kind) {
             prop_assert_eq!(&one, &other);
             let one = one.unwrap_or_default();
             let distinct: BTreeSet<(u8, u16)> = events.iter().map(|event| (event.key, event.id)).collect();
-            let counted = one.iter().filter(|((rollup, ..), _)| rollup == "all").map(|(_, values)| values[0]);
+            let counted =
+                one.iter().filter(|((rollup, ..), _)| rollup == "all").map(|(_, values)| &values[0]);
             let total: u64 =
-                counted.map(|value| if let Value::Count(count) = value { count } else { 0 }).sum();
+                counted.map(|value| if let Value::Count(count) = value { *count } else { 0 }).sum();
             prop_assert_eq!(total as usize, distinct.len());
             Ok(())
         },

@@ -2,12 +2,12 @@
 //! Its rows are locked after those of the rollup's cells, in the order of their key.
 
 use sg_core::definition::Rollup;
-use sg_core::flush::RollupDelta;
+use sg_core::flush::{LevelBases, RollupDelta};
 use sg_core::query::CellRow;
 use sg_core::time::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::levels::{self, DAY_MS, Standings};
+use crate::levels::{self, BASE, DAY_MS, Standings};
 use crate::names::dimension_columns;
 
 use super::cells::{arrays, boxed};
@@ -33,7 +33,8 @@ pub(crate) fn create(rollup: &Rollup) -> String {
     );
     if !dimensions.is_empty() {
         // Not over the moves themselves: then a flush would have to touch the index with every change of a cell.
-        sql += &format!("CREATE INDEX ON {} ({});", cells_table(&rollup.name), joined(&dimensions, &["pane"]));
+        sql +=
+            &format!("CREATE INDEX ON {} ({});", cells_table(&rollup.name), joined(&dimensions, &["pane"]));
     }
     sql
 }
@@ -74,7 +75,9 @@ pub(crate) async fn upsert(
 }
 
 fn added(rollup: &Rollup) -> String {
-    let sums = levels::columns(rollup).into_iter().map(|column| format!("{column} = l.{column} + excluded.{column}"));
+    let sums = levels::columns(rollup)
+        .into_iter()
+        .map(|column| format!("{column} = l.{column} + excluded.{column}"));
     sums.collect::<Vec<_>>().join(", ")
 }
 
@@ -152,6 +155,25 @@ pub(crate) async fn read(lease: &Lease, rollup: &Rollup, cells: &mut [CellRow]) 
     }
     levels::reach(rollup, cells, standings, oldest);
     Ok(())
+}
+
+/// Returns the base: the moves of cells that are gone.
+pub(crate) async fn bases(lease: &Lease, rollup: &Rollup) -> Result<LevelBases, Error> {
+    if !rollup.has_levels() {
+        return Ok(LevelBases::new());
+    }
+    let (dimensions, columns) = (dimension_columns(rollup), levels::columns(rollup));
+    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let sql =
+        format!("SELECT {} FROM {} WHERE day = $1", joined(&dimensions, &names), days_table(&rollup.name));
+    let width = dimensions.len();
+    let rows = lease.query(&sql, &[&Ms(BASE)]).await?;
+    let bases = rows.iter().map(|row| {
+        let key = (0..width).map(|at| row.try_get(at)).collect::<Result<_, _>>()?;
+        let moves = (width..width + columns.len()).map(|at| row.try_get(at)).collect::<Result<_, _>>()?;
+        Ok((key, moves))
+    });
+    bases.collect()
 }
 
 /// Returns the expression of a level at the end of a pane: `key` are the expressions of its dimensions.

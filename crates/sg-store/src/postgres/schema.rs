@@ -9,7 +9,8 @@ use tokio_postgres::error::SqlState;
 use crate::answers;
 use crate::faults::Faults;
 use crate::names::{
-    check_columns, check_distinct, check_panes, check_view, dimension_columns, key_columns, literal, quoted, raw_views,
+    check_columns, check_distinct, check_panes, check_view, dimension_columns, key_columns, literal, quoted,
+    raw_views,
 };
 
 use super::error::Error;

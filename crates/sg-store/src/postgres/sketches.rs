@@ -220,7 +220,8 @@ pub(crate) fn retire(rollup: &Rollup) -> String {
     if !rollup.has_sketches() {
         return String::new();
     }
-    let same: Vec<String> = key_columns(rollup).iter().map(|column| format!("s.{column} = gone.{column}")).collect();
+    let same: Vec<String> =
+        key_columns(rollup).iter().map(|column| format!("s.{column} = gone.{column}")).collect();
     format!(
         ", sketches AS (DELETE FROM {} AS s USING gone WHERE {})",
         sketches_table(&rollup.name),

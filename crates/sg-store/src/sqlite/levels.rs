@@ -3,7 +3,7 @@
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 use sg_core::definition::Rollup;
-use sg_core::flush::RollupDelta;
+use sg_core::flush::{LevelBases, RollupDelta};
 use sg_core::query::CellRow;
 use sg_core::time::Timestamp;
 use sg_core::window;
@@ -81,7 +81,8 @@ pub(crate) fn write(
 }
 
 fn added(rollup: &Rollup) -> String {
-    let sums = levels::columns(rollup).into_iter().map(|column| format!("{column} = {column} + excluded.{column}"));
+    let sums =
+        levels::columns(rollup).into_iter().map(|column| format!("{column} = {column} + excluded.{column}"));
     sums.collect::<Vec<_>>().join(", ")
 }
 
@@ -135,6 +136,25 @@ pub(crate) fn read(connection: &Connection, rollup: &Rollup, cells: &mut [CellRo
     }
     levels::reach(rollup, cells, standings, oldest);
     Ok(())
+}
+
+/// Returns the base: the moves of cells that are gone.
+pub(crate) fn bases(connection: &Connection, rollup: &Rollup) -> Result<LevelBases, Error> {
+    if !rollup.has_levels() {
+        return Ok(LevelBases::new());
+    }
+    let (dimensions, columns) = (dimension_columns(rollup), levels::columns(rollup));
+    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let sql =
+        format!("SELECT {} FROM {} WHERE day = ?", joined(&dimensions, &names), days_table(&rollup.name));
+    let width = dimensions.len();
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([BASE.0], |row| {
+        let key = (0..width).map(|at| row.get(at)).collect::<Result<_, _>>()?;
+        let moves = (width..width + columns.len()).map(|at| row.get(at)).collect::<Result<_, _>>()?;
+        Ok((key, moves))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Returns the expression of a level at the end of a pane: `key` are the expressions of its dimensions.

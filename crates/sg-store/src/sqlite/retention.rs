@@ -14,8 +14,8 @@ use crate::names::key_columns;
 use crate::place::{OFFSET_MAX, position};
 
 use super::error::Error;
-use super::raw::raw_table;
 use super::levels;
+use super::raw::raw_table;
 use super::schema::cells_table;
 use super::sketches::sketches_table;
 

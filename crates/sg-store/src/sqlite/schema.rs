@@ -7,12 +7,13 @@ use sg_core::time::Timestamp;
 
 use crate::answers;
 use crate::names::{
-    check_columns, check_distinct, check_panes, check_view, dimension_columns, key_columns, literal, quoted, raw_views,
+    check_columns, check_distinct, check_panes, check_view, dimension_columns, key_columns, literal, quoted,
+    raw_views,
 };
 
 use super::error::Error;
-use super::{levels, measures, sketches};
 use super::raw::raw_table;
+use super::{levels, measures, sketches};
 
 /// The migrations in order; the schema's version is their number.
 const MIGRATIONS: [&str; 1] = [include_str!("../../sql/sqlite/0001_store.sql")];

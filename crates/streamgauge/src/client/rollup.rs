@@ -46,8 +46,17 @@ pub(crate) struct Measure {
     pub(crate) scale: u32,
     /// Fields that must have one of the values given.
     #[serde(default, rename = "where")]
-    pub(crate) filter: BTreeMap<String, OneOrMany>,
+    pub(crate) filter: Condition,
+    /// Which events raise a level.
+    #[serde(default)]
+    pub(crate) up: Condition,
+    /// Which events lower a level.
+    #[serde(default)]
+    pub(crate) down: Condition,
 }
+
+/// Fields that must have one of the values given.
+pub(crate) type Condition = BTreeMap<String, OneOrMany>;
 
 /// A value, or a list of them.
 #[derive(Debug, Clone, Deserialize)]

@@ -88,6 +88,16 @@ impl<'t> Reader<'t> {
         self.read(key, default, errors, "is a whole number", |value| u64::try_from(value.as_integer()?).ok())
     }
 
+    /// Reads a share such as `0.95`, above 0 and at most 1, as so many in a million.
+    pub(crate) fn share_ppm(&mut self, key: &'static str, default: u32, errors: &mut Errors) -> u32 {
+        let convert = |value: &Value| {
+            let share = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))?;
+            let ppm = (share * 1e6).round();
+            (1.0..=1e6).contains(&ppm).then_some(ppm as u32)
+        };
+        self.read(key, default, errors, "is a number above 0 and at most 1", convert)
+    }
+
     /// Reads a duration such as `30s`.
     pub(crate) fn duration(&mut self, key: &'static str, default: Duration, errors: &mut Errors) -> Duration {
         let convert = |value: &Value| sg_core::query::parse_duration(value.as_str()?);

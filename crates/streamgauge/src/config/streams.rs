@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sg_core::definition::{
-    Condition, Dedup, FieldType, Function, LatePolicy, Measure, NumberField, RawTable, Rollup, Stream,
-};
-use sg_core::limits::SCALE_MAX;
+use sg_core::definition::{Dedup, FieldType, LatePolicy, RawTable, Rollup, Stream};
 use sg_core::time::millis;
 use sg_http::Answers;
 
+use super::measures::measure;
 use super::reader::{Errors, Reader};
 use super::settings::StreamSettings;
 
@@ -183,35 +181,15 @@ fn rollup(item: &mut Reader<'_>, errors: &mut Errors) -> Rollup {
     if measures.is_empty() {
         errors.add(&item.place("measure"), "at least one [[rollup.measure]] is needed");
     }
-    Rollup { name, stream, window_ms, pane_ms, grace_ms, late, keep_ms, by, measures }
-}
-
-fn measure(mut item: Reader<'_>, errors: &mut Errors) -> Measure {
-    let name = item.required("name", errors);
-    let function = item.required("fn", errors);
-    let field = item.text("field", "", errors);
-    let scale = item.count("scale", 0, errors);
-    if scale > u64::from(SCALE_MAX) {
-        errors.add(&item.place("scale"), format!("is at most {SCALE_MAX}"));
+    let rollup = Rollup { name, stream, window_ms, pane_ms, grace_ms, late, keep_ms, by, measures };
+    if rollup.has_levels() && late == LatePolicy::Divert {
+        errors.add(&item.place("late"), "a level counts every event: with a level it is correct, not divert");
     }
-    let number = NumberField { name: field, scale: scale.min(u64::from(SCALE_MAX)) as u32 };
-    if function != "count" && number.name.is_empty() {
-        errors.add(&item.place("field"), format!("a {function} needs a field"));
+    if rollup.has_sketches() && pane_ms != window_ms {
+        errors
+            .add(&item.place("pane"), "with distinct, quantile or top the pane is the window: leave it out");
     }
-    let function = match function.as_str() {
-        "count" => Function::Count,
-        "sum" => Function::Sum(number),
-        "min" => Function::Min(number),
-        "max" => Function::Max(number),
-        "avg" => Function::Avg(number),
-        other => {
-            errors.add(&item.place("fn"), format!("is count, sum, min, max or avg, not {other}"));
-            Function::Count
-        }
-    };
-    let filter = Condition(item.conditions("where", errors));
-    item.finish(errors);
-    Measure { name, function, filter }
+    rollup
 }
 
 /// Names become tables, columns, metrics and paths.

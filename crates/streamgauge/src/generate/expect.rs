@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use sg_core::time::Timestamp;
 
 use super::exact::{Exact, divided, written};
-use crate::client::rollup::{Definition, Measure};
+use crate::client::rollup::{Condition, Definition, Measure};
 
 /// Digits that an average has beyond its field's.
 const AVERAGE_EXTRA: u32 = 6;
@@ -41,6 +41,7 @@ enum Kind {
     Min,
     Max,
     Avg,
+    Level,
 }
 
 /// A measure's number in one cell: how many events gave one, and what they came to.
@@ -137,7 +138,11 @@ impl Tally {
         });
         let numbers = &mut self.numbers[cell as usize * width..][..width];
         for ((measure, kind), number) in self.definition.measures.iter().zip(&self.kinds).zip(numbers) {
-            if measure.filter.iter().all(|(name, values)| values.has(&value_of(name))) {
+            let meets =
+                |condition: &Condition| condition.iter().all(|(name, values)| values.has(&value_of(name)));
+            if *kind == Kind::Level && meets(&measure.filter) {
+                number.value += i128::from(meets(&measure.up)) - i128::from(meets(&measure.down));
+            } else if meets(&measure.filter) {
                 let value = match measure.field.as_deref() {
                     None => None,
                     Some(name) => field(members, name).map(|raw| amount(raw, measure.scale)).transpose()?,
@@ -160,6 +165,8 @@ impl Tally {
         order.extend(self.cells.iter().map(|((start, index), cell)| (*start, rank[*index as usize], *cell)));
         order.sort_unstable();
         let width = self.definition.measures.len();
+        // Where the levels of each combination stand.
+        let mut levels: HashMap<(u32, usize), i128> = HashMap::new();
         for (place, (start, rank, cell)) in order.iter().enumerate() {
             let comma = if place == 0 { "\n" } else { ",\n" };
             let end = Timestamp(start + self.definition.window_ms);
@@ -168,8 +175,15 @@ impl Tally {
                 write!(out, ",{}:{}", quoted(name), quoted(value))?;
             }
             let numbers = &self.numbers[*cell as usize * width..][..width];
-            for ((measure, kind), number) in self.definition.measures.iter().zip(&self.kinds).zip(numbers) {
-                write!(out, ",{}:{}", quoted(&measure.name), number.written(*kind, measure.scale))?;
+            for (at, number) in numbers.iter().enumerate() {
+                let (measure, kind) = (&self.definition.measures[at], self.kinds[at]);
+                let mut shown = *number;
+                if kind == Kind::Level {
+                    let level = levels.entry((*rank, at)).or_default();
+                    *level += number.value;
+                    shown.value = *level;
+                }
+                write!(out, ",{}:{}", quoted(&measure.name), shown.written(kind, measure.scale))?;
             }
             out.write_all(b"}")?;
         }
@@ -185,6 +199,7 @@ impl Kind {
             "min" => Some(Kind::Min),
             "max" => Some(Kind::Max),
             "avg" => Some(Kind::Avg),
+            "level" => Some(Kind::Level),
             _ => None,
         }
     }
@@ -194,7 +209,7 @@ impl Number {
     fn add(&mut self, kind: Kind, value: Option<i128>) {
         let Some(value) = value.or((kind == Kind::Count).then_some(0)) else { return };
         self.value = match kind {
-            Kind::Count => 0,
+            Kind::Count | Kind::Level => 0,
             Kind::Sum | Kind::Avg => self.value + value,
             Kind::Min if self.count > 0 => self.value.min(value),
             Kind::Max if self.count > 0 => self.value.max(value),
@@ -206,7 +221,7 @@ impl Number {
     fn written(self, kind: Kind, scale: u32) -> String {
         match kind {
             Kind::Count => self.count.to_string(),
-            Kind::Sum => written(self.value, scale),
+            Kind::Sum | Kind::Level => written(self.value, scale),
             Kind::Min | Kind::Max | Kind::Avg if self.count == 0 => "null".to_owned(),
             Kind::Min | Kind::Max => written(self.value, scale),
             Kind::Avg => {

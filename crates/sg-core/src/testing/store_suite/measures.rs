@@ -25,7 +25,8 @@ fn levels() -> Vec<Rollup> {
         function: Function::Level { up: is("in"), down: is("out") },
         filter: Condition::default(),
     };
-    let count = Measure { name: "events".to_owned(), function: Function::Count, filter: Condition::default() };
+    let count =
+        Measure { name: "events".to_owned(), function: Function::Count, filter: Condition::default() };
     let [by_type, by_hour, _] = <[Rollup; 3]>::try_from(rollups()).expect("there are three");
     let measures = vec![count, level];
     vec![
@@ -200,9 +201,12 @@ fn folded(rollup: &Rollup, events: &[Event]) -> Vec<CellRow> {
         let cell = folded.entry((pane, dimensions.clone())).or_insert_with(empty);
         cell.events += 1;
         let number = amount.parse::<i128>().expect("the case made it") * 100;
-        for (value, given) in
-            cell.values.iter_mut().zip([Given::Text(user), Given::Number(number), Given::Event, Given::Text(user)])
-        {
+        for (value, given) in cell.values.iter_mut().zip([
+            Given::Text(user),
+            Given::Number(number),
+            Given::Event,
+            Given::Text(user),
+        ]) {
             value.add(given);
         }
     }

@@ -90,7 +90,8 @@ async fn recent(app: &App) -> Result<Recent, ApiError> {
     let from = window_within(now, rollup, MINUTES);
     let rows = newest::rows(app, rollup, (from, ALWAYS.1), Vec::new()).await?.rows;
     let measure = rollup.measures.iter().position(|measure| measure.name == DONATIONS);
-    let has_donations = |values: &[Value]| measure.and_then(|at| values[at].rank()).unwrap_or(0) != 0;
+    let given = |values: &[Value]| measure.and_then(|at| values[at].rank(&rollup.measures[at].function));
+    let has_donations = |values: &[Value]| given(values).unwrap_or(0) != 0;
     let donations = rows.iter().filter(|row| has_donations(&row.values)).count();
     let latest = newest::window_start(app, rollup).await?;
     let latest_age_seconds = latest.map(|start| (now.0 - start.0) as f64 / 1e3);

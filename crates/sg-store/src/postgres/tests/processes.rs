@@ -111,7 +111,10 @@ async fn check_together(definitions: &[Rollup], kind_of: impl Fn(u32, &str) -> S
     let by_type = &state.cells["by_type"];
     let found = by_type.iter().map(|cell| ((minute(cell.pane), cell.dimensions.join(",")), cell.events));
     assert_eq!(found.collect::<BTreeMap<_, _>>(), expect);
-    assert!(by_type.iter().all(|cell| cell.values[1].rank(&Function::Count) == Some(i128::from(cell.events))), "{by_type:?}");
+    assert!(
+        by_type.iter().all(|cell| cell.values[1].rank(&Function::Count) == Some(i128::from(cell.events))),
+        "{by_type:?}"
+    );
     // Every window was announced once, and whoever listens knows the newest revision of each of its cells.
     let mut known: BTreeMap<(i64, String), (usize, u64)> = BTreeMap::new();
     for row in fresh.writer().outbox("orders", usize::MAX).await.expect("nothing fails") {

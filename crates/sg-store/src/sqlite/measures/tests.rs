@@ -132,7 +132,8 @@ fn rounds_averages_half_to_even() {
 #[test]
 fn refuses_a_sum_that_does_not_fit() {
     let mut parameters = Vec::new();
-    let error = bind(&Function::Count, &Value::Sum(i128::MAX), &mut parameters).expect_err("its upper part has 24 digits");
+    let error = bind(&Function::Count, &Value::Sum(i128::MAX), &mut parameters)
+        .expect_err("its upper part has 24 digits");
     assert!(error.is_bad_data(), "{error}");
 }
 

@@ -93,7 +93,7 @@ fn = "median"
     let (code, told) = check(toml);
     assert_eq!(code, Some(78), "{told}");
     insta::assert_snapshot!(told, @r#"
-    streamgauge: the configuration has 22 error(s):
+    streamgauge: the configuration has 21 error(s):
       data_dir: is a text in quotes, not 7
       data_dir: is missing
       log: is embedded:, embedded:PATH or kafka://HOST:PORT[,HOST:PORT…], not kafkaesque:
@@ -109,8 +109,7 @@ fn = "median"
       stream.0.paths: no-slash is no path: it begins with / and has no braces
       rollup.0.pane: divides the window, in whole seconds
       rollup.0.late: is correct or divert, not never
-      rollup.0.measure.0.field: a median needs a field
-      rollup.0.measure.0.fn: is count, sum, min, max or avg, not median
+      rollup.0.measure.0.fn: is count, sum, min, max, avg, level, distinct, quantile or top, not median
       rollup.0.name: b stands twice
       rollup.0.stream: there is no stream c
       rollup.0.measure: x stands twice among dimensions and measures

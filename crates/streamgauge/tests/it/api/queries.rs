@@ -42,7 +42,7 @@ fn rollups_are_described() {
     insta::assert_snapshot!(lines.join("\n"), @r#"
     {"name":"hourly_aggregations","stream":"events","window_ms":3600000,"pane_ms":900000,"grace_ms":30000,"late":"correct","keep_ms":"…","by":["event_type"],"measures":[{"name":"event_count","fn":"count"}]}
     {"name":"pageview_aggregates","stream":"pageviews","window_ms":60000,"pane_ms":60000,"grace_ms":300000,"late":"divert","keep_ms":"…","by":["postcode"],"measures":[{"name":"pageview_count","fn":"count"}]}
-    {"name":"stream_metrics_minute","stream":"stream.events","window_ms":60000,"pane_ms":60000,"grace_ms":600000,"late":"correct","keep_ms":"…","by":["stream_id"],"measures":[{"name":"chat_messages","fn":"count","where":{"event_type":["chat_message"]}},{"name":"donations_usd","fn":"sum","field":"amount_usd","scale":2,"where":{"event_type":["donation"]}}]}
+    {"name":"stream_metrics_minute","stream":"stream.events","window_ms":60000,"pane_ms":60000,"grace_ms":600000,"late":"correct","keep_ms":"…","by":["stream_id"],"measures":[{"name":"active_viewers","fn":"level","up":{"event_type":["viewer_join"]},"down":{"event_type":["viewer_leave"]}},{"name":"chat_messages","fn":"count","where":{"event_type":["chat_message"]}},{"name":"donations_usd","fn":"sum","field":"amount_usd","scale":2,"where":{"event_type":["donation"]}}]}
     "#);
 }
 

@@ -58,7 +58,7 @@ fn every_line_of_its_description_is_answered() {
         let first = serde_json::from_str::<Value>(&recent).expect("JSON")["rows"][0].to_string();
         assert_eq!(
             members(&first),
-            ["window_start", "window_end", "stream_id", "chat_messages", "donations_usd"]
+            ["window_start", "window_end", "stream_id", "active_viewers", "chat_messages", "donations_usd"]
         );
         let two = asked(server, r#"curl -s "http://localhost:8000/metrics?minutes=10&limit=2""#);
         assert_eq!(rows(&two).len(), 2);
