@@ -4,7 +4,9 @@
 mod event_platform;
 mod hourly_aggregations;
 mod pageviews;
+mod sketches;
 mod stream_metrics;
+mod viewers;
 mod web_analytics;
 
 use std::process::Command;
@@ -29,7 +31,20 @@ fn on_both_sides(check: impl Fn(&Server)) {
 }
 
 fn run_on_both_sides(check: impl Fn(&Server)) {
-    check(&Server::start(&[]));
+    each_side(|side| check(&Server::ready(&side.launch)));
+}
+
+/// How a server of one side is started, as often as a test likes over the same data.
+struct Side {
+    launch: Launch,
+    /// The database on a server, where it is not a file.
+    database: Option<String>,
+}
+
+/// Runs a check on files, and on a broker and a database where there are real servers.
+fn each_side(check: impl Fn(&Side)) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    check(&Side { launch: Launch::new().data_dir(folder.path()), database: None });
     let Some(services) = Services::shared() else { return };
     // Servers that outlive the tests may have the names of earlier ones.
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -38,9 +53,8 @@ fn run_on_both_sides(check: impl Fn(&Server)) {
         .replace("topic        = \"", &format!("topic = \"{name}."))
         .replace("group           = \"streamgauge\"", &format!("group = \"{name}\""));
     let (log, store) = (format!("kafka://{}", services.kafka()), services.database(&name));
-    let server = Server::ready(&Launch::new().config(&toml).args(&["--log", &log, "--store", &store]));
-    check(&server);
-    drop(server);
+    let launch = Launch::new().config(&toml).args(&["--log", &log, "--store", &store]);
+    check(&Side { launch, database: Some(name.clone()) });
     // Fails only where the server is gone.
     services.sql("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"));
 }
