@@ -213,8 +213,11 @@ fn folded(rollup: &Rollup, events: &[Event]) -> Vec<CellRow> {
     folded.into_values().collect()
 }
 
+/// Pane, dimensions, measures and events of a cell.
+type Shown = (i64, Vec<String>, Vec<Option<String>>, u64);
+
 /// Returns what is read of cells, without their history.
-fn shown(rollup: &Rollup, cells: &[CellRow]) -> Vec<(i64, Vec<String>, Vec<Option<String>>, u64)> {
+fn shown(rollup: &Rollup, cells: &[CellRow]) -> Vec<Shown> {
     let read = |cell: &CellRow| {
         let values = cell.values.iter().zip(&rollup.measures);
         let values = values.map(|(value, measure)| value.show(&measure.function)).collect();

@@ -31,7 +31,7 @@ fn send(server: &Server, stream: &str, half: usize) {
         let page = ["/", "/", "/", "/price", "/price", "/about"][at % 6];
         json!({"event_id": format!("e{at}"), "event_type": "visit", "ts": 1_740_000_000 + (at % 2) * 60,
             "site": "a", "user_id": format!("u{}", at % 40), "took_ms": at, "page": page,
-            "status": if at % 100 == 0 { 500 } else { 200 }})
+            "status": if at.is_multiple_of(100) { 500 } else { 200 }})
         .to_string()
     };
     // Every second one of the other half is sent again.
