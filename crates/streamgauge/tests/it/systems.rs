@@ -4,6 +4,7 @@
 mod event_platform;
 mod hourly_aggregations;
 mod pageviews;
+mod pipelines;
 mod stream_metrics;
 mod web_analytics;
 
