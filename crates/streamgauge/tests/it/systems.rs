@@ -8,6 +8,7 @@ mod pipelines;
 mod stream_metrics;
 mod web_analytics;
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,14 +19,15 @@ use super::harness::http::Answer;
 use super::harness::services::Services;
 use super::harness::{Launch, Server};
 
-const BUILTIN: &str = include_str!("../../src/config/builtin.toml");
+/// The built-in configuration as it stands.
+pub(crate) const BUILTIN: &str = include_str!("../../src/config/builtin.toml");
 /// How many names have been given.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// The ports that the descriptions name.
 const PORTS: [u16; 6] = [8000, 8001, 8002, 8080, 8081, 8082];
 
 /// Runs a check against a server on files and one on a broker and a database: its snapshots are those of both.
-fn on_both_sides(check: impl Fn(&Server)) {
+pub(crate) fn on_both_sides(check: impl Fn(&Server)) {
     insta::allow_duplicates! { run_on_both_sides(check) }
 }
 
@@ -66,6 +68,12 @@ fn asked(server: &Server, line: &str) -> String {
     let (status, body) = curl(server, line);
     assert_eq!(status, 200, "{line}: {body}");
     body
+}
+
+/// Returns where the configuration file of one system is.
+pub(crate) fn pipeline(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+    folder.join(format!("{name}.toml")).display().to_string()
 }
 
 /// Waits until queries see everything that was accepted.

@@ -1,19 +1,12 @@
 //! The files in `pipelines/`: each alone is right, and a server started with it serves its system.
 
-use std::path::Path;
-
 use crate::harness::{Launch, Server, run};
 
-use super::{asked, curl, flush};
-
-fn path(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
-    folder.join(format!("{name}.toml")).display().to_string()
-}
+use super::{asked, curl, flush, pipeline};
 
 /// Starts a server with a file, as it stands but for its addresses.
 fn server(name: &str, listening: &str) -> Server {
-    let path = path(name);
+    let path = pipeline(name);
     let checked = run(&["config", "check", "--config", &path]);
     assert!(checked.status.success(), "{name}: {}", String::from_utf8_lossy(&checked.stderr));
     let launch = Launch::new().args(&["--config", &path]).listening(listening);
