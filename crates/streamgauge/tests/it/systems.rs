@@ -1,11 +1,16 @@
 //! The clients of five systems, unchanged: each line of their descriptions that can be typed, run as it stands there but
 //! for the port, on files and, where there are real servers, on Kafka and PostgreSQL.
 
+mod database;
 mod event_platform;
 mod hourly_aggregations;
 mod pageviews;
 mod pipelines;
+mod ports;
+mod sql;
 mod stream_metrics;
+mod topics;
+mod variables;
 mod web_analytics;
 
 use std::path::Path;
@@ -19,6 +24,8 @@ use super::harness::http::Answer;
 use super::harness::services::Services;
 use super::harness::{Launch, Server};
 
+use database::Database;
+
 /// The built-in configuration as it stands.
 pub(crate) const BUILTIN: &str = include_str!("../../src/config/builtin.toml");
 /// How many names have been given.
@@ -28,24 +35,39 @@ const PORTS: [u16; 6] = [8000, 8001, 8002, 8080, 8081, 8082];
 
 /// Runs a check against a server on files and one on a broker and a database: its snapshots are those of both.
 pub(crate) fn on_both_sides(check: impl Fn(&Server)) {
+    with_both_databases(|server, _| check(server));
+}
+
+/// The same with the database as other programs see it.
+fn with_both_databases(check: impl Fn(&Server, &Database)) {
     insta::allow_duplicates! { run_on_both_sides(check) }
 }
 
-fn run_on_both_sides(check: impl Fn(&Server)) {
-    check(&Server::start(&[]));
+fn run_on_both_sides(check: impl Fn(&Server, &Database)) {
+    let server = Server::start(&[]);
+    check(&server, &Database::file(&server));
     let Some(services) = Services::shared() else { return };
-    // Servers that outlive the tests may have the names of earlier ones.
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!("s{}_{number}_{:x}", std::process::id(), dice::seed("systems"));
-    let toml = BUILTIN
-        .replace("topic        = \"", &format!("topic = \"{name}."))
-        .replace("group           = \"streamgauge\"", &format!("group = \"{name}\""));
+    let name = unused_name();
+    let toml = builtin_named(&name);
     let (log, store) = (format!("kafka://{}", services.kafka()), services.database(&name));
     let server = Server::ready(&Launch::new().config(&toml).args(&["--log", &log, "--store", &store]));
-    check(&server);
+    let database = Database::Postgres { services, name };
+    check(&server, &database);
     drop(server);
-    // Fails only where the server is gone.
-    services.sql("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"));
+    database.drop_it();
+}
+
+/// Returns a name for topics and a database; servers that outlive the tests may have those of earlier ones.
+fn unused_name() -> String {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("s{}_{number}_{:x}", std::process::id(), dice::seed("systems"))
+}
+
+/// Returns the built-in configuration with topics and a group of its own.
+fn builtin_named(name: &str) -> String {
+    BUILTIN
+        .replace("topic        = \"", &format!("topic = \"{name}."))
+        .replace("group           = \"streamgauge\"", &format!("group = \"{name}\""))
 }
 
 /// Runs a line of a description, with the server's port; returns the status and the body.
