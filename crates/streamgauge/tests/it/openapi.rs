@@ -3,6 +3,7 @@
 //! stream that never ends.
 
 mod document;
+mod outages;
 mod routes;
 
 use std::io::{BufRead as _, Write as _};
