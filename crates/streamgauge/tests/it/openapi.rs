@@ -170,6 +170,29 @@ fn wrong_bodies_and_places_are_refused_with_a_problem() {
     });
 }
 
+/// What the document says that may be sent is taken, and nothing else: member by member, for every kind of JSON value.
+#[test]
+fn what_a_body_may_be_is_what_is_taken() {
+    let server = Server::start(&[]);
+    let document = Document::of(&server);
+    let (mut taken, mut refused) = (0, 0);
+    for operation in operations(&document).iter().filter(|operation| operation.takes_events()) {
+        let (schema, variants) = document.variants(operation);
+        for body in variants {
+            let is_allowed = document.faults(&schema, &body).is_empty();
+            let sent = Sent {
+                target: operation.path.clone(),
+                content_type: Some("application/json".to_owned()),
+                body: body.to_string(),
+            };
+            let answer = checked(&server, &document, operation, &sent);
+            assert_eq!(answer.status == 202, is_allowed, "{} {body}: {}", operation.path, answer.text());
+            if is_allowed { taken += 1 } else { refused += 1 }
+        }
+    }
+    assert!(taken > 30 && refused > 30, "{taken} taken, {refused} refused");
+}
+
 #[test]
 fn the_stream_that_never_ends_sends_what_the_document_says() {
     on_both_sides(|server| {

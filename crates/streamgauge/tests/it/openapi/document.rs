@@ -144,6 +144,41 @@ impl Document {
         all
     }
 
+    /// Returns the schema of an operation's body, and bodies made of its first example with each member of an event set to
+    /// every kind of JSON value, one at a time; an array is sent with one event, and once with none.
+    pub(super) fn variants(&self, operation: &Operation) -> (Value, Vec<Value>) {
+        let content = &operation.value["requestBody"]["content"]["application/json"];
+        let first = content["examples"].as_object().and_then(|examples| examples.values().next());
+        let example = &first.expect("there is an example")["value"];
+        let is_list = example.is_array();
+        let event = if is_list { &example[0] } else { example };
+        let of_event = [&content["schema"], &content["schema"]["oneOf"][0], &content["schema"]["items"]];
+        let known = of_event.map(|schema| &self.resolved(schema)["properties"]);
+        let known = known.into_iter().find_map(Value::as_object).expect("an event has members");
+        let mut bodies = vec![json!([])];
+        for name in known.keys() {
+            for value in [
+                json!(true),
+                json!(null),
+                json!(1),
+                json!(""),
+                json!(" "),
+                json!("x"),
+                json!([1]),
+                json!({"a": 1}),
+            ] {
+                // A type that is null is none: another spelling of it, or the stream's default, decides.
+                if name == "event_type" && value.is_null() {
+                    continue;
+                }
+                let mut changed = event.clone();
+                changed[name] = value;
+                bodies.push(if is_list { json!([changed]) } else { changed });
+            }
+        }
+        (content["schema"].clone(), bodies)
+    }
+
     /// Returns a request for every word that a parameter may be, its default among them.
     pub(super) fn every_choice(&self, operation: &Operation) -> Vec<Sent> {
         let first = self.examples(operation).into_iter().next().expect("an operation has an example");
