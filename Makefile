@@ -9,7 +9,7 @@ run: ## Builds and starts the server with a demo producer.
 	cargo run --release --bin streamgauge -- serve --demo
 
 test: ## Runs every test, beside a Kafka and a Postgres of its own.
-	tools/need $(BUILD) strace
+	tools/need $(BUILD) strace sqlite3 curl
 	tools/services run cargo test --workspace
 
 check: ## What a change must pass beside the tests: format, lints, documents, licences, spelling.

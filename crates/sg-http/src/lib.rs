@@ -2,7 +2,8 @@
 //!
 //! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
 //! events in a body, `ingest` is the way in; `rollups`, `events`, `status` and `health` are the ways out, `systems` those in
-//! which clients of other systems ask; `error` is the one place where a failure becomes a status.
+//! which clients of other systems ask; `error` is the one place where a failure becomes a status; `openapi` says of all of
+//! them what they take and answer, for `/docs` too.
 
 mod answer;
 mod body;
@@ -12,6 +13,7 @@ mod error;
 mod events;
 mod health;
 mod ingest;
+mod openapi;
 mod page;
 mod pages;
 mod params;
@@ -153,6 +155,7 @@ pub const BUDGET_BYTES: usize = 16 << 20;
 /// Every route of the server, as far as the process has the role for it.
 pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
     let metrics = move |state, query| stream_metrics::metrics(state, query, bare_metrics);
+    let document = openapi::document(&app);
     let mut observed = Router::new()
         .route("/health", get(health::health))
         .route("/metrics", get(metrics))
@@ -172,7 +175,11 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .route("/api/pipeline/memory", get(hourly_aggregations::memory))
         .route("/api/pipeline/flush", post(status::flush))
         .route("/v1/rollups", get(rollups::list))
-        .route("/docs/errors/{code}", get(pages::error_page));
+        .route("/docs/errors/{code}", get(pages::error_page))
+        .route("/openapi.json", get(move || openapi::answer(document)))
+        .route("/docs", get(page::docs))
+        .route("/docs.js", get(page::docs_script))
+        .route("/docs.css", get(page::docs_style));
     if app.roles.ingest {
         let post_by_query = post(ingest::post_by_query).options(cors::preflight_of_posts);
         router = router.route("/v1/events", post_by_query);

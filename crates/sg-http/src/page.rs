@@ -1,5 +1,5 @@
-//! The page at `/`: live counts until there is a dashboard. Nothing on it comes from elsewhere, and no text of an event
-//! becomes markup.
+//! The pages at `/`, live counts until there is a dashboard, and at `/docs`, every path to read about and to try. Nothing on
+//! them comes from elsewhere, and no text of an event or an answer becomes markup.
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,21 @@ pub(crate) async fn script() -> Response {
 /// `GET /live.css`.
 pub(crate) async fn style() -> Response {
     asset("text/css; charset=utf-8", include_str!("page/live.css"))
+}
+
+/// `GET /docs`.
+pub(crate) async fn docs() -> Response {
+    asset("text/html; charset=utf-8", include_str!("page/docs.html"))
+}
+
+/// `GET /docs.js`.
+pub(crate) async fn docs_script() -> Response {
+    asset("text/javascript; charset=utf-8", include_str!("page/docs.js"))
+}
+
+/// `GET /docs.css`.
+pub(crate) async fn docs_style() -> Response {
+    asset("text/css; charset=utf-8", include_str!("page/docs.css"))
 }
 
 fn asset(content_type: &'static str, text: &'static str) -> Response {

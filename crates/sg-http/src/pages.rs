@@ -52,6 +52,11 @@ const PAGES: [(&str, &str); 42] = [
     ("unsupported_media_type", include_str!("../../../docs/errors/unsupported_media_type.md")),
 ];
 
+/// Returns every code.
+pub(crate) fn codes() -> impl Iterator<Item = &'static str> {
+    PAGES.iter().map(|(code, _)| *code)
+}
+
 /// `GET /docs/errors/{code}`.
 pub(crate) async fn error_page(Named(code): Named) -> Result<Response, ApiError> {
     match PAGES.iter().find(|(known, _)| *known == code) {

@@ -44,18 +44,31 @@ fn store<'v>(get: &impl Fn(&str) -> Option<&'v str>) -> Option<(String, &'static
         return Some((url.to_owned(), "DATABASE_URL"));
     }
     let sets = [
-        ("POSTGRES_HOST", ["POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"], "pipeline"),
-        ("PGHOST", ["PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"], "postgres"),
+        ("POSTGRES_HOST", ["POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"], PIPELINE),
+        ("PGHOST", ["PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"], REALTIME),
     ];
-    sets.into_iter().find_map(|(name, [port, user, password, database], default)| {
+    sets.into_iter().find_map(|(name, [port, user, password, database], login)| {
         let host = get(name)?;
-        let (port, user) = (get(port).unwrap_or("5432"), get(user).unwrap_or(default));
-        let password = get(password).map(|password| format!(":{}", encoded(password))).unwrap_or_default();
-        let database = get(database).unwrap_or(user);
-        let url = format!("postgres://{}{password}@{host}:{port}/{}", encoded(user), encoded(database));
-        Some((url, name))
+        let login = get(user).map_or(login, |user| Login { user, password: None, database: user });
+        let password = get(password).or(login.password);
+        let password = password.map(|password| format!(":{}", encoded(password))).unwrap_or_default();
+        let (user, database) = (encoded(login.user), encoded(get(database).unwrap_or(login.database)));
+        let port = get(port).unwrap_or("5432");
+        Some((format!("postgres://{user}{password}@{host}:{port}/{database}"), name))
     })
 }
+
+/// Who asks for which database.
+#[derive(Clone, Copy)]
+struct Login<'v> {
+    user: &'v str,
+    password: Option<&'v str>,
+    database: &'v str,
+}
+
+/// What deployments that name the host alone had beside it: the credentials of their examples, secret to nobody.
+const PIPELINE: Login<'static> = Login { user: "pipeline", password: Some("pipeline"), database: "pipeline" };
+const REALTIME: Login<'static> = Login { user: "rt", password: Some("rt"), database: "realtime" };
 
 /// Writes a text so that it can stand in a URL.
 fn encoded(text: &str) -> String {

@@ -83,7 +83,7 @@ pub(crate) struct Kafka {
 }
 
 /// A stream and what only the log and the doors need of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamSettings {
     pub(crate) stream: Stream,
     pub(crate) topic: String,

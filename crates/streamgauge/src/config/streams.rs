@@ -233,3 +233,6 @@ fn check_columns(item: &Reader<'_>, rollup: &Rollup, errors: &mut Errors) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

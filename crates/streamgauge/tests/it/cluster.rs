@@ -14,7 +14,7 @@ use crate::harness::services::Services;
 use crate::harness::{Launch, Server};
 
 /// A broker, a database and a topic for one test, and how its processes are configured.
-struct Cluster {
+pub(crate) struct Cluster {
     services: Services,
     name: String,
     toml: String,
@@ -23,12 +23,12 @@ struct Cluster {
 /// These tests keep both cores busy: one at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
-fn turn() -> MutexGuard<'static, ()> {
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Cluster {
-    fn new(services: Services) -> Cluster {
+    pub(crate) fn new(services: Services) -> Cluster {
         let name = format!("c{}_{:x}", std::process::id(), dice::seed("cluster"));
         let toml = format!(
             r#"
@@ -75,7 +75,7 @@ impl Cluster {
         Launch::new().config(&toml).args(&["--roles", roles])
     }
 
-    fn start(&self, roles: &str) -> Server {
+    pub(crate) fn start(&self, roles: &str) -> Server {
         Server::ready(&self.launch(roles))
     }
 }

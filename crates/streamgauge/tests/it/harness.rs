@@ -65,6 +65,7 @@ pub(crate) struct Launch {
     data_dir: Option<PathBuf>,
     config: Option<String>,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
     wrapper: Vec<String>,
     port: u16,
     listen: Option<String>,
@@ -94,6 +95,13 @@ impl Launch {
         self
     }
 
+    /// With these variables in its environment.
+    pub(crate) fn variables(mut self, variables: &[(&str, &str)]) -> Launch {
+        let owned = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        self.variables.extend(owned);
+        self
+    }
+
     /// On the port of an earlier server instead of a free one.
     pub(crate) fn port(mut self, port: u16) -> Launch {
         self.port = port;
@@ -117,9 +125,10 @@ impl Launch {
         let (mut server, ready) = self.spawn();
         match ready.recv_timeout(START) {
             Ok(line) => {
-                let port =
-                    line.rsplit_once(':').and_then(|(_, port)| port.split(' ').next()?.trim().parse().ok());
-                server.port = port.unwrap_or_else(|| panic!("no port in the first line {line:?}"));
+                let urls = line.split_whitespace().filter(|word| word.starts_with("http://"));
+                let port = |url: &str| url.rsplit_once(':')?.1.parse().ok();
+                server.ports = urls.filter_map(port).collect();
+                assert!(!server.ports.is_empty(), "no port in the first line {line:?}");
                 Ok(server)
             }
             Err(RecvTimeoutError::Disconnected) => {
@@ -151,11 +160,11 @@ impl Launch {
             command.arg("--config").arg(path);
         }
         let log = File::create(folder.path().join("stderr")).expect("a file for stderr can be made");
-        command.env_clear().envs(path_variable()).current_dir(folder.path());
+        command.env_clear().envs(path_variable()).envs(self.variables.clone()).current_dir(folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
         let ready = first_line(child.stdout.take().expect("stdout is piped"));
-        (Server { child, port: 0, data_dir, folder }, ready)
+        (Server { child, ports: Vec::new(), data_dir, folder }, ready)
     }
 }
 
@@ -185,7 +194,8 @@ fn first_line(stdout: ChildStdout) -> Receiver<String> {
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
-    port: u16,
+    /// In the order of the addresses.
+    ports: Vec<u16>,
     data_dir: PathBuf,
     /// Holds stderr and, unless one was given, the data directory.
     folder: TempDir,
@@ -215,17 +225,22 @@ impl Server {
 
     /// Returns the address without a path.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port())
     }
 
-    /// Returns the port it listens on.
+    /// Returns the port that it listens on, the first of several.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.ports[0]
+    }
+
+    /// Returns every port that it listens on.
+    pub(crate) fn ports(&self) -> &[u16] {
+        &self.ports
     }
 
     /// Returns the address to connect to.
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port()))
     }
 
     /// Returns the data directory.

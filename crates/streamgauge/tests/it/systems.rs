@@ -1,14 +1,21 @@
 //! The clients of five systems, unchanged: each line of their descriptions that can be typed, run as it stands there but
 //! for the port, on files and, where there are real servers, on Kafka and PostgreSQL.
 
+mod database;
 mod event_platform;
 mod hourly_aggregations;
 mod pageviews;
+mod pipelines;
+mod ports;
 mod sketches;
+mod sql;
 mod stream_metrics;
+mod topics;
+mod variables;
 mod viewers;
 mod web_analytics;
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -19,44 +26,52 @@ use super::harness::http::Answer;
 use super::harness::services::Services;
 use super::harness::{Launch, Server};
 
-const BUILTIN: &str = include_str!("../../src/config/builtin.toml");
+use database::Database;
+
+/// The built-in configuration as it stands.
+pub(crate) const BUILTIN: &str = include_str!("../../src/config/builtin.toml");
 /// How many names have been given.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// The ports that the descriptions name.
 const PORTS: [u16; 6] = [8000, 8001, 8002, 8080, 8081, 8082];
 
 /// Runs a check against a server on files and one on a broker and a database: its snapshots are those of both.
-fn on_both_sides(check: impl Fn(&Server)) {
-    insta::allow_duplicates! { run_on_both_sides(check) }
+pub(crate) fn on_both_sides(check: impl Fn(&Server)) {
+    with_both_databases(|server, _| check(server));
 }
 
-fn run_on_both_sides(check: impl Fn(&Server)) {
-    each_side(|side| check(&Server::ready(&side.launch)));
+/// The same with the database as other programs see it.
+fn with_both_databases(check: impl Fn(&Server, &Database)) {
+    insta::allow_duplicates! {
+        each_side(|launch, database| check(&Server::ready(launch), database))
+    }
 }
 
-/// How a server of one side is started, as often as a test likes over the same data.
-struct Side {
-    launch: Launch,
-    /// The database on a server, where it is not a file.
-    database: Option<String>,
-}
-
-/// Runs a check on files, and on a broker and a database where there are real servers.
-fn each_side(check: impl Fn(&Side)) {
+/// Runs a check that starts its servers itself, as often as it likes over the same data.
+fn each_side(check: impl Fn(&Launch, &Database)) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    check(&Side { launch: Launch::new().data_dir(folder.path()), database: None });
+    check(&Launch::new().data_dir(folder.path()), &Database::File(folder.path().join("streamgauge.db")));
     let Some(services) = Services::shared() else { return };
-    // Servers that outlive the tests may have the names of earlier ones.
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!("s{}_{number}_{:x}", std::process::id(), dice::seed("systems"));
-    let toml = BUILTIN
-        .replace("topic        = \"", &format!("topic = \"{name}."))
-        .replace("group           = \"streamgauge\"", &format!("group = \"{name}\""));
+    let name = unused_name();
+    let toml = builtin_named(&name);
     let (log, store) = (format!("kafka://{}", services.kafka()), services.database(&name));
     let launch = Launch::new().config(&toml).args(&["--log", &log, "--store", &store]);
-    check(&Side { launch, database: Some(name.clone()) });
-    // Fails only where the server is gone.
-    services.sql("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"));
+    let database = Database::Postgres { services, name };
+    check(&launch, &database);
+    database.drop_it();
+}
+
+/// Returns a name for topics and a database; servers that outlive the tests may have those of earlier ones.
+fn unused_name() -> String {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("s{}_{number}_{:x}", std::process::id(), dice::seed("systems"))
+}
+
+/// Returns the built-in configuration with topics and a group of its own.
+fn builtin_named(name: &str) -> String {
+    BUILTIN
+        .replace("topic        = \"", &format!("topic = \"{name}."))
+        .replace("group           = \"streamgauge\"", &format!("group = \"{name}\""))
 }
 
 /// Runs a line of a description, with the server's port; returns the status and the body.
@@ -79,6 +94,12 @@ fn asked(server: &Server, line: &str) -> String {
     let (status, body) = curl(server, line);
     assert_eq!(status, 200, "{line}: {body}");
     body
+}
+
+/// Returns where the configuration file of one system is.
+pub(crate) fn pipeline(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+    folder.join(format!("{name}.toml")).display().to_string()
 }
 
 /// Waits until queries see everything that was accepted.

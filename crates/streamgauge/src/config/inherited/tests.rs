@@ -32,6 +32,10 @@ fn the_common_variables_are_read() {
         &[("PGHOST", "db"), ("PGDATABASE", "realtime"), ("PGUSER", "rt"), ("PGPASSWORD", "rt")],
         &[("store", "postgres://rt:rt@db:5432/realtime")],
     );
+    check(&[("POSTGRES_HOST", "db")], &[("store", "postgres://pipeline:pipeline@db:5432/pipeline")]);
+    check(&[("PGHOST", "db")], &[("store", "postgres://rt:rt@db:5432/realtime")]);
+    check(&[("PGHOST", "db"), ("PGPASSWORD", "x")], &[("store", "postgres://rt:x@db:5432/realtime")]);
+    check(&[("PGHOST", "db"), ("PGUSER", "u")], &[("store", "postgres://u@db:5432/u")]);
     check(&[("DATABASE_URL", "postgresql://a@b/c"), ("PGHOST", "x")], &[("store", "postgresql://a@b/c")]);
     check(&[("DATABASE_URL", "mysql://a@b/c")], &[]);
     check(&[("FLUSH_INTERVAL_SECONDS", "60")], &[("flush.interval", "60s")]);

@@ -23,7 +23,7 @@ fn the_built_in_configuration_serves_its_streams() {
     );
     assert_eq!(settings.streams[0].stream.dedup.records, 5_000_000);
     assert_eq!(
-        settings.rollups[2].measures[1].filter.0,
+        settings.rollups[2].measures[2].filter.0,
         [("event_type".to_owned(), vec!["donation".to_owned()])]
     );
 }

@@ -1,8 +1,9 @@
 //! Real servers beside the one under test: Kafka and PostgreSQL, shared by tests that leave them alone, or started for one
 //! test that stops and breaks them.
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -90,15 +91,37 @@ impl Services {
         output.status.success().then(|| text.lines().map(str::to_owned).collect())
     }
 
-    /// Runs one of Kafka's own tools to its end.
-    pub(crate) fn kafka_tool(&self, class: &str, args: &[&str]) {
+    /// Runs one of Kafka's own tools to its end; returns what it printed.
+    pub(crate) fn kafka_tool(&self, class: &str, args: &[&str]) -> String {
+        self.kafka_tool_fed(class, args, "")
+    }
+
+    /// The same with something to read.
+    pub(crate) fn kafka_tool_fed(&self, class: &str, args: &[&str], input: &str) -> String {
         let jars = tool(&["jars"]);
-        let output = Command::new("java")
+        let mut child = Command::new("java")
             .args(["-cp", &format!("{}/*", jars.trim()), class, "--bootstrap-server", &self.kafka])
             .args(args)
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("java can be run");
+        // One that needs no input may be gone before it is written; the end of the pipe is the end of the input.
+        child.stdin.take().expect("stdin is piped").write_all(input.as_bytes()).ok();
+        let output = child.wait_with_output().expect("java can be waited for");
         assert!(output.status.success(), "{class} {args:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Returns the parts of the servers' addresses: host and port of PostgreSQL, and its user.
+    pub(crate) fn postgres_parts(&self) -> (String, String, String) {
+        let rest = self.postgres.split_once("://").map_or("", |(_, rest)| rest);
+        let (user, place) = rest.split_once('@').expect("a URL with a user");
+        let (host, port) =
+            place.split(['/', '?']).next().unwrap_or_default().split_once(':').expect("a port");
+        let user = user.split(':').next().unwrap_or_default();
+        (host.to_owned(), port.to_owned(), user.to_owned())
     }
 }
 

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::harness::Server;
 use crate::harness::dice::{self, Dice};
-use crate::harness::services::Services;
-use crate::harness::{Launch, Server};
 
-use super::{Side, each_side, flush};
+use super::{each_side, flush};
 
 const MINUTE: i64 = 60;
 /// 2025-03-01T22:30:00Z: the events cross midnight.
@@ -67,27 +66,14 @@ fn shown(server: &Server, query: &str) -> BTreeMap<(i64, String), i64> {
     rows.iter().map(row).collect()
 }
 
-/// Reads the view as other programs do.
-fn from_sql(side: &Side, server: &Server) -> Vec<String> {
-    let select = "SELECT active_viewers FROM stream_metrics_minute ORDER BY window_start, stream_id";
-    if let Some(database) = &side.database {
-        let services = Services::shared().expect("the side was made with them");
-        return services.sql(database, select).expect("the server answers");
-    }
-    let database = rusqlite::Connection::open(server.data_dir().join("streamgauge.db")).expect("it is there");
-    let mut statement = database.prepare(select).expect("the view is there");
-    let rows = statement.query_map([], |row| row.get::<_, i64>(0)).expect("it can be read");
-    rows.map(|level| level.expect("a whole number").to_string()).collect()
-}
-
 #[test]
 fn viewers_are_what_adding_up_says() {
     let seed = dice::seed("viewers");
-    each_side(|side| {
+    each_side(|launch, database| {
         let mut dice = Dice::new(seed);
         let events = events(&mut dice);
         let lines: Vec<String> = events.iter().enumerate().map(line).collect();
-        let mut server = Server::ready(&side.launch);
+        let mut server = Server::ready(launch);
         for (at, batch) in lines.chunks(100).enumerate() {
             // Some are sent once more.
             let again = (0..10).map(|_| lines[dice.below(((at + 1) * 100) as u64) as usize].clone());
@@ -96,7 +82,7 @@ fn viewers_are_what_adding_up_says() {
             assert_eq!(answer.status, 202, "{}", answer.text());
             if at % 4 == 3 {
                 server.kill9();
-                server = Server::ready(&restart(&side.launch));
+                server = Server::ready(launch);
             }
         }
         flush(&server);
@@ -105,7 +91,8 @@ fn viewers_are_what_adding_up_says() {
         assert_eq!(shown(&server, "&interval=1h"), levels(&events, 3_600));
         assert_eq!(shown(&server, "&interval=1d&tz=Asia/Kathmandu").len(), 3);
         let of_sql: Vec<String> = by_minute.values().map(i64::to_string).collect();
-        assert_eq!(from_sql(side, &server), of_sql);
+        let select = "SELECT active_viewers FROM stream_metrics_minute ORDER BY window_start, stream_id";
+        assert_eq!(database.lines(select), of_sql);
         // Quiet minutes have the level of the last one that was not.
         let filled = shown(&server, "&fill=zero&stream_id=s1");
         let mut last = 0;
@@ -119,9 +106,4 @@ fn viewers_are_what_adding_up_says() {
         assert!(quiet > 10, "{quiet} quiet minutes of {}", filled.len());
         assert!(server.command(&["audit"]).status.success());
     });
-}
-
-/// The next start need not find the port free at once.
-fn restart(launch: &Launch) -> Launch {
-    launch.clone().port(0)
 }
