@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use clap::Parser as _;
 
+use super::run::Summary;
 use super::*;
 use crate::client::flaky::{Flaky, serve};
 
