@@ -9,6 +9,7 @@ pub(crate) mod import;
 pub(crate) mod load;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod smoke;
 #[cfg(feature = "kafka")]
 pub(crate) mod topics;
 

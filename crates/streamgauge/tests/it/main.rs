@@ -7,5 +7,7 @@ mod crash;
 mod faults;
 mod harness;
 mod hostile;
+mod producers;
+mod smoke;
 mod systems;
 mod tidy;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::live::Live;
 use super::worker::Tally;
 use crate::cmd::audit::Check;
 
@@ -16,6 +17,8 @@ pub(super) struct Report {
     pub(super) tally: Tally,
     /// How long it took until the last answer.
     pub(super) elapsed: Duration,
+    /// What the live stream says, where that was asked for.
+    pub(super) live: Option<Live>,
     /// What the server's ledger says.
     pub(super) checks: Vec<Check>,
 }
@@ -23,7 +26,8 @@ pub(super) struct Report {
 impl Report {
     /// Returns whether events were accepted and the ledger agrees.
     pub(super) fn holds(&self) -> bool {
-        self.tally.accepted > 0 && self.checks.iter().all(|check| check.holds)
+        let is_lost = self.live.is_some_and(|live| live.lost() > 0);
+        self.tally.accepted > 0 && !is_lost && self.checks.iter().all(|check| check.holds)
     }
 
     fn per_second(&self, count: u64) -> f64 {
@@ -49,6 +53,9 @@ impl Report {
         }
         if *unanswered > 0 {
             text += &format!("not answered: {unanswered}\n");
+        }
+        if let Some(live) = &self.live {
+            text += &format!("{}\n", live.line(self.per_second(*accepted)));
         }
         let failed = self.checks.iter().skip(1).filter(|check| !check.holds);
         for check in self.checks.iter().take(1).chain(failed) {
@@ -82,6 +89,7 @@ impl Report {
             "unanswered": unanswered,
             "unanswered_events": unanswered_events,
             "latency_ms": latency_ms,
+            "live": self.live.as_ref().map(Live::json),
             "ok": self.holds(),
             "checks": checks,
         })

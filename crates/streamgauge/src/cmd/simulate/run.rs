@@ -6,23 +6,31 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sg_core::time::Clock;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
-use super::Args;
 use super::delivery::{Batch, Delivered, Way, deliver};
+use super::plan::{Dating, Pace, Plan};
 use crate::generate::expect::Expectation;
-use crate::generate::sequence::{Sequence, Shape};
+use crate::generate::random::Random;
+use crate::generate::sequence::Sequence;
 
-/// At a given rate a batch holds no more than a tenth of a second, so that events flow instead of arriving in lumps.
-const BATCHES_PER_SECOND_MIN: u64 = 10;
 /// How many batches, per connection, may overtake one that is not answered: bounds how far events arrive out of order.
 const OVERTAKING_PER_CONNECTION: u64 = 2;
+
+/// How many pauses of an irregular pace are long, in a million.
+const LONG_PAUSES_PPM: u32 = 250_000;
 
 /// A run under way.
 pub(super) struct Run {
     lines_max: u64,
-    rate: Option<u64>,
+    events: u64,
+    pace: Pace,
+    dating: Dating,
+    /// Decides on the pauses of an irregular pace.
+    moods: Random,
     patience: Duration,
     idle: Vec<Way>,
     running: JoinSet<anyhow::Result<Delivered>>,
@@ -46,37 +54,55 @@ pub(super) struct Summary {
     pub(super) resent: u64,
     /// Lines that the server refused.
     pub(super) rejected: u64,
+    /// Whether somebody stopped it before the end.
+    pub(super) was_stopped: bool,
     /// From the first event to the last answer.
     pub(super) seconds: f64,
 }
 
 impl Run {
-    pub(super) fn new(args: &Args, ways: Vec<Way>, shape: &Shape) -> Run {
-        let in_time = |rate: u64| (rate / BATCHES_PER_SECOND_MIN).max(1);
-        let bar = ProgressBar::with_draw_target(Some(shape.events), ProgressDrawTarget::stderr());
+    pub(super) fn new(plan: &Plan, ways: Vec<Way>, patience: Duration) -> Run {
+        let length = Some(plan.shape.events).filter(|events| *events < u64::MAX);
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} events {per_sec} {eta}");
         Run {
-            lines_max: args.rate.map_or(args.batch, |rate| args.batch.min(in_time(rate))),
-            rate: args.rate,
-            patience: args.patience,
+            lines_max: plan.batch,
+            events: plan.shape.events,
+            pace: plan.pace,
+            dating: plan.dating,
+            moods: Random::new(plan.shape.seed),
+            patience,
+            overtaking_max: ways.len() as u64 * OVERTAKING_PER_CONNECTION,
             idle: ways,
             running: JoinSet::new(),
             unanswered: BTreeSet::new(),
-            overtaking_max: args.connections * OVERTAKING_PER_CONNECTION,
             expectation: None,
             bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
             summary: Summary::default(),
         }
     }
 
-    pub(super) async fn send_all(&mut self, mut sequence: Sequence) -> anyhow::Result<Summary> {
+    /// Sends all events, or those that are due before `stop`.
+    pub(super) async fn send_all(
+        &mut self,
+        mut sequence: Sequence,
+        clock: &dyn Clock,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Summary> {
         let began = Instant::now();
+        let mut due = Duration::ZERO;
         let mut index = 0;
-        while let Some(batch) = self.next_batch(&mut sequence, index)? {
-            if let Some(rate) = self.rate {
-                // Sent when the last of its events is due, so that none is dated ahead of its sending.
-                sleep_until(began + Duration::from_micros(sequence.made() * 1_000_000 / rate)).await;
+        while !sequence.is_over() {
+            due = self.due_after(due, sequence.made());
+            // What is made is sent: waiting comes first, and so none is dated ahead of its sending.
+            if stop.run_until_cancelled(sleep_until(began + due)).await.is_none() {
+                self.summary.was_stopped = true;
+                break;
             }
+            if self.dating == Dating::WhenMade {
+                sequence.date(clock.now());
+            }
+            let Some(batch) = self.next_batch(&mut sequence, index)? else { break };
             let way = self.free_way(index).await?;
             self.unanswered.insert(index);
             self.summary.sent += batch.lines;
@@ -90,6 +116,27 @@ impl Run {
         self.bar.finish_and_clear();
         self.summary.seconds = began.elapsed().as_secs_f64();
         Ok(self.summary.clone())
+    }
+
+    /// Returns when the next batch is due, from the beginning: when the last of its events is.
+    fn due_after(&mut self, last: Duration, made: u64) -> Duration {
+        match self.pace {
+            Pace::AsAnswered => Duration::ZERO,
+            Pace::Even { events, within } => {
+                let with_next = made.saturating_add(self.lines_max).min(self.events);
+                let due_us = u128::from(with_next) * within.as_micros() / u128::from(events.max(1));
+                Duration::from_micros(u64::try_from(due_us).unwrap_or(u64::MAX))
+            }
+            Pace::Irregular { mean } => last + self.pause(mean),
+        }
+    }
+
+    /// Returns a pause of this length on average: mostly a shorter one, now and then a much longer one.
+    fn pause(&mut self, mean: Duration) -> Duration {
+        let is_long = self.moods.chance(LONG_PAUSES_PPM);
+        // A quarter of 3 and three quarters of a third make 1.
+        let longest = if is_long { mean * 6 } else { mean * 2 / 3 };
+        Duration::from_micros(self.moods.below(longest.as_micros() as u64 + 1))
     }
 
     fn next_batch(&mut self, sequence: &mut Sequence, index: u64) -> anyhow::Result<Option<Batch>> {
@@ -137,7 +184,7 @@ impl Summary {
     }
 
     pub(super) fn line(&self) -> String {
-        let Summary { sent, accepted, resent, rejected, seconds } = self;
+        let Summary { sent, accepted, resent, rejected, seconds, .. } = self;
         let rate = self.per_second();
         format!(
             "sent {sent}  accepted {accepted}  resent {resent}  rejected {rejected}  in {seconds:.1} s  {rate} events/s"

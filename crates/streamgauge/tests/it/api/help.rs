@@ -17,6 +17,8 @@ fn the_binary_explains_itself() {
       load         Measures how much a server takes
       audit        Checks that the ledger adds up, and every cell
       flush        Writes what was folded to the store, now
+      smoke        Sends a few marked events through a running server and checks that they show
+                   everywhere
       config       Prints the effective configuration with the origin of each value; secrets show as ***
       healthcheck  Tells whether the server is ready
       import       Carries a data directory over to Kafka and PostgreSQL
@@ -93,6 +95,10 @@ fn simulate_explains_itself() {
     ends. With --expect the cells that must result are worked out independently and written to a file
     that `streamgauge audit` compares.
 
+    With --form it takes the place of a producer of another system: that one's events, dated now, and
+    its variables, where no flag says otherwise. A form whose producer wrote to Kafka does so where
+    KAFKA_BOOTSTRAP_SERVERS is set and no --url is given. Ctrl-C and SIGTERM end a run in order.
+
     Usage: streamgauge simulate [OPTIONS]
 
     Options:
@@ -106,6 +112,20 @@ fn simulate_explains_itself() {
               
               [default: events]
 
+          --form <FORM>
+              The producer of another system to take the place of
+
+              Possible values:
+              - default:     hourly-aggregations: events at irregular intervals, until stopped
+              - bulk:        hourly-aggregations: EVENT_COUNT events (100000) as fast as they are
+                answered
+              - simulation:  hourly-aggregations: TARGET_EVENT_COUNT events (5 million a day) spread
+                over SIMULATION_DURATION_HOURS (1)
+              - generator:   stream-metrics: EVENTS_PER_SEC (20) about STREAM_IDS
+                (stream_1,stream_2,stream_3) and USER_COUNT users (500), until stopped
+              - send-events: event-platform: 300 events of 30 users, one a request, to
+                http://127.0.0.1:8004/events
+
           --events <N>
               Different events to send [default: 100000, or --rate times --duration]
 
@@ -114,12 +134,16 @@ fn simulate_explains_itself() {
 
           --duration <D>
               Event time that the run covers, such as 24h [default: 36 ms an event, or real time with
-              --rate]
+              --rate]; with --form, how long it goes on
 
           --seed <N>
-              Makes other events
-              
-              [default: 1]
+              Makes other events [default: 1; with --form, another one each time]
+
+          --users <N>
+              Users there are, of stream.events and of forms that let it be chosen
+
+          --stream-ids <IDS>
+              Live streams there are, of stream.events: names with commas between, or how many
 
           --start <TIME>
               Time of the first event; `now` lets the run end at the time the last one is sent
@@ -144,9 +168,7 @@ fn simulate_explains_itself() {
               [default: 0s]
 
           --batch <N>
-              Events per request
-              
-              [default: 1000]
+              Events per request [default: 1000]
 
           --connections <N>
               Requests under way at once
@@ -161,9 +183,9 @@ fn simulate_explains_itself() {
           --expect <FILE>
               Writes the cells that must result to this file
 
-          --kafka <BROKERS>
+          --kafka [<BROKERS>]
               Writes plain JSON to the stream's topic on these brokers, as other producers do, instead
-              of sending to a server
+              of sending to a server; without a value, on those of KAFKA_BOOTSTRAP_SERVERS
 
           --json
               Prints the summary as JSON
@@ -180,6 +202,8 @@ fn simulate_explains_itself() {
       streamgauge simulate --events 200000 --late 2% --duplicates 1% --expect expected.json
       streamgauge audit --expect expected.json
       streamgauge simulate --stream stream.events --rate 20 --duration 5m --start now
+      EVENT_COUNT=500000 streamgauge simulate --form bulk
+      streamgauge simulate --form generator --kafka 127.0.0.1:9092
     "#);
 }
 
@@ -194,28 +218,34 @@ fn load_explains_itself() {
     full. Every event has a random id and is dated now. At the end the server's ledger must have grown
     by exactly the events it accepted; other producers, the demo among them, disturb that check.
 
+    With --form it takes the place of another system's load test.
+
     Usage: streamgauge load [OPTIONS]
 
     Options:
+          --form <FORM>
+              The load test of another system to take the place of
+
+              Possible values:
+              - event-platform: event-platform: 50 events/s for 10 s, one a request, each in the words
+                of that platform
+              - web-analytics:  web-analytics: 2000 events/s for 10 s, one a request, in groups of 100
+                at once; compares what was accepted with what /metrics/stream tells at the start and at
+                the end
+
           --stream <S>
               The stream to send to
               
               [default: events]
 
           --rate <R>
-              Events per second; 0 for as fast as they are answered
-              
-              [default: 0]
+              Events per second; 0 for as fast as they are answered [default: 0, or the form's]
 
           --connections <C>
-              Connections, each with one request under way at most
-              
-              [default: 8]
+              Connections, each with one request under way at most [default: 8, or the form's]
 
           --batch <B>
-              Events per request; 1 sends single JSON objects
-              
-              [default: 1000]
+              Events per request; 1 sends single JSON objects [default: 1000; 1 with --form]
 
           --duration <D>
               How long to send
@@ -237,6 +267,8 @@ fn load_explains_itself() {
       streamgauge load --duration 30s
       streamgauge load --rate 2000 --batch 1 --connections 32
       streamgauge load --stream pageviews --json
+      streamgauge load --form web-analytics
+      streamgauge load --form web-analytics --rate 0
     "#);
 }
 
@@ -276,6 +308,48 @@ fn audit_explains_itself() {
       streamgauge audit
       streamgauge simulate --events 50000 --late 2% --expect expected.json && streamgauge audit --expect
       expected.json
+    "#);
+}
+
+#[test]
+fn smoke_explains_itself() {
+    insta::assert_snapshot!(help(&["smoke", "--help"]), @r#"
+    Sends a few marked events to a running server, over HTTP and, with --kafka, straight to its topics,
+    and checks that every path of them works: that they are taken, that offsets advance, that they are
+    counted exactly once though some are sent twice, that a sum is exact, and that each API answers in
+    its shape. What the server is not configured for is left out and named.
+
+    The events stay, with everything they are counted in: their stream_id, session, user and postcode
+    are smoke-<id>, another one each time, and their type is smoke. Two of these tests at once disturb
+    each other. Prints one line a check; leaves with 0 when all hold, with 1 when one does not, and with
+    69 when the server cannot be reached.
+
+    Usage: streamgauge smoke [OPTIONS]
+
+    Options:
+          --kafka [<BROKERS>]
+              Also writes events straight to the topics on these brokers; without a value, on those of
+              KAFKA_BOOTSTRAP_SERVERS
+
+          --patience <D>
+              How long to wait for each thing to show
+              
+              [default: 60s]
+
+          --json
+              Prints the checks as JSON
+
+          --url <URL>
+              The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+              
+              [default: http://127.0.0.1:8080]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      streamgauge smoke
+      streamgauge smoke --url http://127.0.0.1:8000 --kafka 127.0.0.1:9092
     "#);
 }
 
