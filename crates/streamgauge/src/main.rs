@@ -32,6 +32,7 @@ enum Command {
     Audit(cmd::audit::Args),
     Flush(cmd::flush::Args),
     Smoke(cmd::smoke::Args),
+    Doctor(cmd::doctor::Args),
     Config(cmd::config::Args),
     Healthcheck(cmd::healthcheck::Args),
     #[cfg(all(feature = "kafka", feature = "postgres"))]
@@ -99,6 +100,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Audit(args) => cmd::audit::run(args).await,
         Command::Flush(args) => cmd::flush::run(args).await,
         Command::Smoke(args) => cmd::smoke::run(args).await,
+        Command::Doctor(args) => cmd::doctor::run(args).await,
         Command::Config(args) => cmd::config::run(args),
         Command::Healthcheck(args) => cmd::healthcheck::run(args).await,
         #[cfg(all(feature = "kafka", feature = "postgres"))]

@@ -4,6 +4,7 @@ mod api;
 mod closing;
 mod cluster;
 mod crash;
+mod doctor;
 mod faults;
 mod harness;
 mod hostile;
