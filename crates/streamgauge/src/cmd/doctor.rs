@@ -133,7 +133,7 @@ async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
     let (wall, watch) = (WallClock.now(), Instant::now());
     let mut findings = Vec::new();
     match settings(args) {
-        Ok(settings) => {
+        Ok((settings, archive)) => {
             let server = server(args, &settings)?;
             let (of_server, answered) = ask(&server).await;
             findings.push(Finding::ok("configuration", "is right"));
@@ -144,8 +144,7 @@ async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
             findings.push(clock::steady(wall, watch.elapsed(), WallClock.now()));
             findings.extend(log::look(&settings, answered.status.as_ref()).await);
             findings.push(store::look(&settings).await);
-            findings
-                .push(Finding::ok("archive", "off: raw events are not archived, and this version cannot"));
+            findings.push(of_archive(&archive));
             findings.extend(answered.status.iter().flat_map(progress::look));
         }
         Err(errors) => {
@@ -166,8 +165,17 @@ async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if worst == Level::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Returns the settings that `serve` would have; every error of them.
-fn settings(args: &Args) -> Result<Settings, Vec<String>> {
+/// Says what is configured. A URL that cannot be is an error of the configuration.
+fn of_archive(url: &str) -> Finding {
+    let says = match url {
+        "off" => "off: raw events are not archived, and this version has no archive yet".to_owned(),
+        other => format!("{other}, as far as the configuration tells: nothing was asked there"),
+    };
+    Finding::ok("archive", says)
+}
+
+/// Returns the settings that `serve` would have, and the archive's URL; every error of them.
+fn settings(args: &Args) -> Result<(Settings, String), Vec<String>> {
     let read = config_cmd::layers(args.config.as_deref());
     let (mut layers, mut errors) = read.map_err(|error| vec![format!("{error:#}")])?;
     let data_dir = args.data_dir.as_ref().map(|dir| dir.display().to_string());
@@ -186,7 +194,10 @@ fn settings(args: &Args) -> Result<Settings, Vec<String>> {
     }
     layers.complete_store(&std::env::vars().collect());
     match Settings::resolve(&layers) {
-        Ok(settings) if errors.is_empty() => Ok(settings),
+        Ok(settings) if errors.is_empty() => {
+            let archive = layers.table.get("archive").and_then(Value::as_str).unwrap_or("off");
+            Ok((settings, archive.to_owned()))
+        }
         Ok(_) => Err(errors),
         Err(more) => {
             errors.extend(more);

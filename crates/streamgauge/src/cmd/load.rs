@@ -105,11 +105,17 @@ async fn load(args: &Args) -> anyhow::Result<ExitCode> {
     let (tally, elapsed) = measured.await.context("measuring")??;
 
     let after = status::settled(&mut connection, PATIENCE).await?;
-    let mut checks = vec![growth(&before, &after, &args.stream, &tally)];
-    checks.extend(super::audit::ledger_checks(&after));
     let live = match told_before {
         Some(before) => Some(settled_live(&server, before, &tally).await?),
         None => None,
+    };
+    let checks = match &live {
+        // Its own system counts alike, whoever else sends.
+        Some(live) => [vec![live.check(elapsed)], super::audit::sum_checks(&after)].concat(),
+        None => {
+            let growth = growth(&before, &after, &args.stream, &tally);
+            [vec![growth], super::audit::ledger_checks(&after)].concat()
+        }
     };
     let report = Report { tally, elapsed, live, checks };
     let mut stdout = std::io::stdout().lock();

@@ -1,7 +1,10 @@
 //! What the live stream told at the start and at the end of a load, beside what was accepted.
 
+use std::time::Duration;
+
 use super::worker::Tally;
 use crate::client::live::Numbers;
+use crate::cmd::audit::Check;
 
 /// How the numbers of the live stream grew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +36,14 @@ impl Live {
         self.accepted.saturating_sub(self.written)
     }
 
-    /// Returns the line for people, with the rate that was reached.
-    pub(super) fn line(&self, per_second: f64) -> String {
+    /// Returns whether nothing is lost, with the numbers and the rate that was reached.
+    pub(super) fn check(&self, elapsed: Duration) -> Check {
         let Live { sent, accepted, received, written } = self;
-        let mark = if self.lost() == 0 { '✓' } else { '✗' };
-        format!(
-            "{mark} sent {sent}  accepted {accepted}  rate {per_second:.0}/s  received {received}  written {written}  lost {}",
-            self.lost()
-        )
+        let (rate, lost) = (*accepted as f64 / elapsed.as_secs_f64().max(0.001), self.lost());
+        let detail = format!(
+            "sent {sent}  accepted {accepted}  rate {rate:.0}/s  received {received}  written {written}  lost {lost}"
+        );
+        Check::new("live stream", lost == 0, detail)
     }
 
     /// Returns the numbers for scripts.

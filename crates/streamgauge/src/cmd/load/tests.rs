@@ -62,15 +62,16 @@ fn what_is_lost_is_what_was_accepted_and_not_written() {
         let live = Live::new(numbers(100, 100), numbers(110, 100 + written), &tally);
         assert_eq!((live.sent, live.accepted, live.received, live.written), (15, 10, 10, written));
         assert_eq!(live.lost(), lost, "{written} written");
-        let report = Report {
-            tally: Tally { accepted: 10, ..Tally::default() },
-            elapsed: Duration::from_secs(1),
-            live: Some(live),
-            checks: Vec::new(),
-        };
-        assert_eq!(report.holds(), lost == 0);
-        assert!(report.text().contains(&format!("written {written}  lost {lost}\n")), "{}", report.text());
-        assert_eq!(report.json()["live"]["lost"], lost);
+        let check = live.check(Duration::from_secs(2));
+        assert_eq!(check.holds, lost == 0);
+        assert_eq!(
+            check.detail,
+            format!(
+                "sent 15  accepted 10  rate 5/s  received 10  written {written}  lost {lost}",
+                written = live.written
+            )
+        );
+        assert_eq!(live.json()["lost"], lost);
     };
     check(10, 0);
     check(7, 3);

@@ -89,7 +89,7 @@ impl Form {
                 name: "default",
                 rate_milli: Some(5_000),
                 rhythm: Rhythm::Irregular,
-                takes: &["events", "rate", "duration", "kafka", "batch"],
+                takes: &["events", "rate", "duration", "kafka"],
                 ..plain
             },
             Form::Bulk => Row {

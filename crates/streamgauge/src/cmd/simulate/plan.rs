@@ -286,7 +286,11 @@ impl Told<'_> {
             }
         }
         #[cfg(not(feature = "kafka"))]
-        match self.variables.get(BROKERS).filter(|brokers| !brokers.is_empty() && row.is_some()) {
+        match self.variables.get(BROKERS).filter(|brokers| {
+            !brokers.is_empty()
+                && row.is_some_and(|row| row.takes.contains(&"kafka"))
+                && !self.args.target.is_typed
+        }) {
             Some(_) => {
                 Err(Misused(format!("{BROKERS} is set, and this binary was built without the feature kafka")))
             }

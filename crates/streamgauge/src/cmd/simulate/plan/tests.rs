@@ -168,6 +168,7 @@ fn what_makes_no_sense_is_named() {
         ("--form simulation --rate 5", "--rate makes no sense"),
         ("--form send-events --batch 5", "--batch makes no sense"),
         ("--form send-events --kafka a:1", "--kafka makes no sense"),
+        ("--form default --batch 5", "--batch makes no sense"),
         ("--form bulk --users 5", "--users makes no sense"),
         ("--users 5", "--users makes no sense with --stream events"),
         ("--form generator --events 5 --duration 5s", "give one"),
