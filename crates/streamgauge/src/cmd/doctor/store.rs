@@ -53,12 +53,11 @@ pub(super) fn sqlite(path: &Path) -> Finding {
     let mut beside = path.as_os_str().to_owned();
     beside.push("-wal");
     let wal = bytes(Path::new(&beside));
-    let told = format!(
-        "{shown} has {} MiB and {} MiB of write-ahead log, schema version {}",
-        bytes(path) >> 20,
-        wal >> 20,
-        version.unwrap_or(0)
-    );
+    // What a running server wrote last stands in the write-ahead log alone.
+    let schema = version.filter(|version| *version > 0);
+    let schema = schema.map(|version| format!(", schema version {version}")).unwrap_or_default();
+    let told =
+        format!("{shown} has {} MiB and {} MiB of write-ahead log{schema}", bytes(path) >> 20, wal >> 20);
     if wal > WAL_MAX {
         return Finding::warn(
             ABOUT,
