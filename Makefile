@@ -1,5 +1,5 @@
 # Two commands do everything: `make run` and `make test`. Logic lives in the binary and in tests.
-.PHONY: run test check bench clean
+.PHONY: run test check bench smoke doctor clean
 SHELL := /bin/bash
 # What a build needs: SQLite and the Kafka client are compiled in.
 BUILD := cargo cc c++ pkg-config libssl
@@ -25,6 +25,14 @@ bench: ## Measures the core, then the whole beside the controls.
 	cargo bench --workspace
 	cargo build --release --bin streamgauge
 	tools/controls/compare.sh target/release/streamgauge
+
+smoke: ## Sends marked events through a running server, at URL (http://127.0.0.1:8080), and tells what did not show.
+	tools/need $(BUILD)
+	cargo run --release --quiet --bin streamgauge -- smoke $(if $(URL),--url $(URL))
+
+doctor: ## Looks at everything a server needs, and says what mends it.
+	tools/need $(BUILD)
+	cargo run --release --quiet --bin streamgauge -- doctor $(if $(URL),--url $(URL))
 
 clean: ## Removes what was built, and the demo's data.
 	cargo clean

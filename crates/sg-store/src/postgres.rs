@@ -1,5 +1,6 @@
 //! The store in a PostgreSQL database, for as many processes as wanted. This page wires the parts to the ports and does
-//! nothing else: `address` reads the URL, `check` looks at the server, `pool` holds connections and transactions,
+//! nothing else: `address` reads the URL, `check` looks at the server before it is used and
+//! `look` from outside, `pool` holds connections and transactions,
 //! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `closing`,
 //! `outbox` and `retention` are the transactions, `status` and `events` the questions.
 //!
@@ -17,6 +18,7 @@ mod error;
 mod events;
 mod flush;
 mod levels;
+mod look;
 mod measures;
 mod outbox;
 mod pool;
@@ -45,6 +47,8 @@ use sg_core::query::{
 use sg_core::time::{Clock, Timestamp};
 
 use crate::faults::Faults;
+
+pub use look::{Looked, look};
 
 use address::Address;
 use error::Error;

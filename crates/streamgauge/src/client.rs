@@ -1,8 +1,12 @@
 //! The commands' side of a conversation with a running server: plain HTTP/1.1 over connections that are kept and
 //! renewed. Retries nothing that may have reached the server: whether to send again is the command's decision.
 
+pub(crate) mod live;
 pub(crate) mod rollup;
 pub(crate) mod status;
+mod target;
+#[cfg(feature = "kafka")]
+pub(crate) mod topic;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -12,13 +16,17 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming};
 use hyper_util::rt::TokioIo;
+use sg_core::ports::{ErrorKind, PortError};
+use sg_core::time::Timestamp;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::{cmd, exit};
+
+pub(crate) use target::Target;
 
 /// A server on the same machine or network accepts within milliseconds; a host that drops packets never does.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,29 +36,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// Content type of one event.
 pub(crate) const JSON: &str = "application/json";
-
-/// Which server a command talks to.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Target {
-    /// The server; a key, where it wants one, is read from STREAMGAUGE_KEY
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = checked_url)]
-    pub(crate) url: String,
-}
-
-fn checked_url(url: &str) -> Result<String, String> {
-    Server::new(url, None).map(|_| url.to_owned()).map_err(|error| format!("{error:#}"))
-}
-
-impl Target {
-    /// Returns the server, with the key from the environment.
-    ///
-    /// # Errors
-    /// When the URL is not a plain http one, or the key cannot stand in a header.
-    pub(crate) fn server(&self) -> anyhow::Result<Server> {
-        let key = std::env::var("STREAMGAUGE_KEY").ok().filter(|key| !key.is_empty());
-        Server::new(&self.url, key.as_deref())
-    }
-}
 
 /// A server's address, and the key to show it.
 #[derive(Debug, Clone)]
@@ -120,13 +105,32 @@ impl fmt::Display for Unanswered {
 
 impl std::error::Error for Unanswered {}
 
-/// Ends a command: what went wrong is printed, and a server that is away has an exit code of its own.
-pub(crate) fn settle(outcome: anyhow::Result<ExitCode>) -> ExitCode {
-    match outcome {
-        Ok(code) => code,
-        Err(error) if error.downcast_ref::<Unanswered>().is_some() => cmd::fail(exit::UNAVAILABLE, &error),
-        Err(error) => cmd::fail(exit::FAILED, &error),
+/// Arguments or variables that make no sense, or none together.
+#[derive(Debug)]
+pub(crate) struct Misused(pub(crate) String);
+
+impl fmt::Display for Misused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
+}
+
+impl std::error::Error for Misused {}
+
+/// Ends a command: what went wrong is printed, and a server or broker that is away has an exit code of its own.
+pub(crate) fn settle(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match outcome {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    let is_away = error.downcast_ref::<Unanswered>().is_some()
+        || error.downcast_ref::<PortError>().is_some_and(|error| error.kind == ErrorKind::Retry);
+    let code = match error.downcast_ref::<Misused>() {
+        Some(_) => exit::USAGE,
+        None if is_away => exit::UNAVAILABLE,
+        None => exit::FAILED,
+    };
+    cmd::fail(code, &error)
 }
 
 /// What the server answered.
@@ -136,6 +140,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// How long the server asks to wait.
     pub(crate) retry_after: Option<Duration>,
+    /// What the server's clock said.
+    pub(crate) date: Option<Timestamp>,
     /// The body.
     pub(crate) body: Bytes,
 }
@@ -213,6 +219,25 @@ impl Connection {
         kind: Option<&'static str>,
         body: Bytes,
     ) -> Result<Answer, Unanswered> {
+        let request = self.prepared(method, path, kind, body)?;
+        let answered = timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
+        let answer = answered.unwrap_or_else(|_| {
+            Err(self.server.unanswered(true, format!("nothing came for {} s", ANSWER_TIMEOUT.as_secs())))
+        });
+        if answer.is_err() {
+            self.sender = None;
+        }
+        answer
+    }
+
+    /// Returns a request with all its headers.
+    fn prepared(
+        &self,
+        method: Method,
+        path: &str,
+        kind: Option<&'static str>,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Unanswered> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         let uri = format!("{}{path}", self.server.prefix).parse::<Uri>();
@@ -226,14 +251,7 @@ impl Connection {
         if let Some(authorization) = &self.server.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let answered = timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
-        let answer = answered.unwrap_or_else(|_| {
-            Err(self.server.unanswered(true, format!("nothing came for {} s", ANSWER_TIMEOUT.as_secs())))
-        });
-        if answer.is_err() {
-            self.sender = None;
-        }
-        answer
+        Ok(request)
     }
 
     async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Unanswered> {
@@ -286,10 +304,17 @@ impl Connection {
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, Unanswered> {
         let status = response.status();
         let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let date = response.headers().get(DATE).and_then(|value| date(value.to_str().ok()?));
         let body = response.into_body().collect().await;
         let body = body.map_err(|error| self.server.unanswered(true, error))?.to_bytes();
-        Ok(Answer { status, retry_after: seconds.map(Duration::from_secs), body })
+        Ok(Answer { status, retry_after: seconds.map(Duration::from_secs), date, body })
     }
+}
+
+/// Reads a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn date(text: &str) -> Option<Timestamp> {
+    let read = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(Timestamp(read.timestamp().as_millisecond()))
 }
 
 /// Returns a text as it may stand in a query or path segment.

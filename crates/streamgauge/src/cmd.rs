@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod flush;
 pub(crate) mod healthcheck;
 #[cfg(all(feature = "kafka", feature = "postgres"))]
@@ -9,6 +10,7 @@ pub(crate) mod import;
 pub(crate) mod load;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod smoke;
 #[cfg(feature = "kafka")]
 pub(crate) mod topics;
 

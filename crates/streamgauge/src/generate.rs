@@ -1,7 +1,7 @@
 //! Events made up from a seed, for three of the streams that ship: the same seed makes the same events.
 //!
 //! - [`random`]: the seeded numbers everything is drawn from.
-//! - [`web`], [`broadcast`], [`pageview`]: what happens in each stream.
+//! - [`web`], [`broadcast`], [`pageview`]: what happens in each stream; [`named`]: the same as `web` in other words.
 //! - [`sequence`]: a run of events with its disorder, late ones and resends.
 //! - [`expect`]: the cells that must result, worked out the slow and obvious way; [`exact`]: its numbers.
 //! - [`demo`]: the producer that keeps a fresh server busy.
@@ -12,6 +12,7 @@ pub(crate) mod broadcast;
 pub(crate) mod demo;
 pub(crate) mod exact;
 pub(crate) mod expect;
+pub(crate) mod named;
 pub(crate) mod pageview;
 pub(crate) mod random;
 pub(crate) mod sequence;
@@ -54,24 +55,66 @@ impl Stream {
     }
 }
 
+/// Whom events are about, where a producer lets that be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cast {
+    /// Those that every run of the stream has.
+    Usual,
+    /// Live streams by name, and so many users.
+    Crowd { streams: Vec<String>, users: u64 },
+    /// So many users of an application, in the words of the event platform.
+    Named { users: u64 },
+}
+
+impl Cast {
+    /// Returns so many live streams and users.
+    pub(crate) fn crowd(streams: u64, users: u64) -> Cast {
+        Cast::Crowd { streams: Cast::stream_names(streams), users }
+    }
+
+    /// Returns the usual names of so many live streams.
+    pub(crate) fn stream_names(count: u64) -> Vec<String> {
+        (1..=count).map(|number| format!("stream_{number}")).collect()
+    }
+
+    /// Returns numbers that differ for different casts; none for the usual one.
+    fn parts(&self) -> Vec<u64> {
+        match self {
+            Cast::Usual => Vec::new(),
+            usual if *usual == Cast::crowd(broadcast::STREAMS, broadcast::USERS) => Vec::new(),
+            Cast::Named { users } => vec![*users],
+            Cast::Crowd { streams, users } => {
+                let letters = streams.iter().flat_map(|name| name.bytes().chain([0])).map(u64::from);
+                std::iter::once(*users).chain(letters).collect()
+            }
+        }
+    }
+}
+
 /// What goes on in a stream between two events.
 #[derive(Debug)]
 pub(crate) enum Scene {
     /// Open sessions.
     Web(web::Sessions),
-    /// Nothing is remembered.
-    Broadcast,
+    /// Who streams and who watches.
+    Broadcast(broadcast::Crowd),
     /// Nothing is remembered.
     Pageview,
+    /// How many users there are.
+    Named(u64),
 }
 
 impl Scene {
     /// Returns an empty scene, in which about `busy` things go on at once.
-    pub(crate) fn new(stream: Stream, busy: usize) -> Scene {
-        match stream {
-            Stream::Web => Scene::Web(web::Sessions::new(busy)),
-            Stream::Broadcast => Scene::Broadcast,
-            Stream::Pageview => Scene::Pageview,
+    pub(crate) fn new(stream: Stream, cast: &Cast, busy: usize) -> Scene {
+        match (stream, cast) {
+            (_, Cast::Named { users }) => Scene::Named(*users),
+            (Stream::Broadcast, Cast::Crowd { streams, users }) => {
+                Scene::Broadcast(broadcast::Crowd { streams: streams.clone(), users: *users })
+            }
+            (Stream::Broadcast, Cast::Usual) => Scene::Broadcast(broadcast::Crowd::default()),
+            (Stream::Web, _) => Scene::Web(web::Sessions::new(busy)),
+            (Stream::Pageview, _) => Scene::Pageview,
         }
     }
 
@@ -79,8 +122,9 @@ impl Scene {
     pub(crate) fn write(&mut self, random: &mut Random, id: u128, at: Timestamp, line: &mut String) {
         match self {
             Scene::Web(sessions) => sessions.write(random, id, at, line),
-            Scene::Broadcast => broadcast::write(random, id, at, line),
+            Scene::Broadcast(crowd) => crowd.write(random, id, at, line),
             Scene::Pageview => pageview::write(random, id, at, line),
+            Scene::Named(users) => named::write(random, (id, *users), at, line),
         }
     }
 }

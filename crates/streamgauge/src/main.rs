@@ -31,6 +31,8 @@ enum Command {
     Load(cmd::load::Args),
     Audit(cmd::audit::Args),
     Flush(cmd::flush::Args),
+    Smoke(cmd::smoke::Args),
+    Doctor(cmd::doctor::Args),
     Config(cmd::config::Args),
     Healthcheck(cmd::healthcheck::Args),
     #[cfg(all(feature = "kafka", feature = "postgres"))]
@@ -45,6 +47,8 @@ enum Command {
 mod exit {
     /// A check failed.
     pub(crate) const FAILED: u8 = 1;
+    /// Arguments or variables that make no sense.
+    pub(crate) const USAGE: u8 = 2;
     /// A server or service cannot be reached.
     pub(crate) const UNAVAILABLE: u8 = 69;
     /// The disk failed, or the software did.
@@ -95,6 +99,8 @@ async fn run(command: Command) -> ExitCode {
         Command::Load(args) => cmd::load::run(args).await,
         Command::Audit(args) => cmd::audit::run(args).await,
         Command::Flush(args) => cmd::flush::run(args).await,
+        Command::Smoke(args) => cmd::smoke::run(args).await,
+        Command::Doctor(args) => cmd::doctor::run(args).await,
         Command::Config(args) => cmd::config::run(args),
         Command::Healthcheck(args) => cmd::healthcheck::run(args).await,
         #[cfg(all(feature = "kafka", feature = "postgres"))]

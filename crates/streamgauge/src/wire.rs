@@ -28,6 +28,9 @@ const TAIL_BYTES_MAX: usize = 12 << 20;
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const START_PAUSE: Duration = Duration::from_secs(1);
 
+#[cfg(feature = "postgres")]
+pub(crate) use sg_store::postgres::{Looked, look as look_at_postgres};
+
 /// Why the parts could not be put together, as an exit code and a cause.
 pub(crate) struct Failure {
     pub(crate) code: u8,

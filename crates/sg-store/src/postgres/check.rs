@@ -47,7 +47,7 @@ pub(crate) async fn check(address: &Address) -> Result<(), Error> {
 }
 
 /// Connects outside the pool: what is checked here is asked once.
-async fn connect(address: &Address, database: &str) -> Result<Client, Error> {
+pub(crate) async fn connect(address: &Address, database: &str) -> Result<Client, Error> {
     let mut config = address.config.clone();
     config.dbname(database);
     let connecting = config.connect(address.tls.clone());
@@ -90,7 +90,8 @@ async fn create_database(address: &Address) -> Result<(), Error> {
     }
 }
 
-async fn standing(client: &Client) -> Result<Standing, Error> {
+/// Asks a server what it says of itself.
+pub(crate) async fn standing(client: &Client) -> Result<Standing, Error> {
     let sql = "SELECT current_setting('server_version_num')::int, current_setting('fsync'), \
                current_setting('full_page_writes'), pg_is_in_recovery(), pg_encoding_to_char(d.encoding)::text, \
                current_schema()::text, coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) \

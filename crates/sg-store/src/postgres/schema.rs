@@ -23,6 +23,8 @@ use super::wire::Ms;
 
 /// The migrations in order; the schema's version is their number.
 const MIGRATIONS: [&str; 1] = [include_str!("../../sql/postgres/0001_store.sql")];
+/// The schema's version as this binary makes it.
+pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// The prefix of names that the server keeps for itself.
 const RESERVED: &str = "pg_";
 

@@ -35,6 +35,15 @@ pub(crate) struct Partition {
     pub(crate) first_offset: u64,
     /// The offset after the last record processed.
     pub(crate) next_offset: u64,
+    /// The oldest record in the log; absent where the server cannot see it.
+    #[serde(default)]
+    pub(crate) log_start: Option<u64>,
+    /// The log's clock.
+    #[serde(default)]
+    pub(crate) r: Option<String>,
+    /// How far back a duplicate is recognised.
+    #[serde(default)]
+    pub(crate) duplicate_reach_seconds: Option<u64>,
     /// The log's end; absent where the server cannot see it.
     #[serde(default)]
     pub(crate) log_end: Option<u64>,

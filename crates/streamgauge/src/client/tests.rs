@@ -30,6 +30,13 @@ fn keys_go_into_the_header() {
 }
 
 #[test]
+fn dates_of_answers_are_read() {
+    let at = date("Sun, 06 Nov 1994 08:49:37 GMT");
+    assert_eq!(at, Some(Timestamp(784_111_777_000)));
+    assert_eq!(date("soon"), None);
+}
+
+#[test]
 fn percent_encoding() {
     assert_eq!(percent_encoded("stream.events"), "stream.events");
     assert_eq!(percent_encoded("a b/ä+"), "a%20b%2F%C3%A4%2B");
@@ -38,10 +45,11 @@ fn percent_encoding() {
 #[test]
 fn complaints_carry_the_detail() {
     let body = Bytes::from_static(b"{\"detail\":\"there is no stream x\"}");
-    let answer = Answer { status: StatusCode::NOT_FOUND, retry_after: None, body };
+    let answer = Answer { status: StatusCode::NOT_FOUND, retry_after: None, date: None, body };
     let error = answer.success("sending").expect_err("404 is no success");
     assert_eq!(error.to_string(), "sending: the server answered 404 Not Found: there is no stream x");
-    let refused = Answer { status: StatusCode::UNAUTHORIZED, retry_after: None, body: Bytes::new() };
+    let refused =
+        Answer { status: StatusCode::UNAUTHORIZED, retry_after: None, date: None, body: Bytes::new() };
     assert!(refused.complaint().contains("STREAMGAUGE_KEY"));
 }
 
@@ -59,6 +67,12 @@ async fn a_server_that_is_away_is_named_and_ends_with_69() {
     let settled = settle(Err(anyhow::Error::from(error).context("sending")));
     assert_eq!(settled, ExitCode::from(69));
     assert_eq!(settle(Err(anyhow::anyhow!("refused"))), ExitCode::from(1));
+    assert_eq!(
+        settle(Err(anyhow::Error::from(Misused("no".to_owned())).context("asking"))),
+        ExitCode::from(2)
+    );
+    let away = PortError::new(ErrorKind::Retry, "asking the broker");
+    assert_eq!(settle(Err(anyhow::Error::from(away).context("gave up"))), ExitCode::from(69));
 }
 
 #[tokio::test]

@@ -100,6 +100,11 @@ pub(super) fn ledger_checks(status: &status::Status) -> Vec<Check> {
     ledger::checks(status)
 }
 
+/// Checks that the sums of a ledger are right, while events come and go.
+pub(super) fn sum_checks(status: &status::Status) -> Vec<Check> {
+    ledger::sums(status)
+}
+
 /// Makes all checks against a server; `file` are the expected cells.
 async fn checks(
     connection: &mut Connection,

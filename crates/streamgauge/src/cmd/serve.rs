@@ -14,7 +14,7 @@ use sg_pipeline::fleet::Fleet;
 use sg_pipeline::outbox::{Outbox, WATCHERS_LAG_MAX};
 use sg_pipeline::owner::{self, Stopped};
 use sg_pipeline::upkeep::Upkeep;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -173,9 +173,14 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
         let clock = parts.clock.clone();
         loops.spawn(crate::generate::demo::run(urls[0].clone(), stop_loops.clone(), clock));
     }
+    // Before the line that says ready: whoever reads it may tell the process to stop at once.
+    let (Ok(terminate), Ok(interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return fail(exit::INTERNAL, &anyhow::anyhow!("the system gives no signals"));
+    };
     print_line(&format!("streamgauge ready on {}", urls.join(" and ")));
     let running = Running { parts, app, servers, crew, loops, stop_servers, stop_crew, stop_loops, stopped };
-    running.until_told().await
+    running.until_told(terminate, interrupt).await
 }
 
 fn start_crew(
@@ -273,12 +278,7 @@ async fn listen(
 
 impl Running {
     /// Waits for a signal or a failure, then stops in order.
-    async fn until_told(mut self) -> ExitCode {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return fail(exit::INTERNAL, &anyhow::anyhow!("the system gives no signals"));
-        };
+    async fn until_told(mut self, mut terminate: Signal, mut interrupt: Signal) -> ExitCode {
         let mut failure = self.parts.log.failure.clone();
         loop {
             tokio::select! {

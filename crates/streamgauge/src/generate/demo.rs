@@ -9,7 +9,7 @@ use sg_core::time::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::random::Random;
-use super::{Scene, Stream};
+use super::{Cast, Scene, Stream};
 use crate::client::{Connection, NDJSON, Server};
 
 /// How many events are dated far back, in a million.
@@ -98,8 +98,8 @@ impl Producer {
     fn new(seed: u64) -> Producer {
         Producer {
             random: Random::new(seed),
-            web: Scene::new(Stream::Web, 12),
-            broadcast: Scene::new(Stream::Broadcast, 12),
+            web: Scene::new(Stream::Web, &Cast::Usual, 12),
+            broadcast: Scene::new(Stream::Broadcast, &Cast::Usual, 12),
             mood: Mood::Lively,
             recent: [Vec::new(), Vec::new()],
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sg_core::time::{Timestamp, millis};
 
 use super::random::{Random, mixed};
-use super::{Scene, Stream};
+use super::{Cast, Scene, Stream};
 
 /// Late events are dated back at least so far: the longest window that ships, an hour, has then passed its end by
 /// more than its grace, and the shorter ones by more than theirs (10 min at most).
@@ -23,6 +23,8 @@ const BUSY: usize = 300;
 pub(crate) struct Shape {
     /// What events are made.
     pub(crate) stream: Stream,
+    /// Whom they are about.
+    pub(crate) cast: Cast,
     /// How many different ones.
     pub(crate) events: u64,
     /// The seed.
@@ -66,12 +68,13 @@ impl Sequence {
             u64::from(shape.late_ppm),
             millis(shape.disorder) as u64,
         ];
-        let salt = parts.iter().fold(mixed(shape.seed), |salt, part| mixed(salt ^ mixed(*part)));
+        let parts = parts.into_iter().chain(shape.cast.parts());
+        let salt = parts.fold(mixed(shape.seed), |salt, part| mixed(salt ^ mixed(part)));
         Sequence {
             salt,
             random: Random::new(salt),
             resends: Random::new(mixed(!salt)),
-            scene: Scene::new(shape.stream, BUSY),
+            scene: Scene::new(shape.stream, &shape.cast, BUSY),
             next: 0,
             recent: Vec::new(),
             resend_is_due: false,
@@ -80,9 +83,19 @@ impl Sequence {
         }
     }
 
+    /// Dates what follows from now on: for a shape whose step is zero.
+    pub(crate) fn date(&mut self, now: Timestamp) {
+        self.shape.start = now;
+    }
+
     /// Returns how many events were made so far, resends not counted.
     pub(crate) fn made(&self) -> u64 {
         self.next
+    }
+
+    /// Returns whether nothing more comes.
+    pub(crate) fn is_over(&self) -> bool {
+        self.next == self.shape.events && !self.resend_is_due
     }
 
     /// Returns the next line, without its line end; `None` when the run is over.

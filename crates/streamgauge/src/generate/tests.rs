@@ -6,14 +6,15 @@ use std::time::Duration;
 use sg_core::event::{Canonical, Members};
 use sg_core::time::Timestamp;
 
-use super::Stream;
 use super::sequence::{Sequence, Shape};
+use super::{Cast, Stream};
 
 const START: Timestamp = Timestamp(1_735_689_600_000);
 const STREAMS: [Stream; 3] = [Stream::Web, Stream::Broadcast, Stream::Pageview];
 
 fn shape(stream: Stream) -> Shape {
     Shape {
+        cast: Cast::Usual,
         stream,
         events: 20_000,
         seed: 1,
@@ -75,6 +76,7 @@ fn whatever_changes_the_events_changes_their_ids() {
         Shape { late_ppm: 1, ..base.clone() },
         Shape { disorder: Duration::from_millis(1), ..base.clone() },
         Shape { stream: Stream::Broadcast, ..base.clone() },
+        Shape { cast: Cast::crowd(2, 9), ..base.clone() },
     ];
     let mut ids: HashSet<String> = HashSet::new();
     for shape in others.into_iter().chain([base]) {
@@ -197,4 +199,27 @@ fn there_are_as_many_postcodes_as_promised() {
     let all: HashSet<String> = (0..super::pageview::POSTCODES).map(super::pageview::postcode).collect();
     assert_eq!(all.len(), 2_900);
     assert!(all.contains("SW19"));
+}
+
+#[test]
+fn a_cast_is_whom_events_are_about() {
+    let members = |line: &String| serde_json::from_str::<serde_json::Value>(line).expect("it is JSON");
+    let names = ["left", "right \"one\""].map(str::to_owned);
+    let crowd = Cast::Crowd { streams: names.to_vec(), users: 4 };
+    let mut seen = HashSet::new();
+    for line in lines(Shape { cast: crowd, events: 300, ..shape(Stream::Broadcast) }) {
+        let event = members(&line);
+        let (stream, user) = (event["stream_id"].as_str(), event["user_id"].as_str());
+        seen.extend(stream.into_iter().chain(user).map(str::to_owned));
+    }
+    let expected = names.into_iter().chain((1..=4).map(|user| format!("user_{user}")));
+    assert_eq!(seen, expected.collect());
+    let named = lines(Shape { cast: Cast::Named { users: 30 }, events: 300, ..shape(Stream::Web) });
+    let different: HashSet<&String> = named.iter().collect();
+    assert_eq!(different.len(), 300, "each is another event, though none has an id");
+    let users: HashSet<String> = named.iter().map(|line| members(line)["user_id"].to_string()).collect();
+    assert_eq!(users.len(), 30);
+    let event = members(&named[0]);
+    let members: Vec<&String> = event.as_object().expect("an object").keys().collect();
+    assert_eq!(members, ["user_id", "event_name", "metadata", "timestamp"]);
 }

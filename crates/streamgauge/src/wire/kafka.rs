@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sg_core::plan::Plan;
 use sg_core::ports::{EventLog, PortError};
-use sg_log::kafka::topics::{self, Mode, TopicReport, TopicState, Wanted};
+use sg_log::kafka::topics::{self, Mode, Wanted};
+pub(crate) use sg_log::kafka::topics::{TopicReport, TopicState};
 use sg_log::kafka::{KafkaLog, KafkaOptions, Topic};
 
 use super::{Failure, LogParts, patiently};
@@ -69,6 +70,15 @@ pub(crate) async fn ensure(
     plans: &[Arc<Plan>],
 ) -> Result<Vec<TopicReport>, PortError> {
     topics::ensure(&options(settings, brokers, plans), &wanted(settings), Mode::Change).await
+}
+
+/// Tells what of the topics is missing or wrong, and changes nothing.
+pub(crate) async fn check(
+    settings: &Settings,
+    brokers: &str,
+    plans: &[Arc<Plan>],
+) -> Result<Vec<TopicReport>, PortError> {
+    topics::ensure(&options(settings, brokers, plans), &wanted(settings), Mode::Check).await
 }
 
 /// Returns a topic's report as a line for people.

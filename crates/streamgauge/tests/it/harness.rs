@@ -52,7 +52,14 @@ pub(crate) fn say(text: &str) {
 
 /// Runs a command of the binary to its end, with nothing of the caller's environment but the path.
 pub(crate) fn run(args: &[&str]) -> Output {
-    Command::new(BINARY).args(args).env_clear().envs(path_variable()).output().expect("the binary can be run")
+    run_with(&[], args)
+}
+
+/// Runs a command with these variables and no others but the path.
+pub(crate) fn run_with(variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(args).env_clear().envs(path_variable()).envs(variables.iter().copied());
+    command.output().expect("the binary can be run")
 }
 
 fn path_variable() -> Option<(&'static str, std::ffi::OsString)> {

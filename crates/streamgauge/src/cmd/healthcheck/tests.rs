@@ -4,7 +4,7 @@ use super::*;
 use crate::client::flaky::{Flaky, serve};
 
 async fn check(address: String) -> ExitCode {
-    let target = Target { url: format!("http://{address}") };
+    let target = Target { url: format!("http://{address}"), is_typed: true };
     run(Args { target }).await
 }
 

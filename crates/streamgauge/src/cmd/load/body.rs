@@ -6,6 +6,8 @@ use crate::client::{self, JSON, NDJSON, Server};
 use crate::generate::pageview::{POSTCODES, postcode};
 use crate::generate::random::Random;
 
+use super::form::Wording;
+
 const KINDS: [&str; 8] =
     ["page_view", "click", "search", "add_to_cart", "purchase", "signup", "session_start", "session_end"];
 const ID_BYTES: usize = 32;
@@ -20,14 +22,14 @@ pub(super) struct Body {
     /// How many events.
     pub(super) events: u64,
     bytes: Vec<u8>,
-    /// Where each event's id and time begin.
-    places: Vec<(usize, usize)>,
+    /// Where each event's id begins, and its time where it has one.
+    places: Vec<(usize, Option<usize>)>,
     random: Random,
 }
 
 impl Body {
     /// Makes a body of so many events for a stream.
-    pub(super) fn new(stream: &str, events: usize) -> Body {
+    pub(super) fn new(stream: &str, events: usize, wording: Wording) -> Body {
         let mut random = Random::new(uuid::Uuid::now_v7().as_u64_pair().1);
         let mut text = String::new();
         let mut places = Vec::with_capacity(events);
@@ -35,17 +37,11 @@ impl Body {
             if !text.is_empty() {
                 text.push('\n');
             }
-            let (kind, place) = (random.one_of(&KINDS), postcode(random.index(POSTCODES)));
-            let user = 1_000 + random.below(9_000);
-            text += "{\"event_id\":\"";
-            let id_at = text.len();
-            text += &format!("{:0ID_BYTES$}\",\"user_id\":{user},\"event_type\":\"{kind}\",", 0);
-            if stream == "stream.events" {
-                text += &format!("\"stream_id\":\"stream_{}\",", 1 + random.below(3));
-            }
-            text += &format!("\"postcode\":\"{place}\",\"timestamp\":");
-            places.push((id_at, text.len()));
-            text += &format!("{:0TIME_BYTES$}}}", 0);
+            places.push(match wording {
+                Wording::Own => push_own(&mut text, stream, &mut random),
+                Wording::EventPlatform => push_of_event_platform(&mut text, &mut random),
+                Wording::WebAnalytics => push_of_web_analytics(&mut text, &mut random),
+            });
         }
         let (path, kind) = match (events, stream) {
             (1, "events") => ("/events".to_owned(), JSON),
@@ -79,10 +75,52 @@ impl Body {
             let (high, low) = (self.random.bits(), self.random.bits());
             write_hex(&mut self.bytes[*id_at..][..ID_BYTES / 2], high);
             write_hex(&mut self.bytes[id_at + ID_BYTES / 2..][..ID_BYTES / 2], low);
-            self.bytes[*time_at..][..TIME_BYTES].copy_from_slice(time);
+            if let Some(time_at) = time_at {
+                self.bytes[*time_at..][..TIME_BYTES].copy_from_slice(time);
+            }
         }
         &self.bytes
     }
+}
+
+/// Appends an event as our own; returns where its id and its time begin.
+fn push_own(text: &mut String, stream: &str, random: &mut Random) -> (usize, Option<usize>) {
+    let (kind, place) = (random.one_of(&KINDS), postcode(random.index(POSTCODES)));
+    let user = 1_000 + random.below(9_000);
+    *text += "{\"event_id\":\"";
+    let id_at = text.len();
+    *text += &format!("{:0ID_BYTES$}\",\"user_id\":{user},\"event_type\":\"{kind}\",", 0);
+    if stream == "stream.events" {
+        *text += &format!("\"stream_id\":\"stream_{}\",", 1 + random.below(3));
+    }
+    *text += &format!("\"postcode\":\"{place}\",\"timestamp\":");
+    let time_at = text.len();
+    *text += &format!("{:0TIME_BYTES$}}}", 0);
+    (id_at, Some(time_at))
+}
+
+/// Appends an event of the event platform: the reference keeps it another than all others.
+fn push_of_event_platform(text: &mut String, random: &mut Random) -> (usize, Option<usize>) {
+    let (kind, user) = (random.one_of(&KINDS), 1 + random.below(1_000));
+    *text +=
+        &format!("{{\"user_id\":\"user_{user}\",\"event_name\":\"{kind}\",\"metadata\":{{\"reference\":\"");
+    let id_at = text.len();
+    *text += &format!("{:0ID_BYTES$}\"}},\"timestamp\":", 0);
+    let time_at = text.len();
+    *text += &format!("{:0TIME_BYTES$}}}", 0);
+    (id_at, Some(time_at))
+}
+
+/// Appends an event of web analytics: the session's name ends with what is written anew.
+fn push_of_web_analytics(text: &mut String, random: &mut Random) -> (usize, Option<usize>) {
+    let kind = random.one_of(&KINDS);
+    *text += "{\"sessionId\":\"load-";
+    let id_at = text.len();
+    *text += &format!(
+        "{:0ID_BYTES$}\",\"eventType\":\"{kind}\",\"payload\":\"{{\\\"path\\\":\\\"/home\\\"}}\"}}",
+        0
+    );
+    (id_at, None)
 }
 
 /// Writes 64 bits as 16 hex digits, without a branch per digit.

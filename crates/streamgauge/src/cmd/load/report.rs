@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::live::Live;
 use super::worker::Tally;
 use crate::cmd::audit::Check;
 
@@ -16,7 +17,9 @@ pub(super) struct Report {
     pub(super) tally: Tally,
     /// How long it took until the last answer.
     pub(super) elapsed: Duration,
-    /// What the server's ledger says.
+    /// What the live stream says, where that was asked for.
+    pub(super) live: Option<Live>,
+    /// What the live stream or the growth of the ledger says, then what else the ledger says.
     pub(super) checks: Vec<Check>,
 }
 
@@ -82,6 +85,7 @@ impl Report {
             "unanswered": unanswered,
             "unanswered_events": unanswered_events,
             "latency_ms": latency_ms,
+            "live": self.live.as_ref().map(Live::json),
             "ok": self.holds(),
             "checks": checks,
         })

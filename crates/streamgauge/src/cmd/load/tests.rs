@@ -16,7 +16,7 @@ const NOW: Timestamp = Timestamp(1_735_689_600_123);
 #[test]
 fn bodies_are_renewed_in_place() {
     for (stream, events) in [("events", 1), ("events", 500), ("stream.events", 500), ("pageviews", 500)] {
-        let mut body = Body::new(stream, events);
+        let mut body = Body::new(stream, events, Wording::Own);
         let mut ids = HashSet::new();
         for round in 0..3 {
             let text =
@@ -36,9 +36,53 @@ fn bodies_are_renewed_in_place() {
 }
 
 #[test]
+fn events_in_the_words_of_others_are_renewed_too() {
+    for wording in [Wording::EventPlatform, Wording::WebAnalytics] {
+        let mut body = Body::new("events", 1, wording);
+        let (first, second) = (body.renewed(NOW).to_vec(), body.renewed(NOW).to_vec());
+        assert_ne!(first, second);
+        let event: serde_json::Value = serde_json::from_slice(&first).expect("it is JSON");
+        let names: Vec<&String> = event.as_object().expect("an object").keys().collect();
+        if wording == Wording::WebAnalytics {
+            assert_eq!(names, ["sessionId", "eventType", "payload"]);
+            assert_eq!(event["payload"], "{\"path\":\"/home\"}");
+        } else {
+            assert_eq!(names, ["user_id", "event_name", "metadata", "timestamp"]);
+            assert_eq!(event["timestamp"], NOW.0);
+        }
+    }
+}
+
+#[test]
+fn what_is_lost_is_what_was_accepted_and_not_written() {
+    let numbers = |received, written| Numbers { received_total: received, written_total: written, lag: 0 };
+    let mut tally = Tally { accepted: 10, unanswered: 2, ..Tally::default() };
+    tally.refused.insert(429, 3);
+    let check = |written: u64, lost: u64| {
+        let live = Live::new(numbers(100, 100), numbers(110, 100 + written), &tally);
+        assert_eq!((live.sent, live.accepted, live.received, live.written), (15, 10, 10, written));
+        assert_eq!(live.lost(), lost, "{written} written");
+        let check = live.check(Duration::from_secs(2));
+        assert_eq!(check.holds, lost == 0);
+        assert_eq!(
+            check.detail,
+            format!(
+                "sent 15  accepted 10  rate 5/s  received 10  written {written}  lost {lost}",
+                written = live.written
+            )
+        );
+        assert_eq!(live.json()["lost"], lost);
+    };
+    check(10, 0);
+    check(7, 3);
+    // Somebody else sent, or one of those without an answer had been taken.
+    check(12, 0);
+}
+
+#[test]
 fn heads_say_where_and_how_much() {
     let server = Server::new("http://gauge:81/base", Some("k")).expect("the URL is good");
-    let single = Body::new("events", 1).head(&server);
+    let single = Body::new("events", 1, Wording::Own).head(&server);
     assert!(
         single.starts_with(
             "POST /base/events HTTP/1.1\r\nhost: gauge:81\r\ncontent-type: application/json\r\n"
@@ -46,7 +90,7 @@ fn heads_say_where_and_how_much() {
         "{single}"
     );
     assert!(single.ends_with("\r\nauthorization: Bearer k\r\n\r\n"), "{single}");
-    let mut body = Body::new("stream.events", 3);
+    let mut body = Body::new("stream.events", 3, Wording::Own);
     let many = body.head(&server);
     assert!(many.starts_with("POST /base/v1/events?stream=stream.events HTTP/1.1\r\n"), "{many}");
     assert!(many.contains(&format!("\r\ncontent-length: {}\r\n", body.renewed(NOW).len())), "{many}");
@@ -176,7 +220,7 @@ fn the_report_tells_figures_and_checks() {
         Check::new("growth of events", true, "30 accepted, 30 processed"),
         Check::new("ledger of x", false, "1 ≠ 2"),
     ];
-    let report = Report { tally, elapsed: Duration::from_secs(2), checks };
+    let report = Report { tally, elapsed: Duration::from_secs(2), live: None, checks };
     assert!(!report.holds());
     assert_eq!(
         report.text(),

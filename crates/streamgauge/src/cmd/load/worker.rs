@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use sg_core::time::Clock;
 
@@ -37,6 +37,31 @@ pub(super) struct Plan {
     pub(super) interval: Option<Duration>,
     /// How many connections there are.
     pub(super) connections: u64,
+    /// Where connections that send together meet.
+    pub(super) meeting: Option<Meeting>,
+}
+
+/// Where all connections meet before each of their turns.
+#[derive(Debug)]
+pub(super) struct Meeting {
+    barrier: Barrier,
+    is_over: AtomicBool,
+}
+
+impl Meeting {
+    /// Returns a place for so many.
+    pub(super) fn new(connections: u64) -> Meeting {
+        Meeting { barrier: Barrier::new(connections as usize), is_over: AtomicBool::new(false) }
+    }
+
+    /// Waits for all others; returns whether there is another turn, which all are told alike.
+    fn goes_on(&self, is_over: impl FnOnce() -> bool) -> bool {
+        if self.barrier.wait().is_leader() {
+            self.is_over.store(is_over(), Ordering::Relaxed);
+        }
+        self.barrier.wait();
+        !self.is_over.load(Ordering::Relaxed)
+    }
 }
 
 /// What came of the requests.
@@ -115,15 +140,26 @@ impl<'a> Worker<'a> {
     }
 
     /// Sends until the time is over.
-    pub(super) fn run(mut self) -> anyhow::Result<Tally> {
+    pub(super) fn run(mut self) -> Tally {
         let mut turn = 0;
+        let plan = self.plan.clone();
         loop {
-            let Some(due) = self.due(turn) else { return Ok(self.tally) };
+            if let Some(meeting) = &plan.meeting
+                && !meeting.goes_on(|| self.due(turn).is_none())
+            {
+                return self.tally;
+            }
+            // Those who were told together that there is another turn all take it.
+            let due = match self.due(turn) {
+                Some(due) => due,
+                None if plan.meeting.is_some() => Instant::now(),
+                None => return self.tally,
+            };
             if let Some(wait) = due.checked_duration_since(Instant::now()) {
                 std::thread::sleep(wait);
             }
-            let is_refused = self.send(due)?;
-            if is_refused && self.plan.interval.is_none() {
+            let is_refused = self.send(due);
+            if is_refused && plan.interval.is_none() {
                 std::thread::sleep(REFUSED_PAUSE);
             }
             turn += 1;
@@ -133,21 +169,20 @@ impl<'a> Worker<'a> {
     /// Returns when a turn's request is due; `None` when the load is over. In an open loop what was due before the end
     /// is still sent: leaving it out would hide the requests that waited longest.
     fn due(&self, turn: u64) -> Option<Instant> {
-        let end = self.plan.began + self.plan.duration;
+        let Plan { began, duration, connections, .. } = **self.plan;
+        let end = began + duration;
         let now = Instant::now();
-        let due = match self.plan.interval {
-            None => now,
-            Some(interval) => {
-                self.plan.began + interval.mul_f64((turn * self.plan.connections + self.index) as f64)
-            }
-        };
+        // Those who send together send at once, and the first group without waiting.
+        let place =
+            if self.plan.meeting.is_some() { turn * connections } else { turn * connections + self.index };
+        let due = self.plan.interval.map_or(now, |interval| began + interval.mul_f64(place as f64));
         // A server that is far behind is not followed for ever.
-        let is_over = now >= end + self.plan.duration.max(ANSWER_TIMEOUT);
+        let is_over = now >= end + duration.max(ANSWER_TIMEOUT);
         (due < end && !is_over).then_some(due)
     }
 
     /// Sends one request and notes what came of it; returns whether it was refused or lost.
-    fn send(&mut self, due: Instant) -> anyhow::Result<bool> {
+    fn send(&mut self, due: Instant) -> bool {
         let answered = match self.exchange() {
             Ok(answered) => answered,
             Err(error) => {
@@ -155,7 +190,7 @@ impl<'a> Worker<'a> {
                 self.stream = None;
                 self.tally.unanswered += 1;
                 self.tally.unanswered_events += self.body.events;
-                return Ok(true);
+                return true;
             }
         };
         if answered.closes {
@@ -164,13 +199,13 @@ impl<'a> Worker<'a> {
         self.tally.requests += 1;
         if answered.status != 202 {
             *self.tally.refused.entry(answered.status).or_default() += 1;
-            return Ok(true);
+            return true;
         }
         let waited_us =
             u64::try_from(due.elapsed().as_micros()).unwrap_or(LATENCY_MAX_US).clamp(1, LATENCY_MAX_US);
-        self.tally.latency_us.record(waited_us).context("noting a latency")?;
+        self.tally.latency_us.saturating_record(waited_us);
         self.tally.accepted += if self.body.events == 1 { 1 } else { accepted_in(&answered.body) };
-        Ok(false)
+        false
     }
 
     fn exchange(&mut self) -> io::Result<Answered> {

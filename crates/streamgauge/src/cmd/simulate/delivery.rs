@@ -5,21 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "kafka")]
-use anyhow::Context as _;
 use anyhow::bail;
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Deserialize;
 #[cfg(feature = "kafka")]
-use sg_core::batch::EventBatch;
-#[cfg(feature = "kafka")]
-use sg_core::plan::{Arrival, Plan};
-#[cfg(feature = "kafka")]
-use sg_core::ports::{ErrorKind, EventLog};
+use sg_core::ports::ErrorKind;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Answer, Connection, NDJSON};
+#[cfg(feature = "kafka")]
+use crate::client::topic::Topic;
+use crate::client::{Answer, Connection, JSON, NDJSON};
 
 /// The first pause after a failure; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -58,6 +54,8 @@ pub(super) struct Delivered {
 pub(super) enum Way {
     /// Over HTTP, to a path.
     Http(Connection, String),
+    /// Over HTTP, to a path, one event a request.
+    Single(Connection, String),
     /// To a topic, as a producer that knows nothing of us.
     #[cfg(feature = "kafka")]
     Topic(Arc<Topic>),
@@ -66,18 +64,11 @@ pub(super) enum Way {
 impl std::fmt::Debug for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Way::Http(_, path) => write!(f, "HTTP to {path}"),
+            Way::Http(_, path) | Way::Single(_, path) => write!(f, "HTTP to {path}"),
             #[cfg(feature = "kafka")]
-            Way::Topic(topic) => write!(f, "the topic of {}", topic.plan.name),
+            Way::Topic(topic) => write!(f, "the topic of {}", topic.stream()),
         }
     }
-}
-
-/// A topic, and how its events are keyed.
-#[cfg(feature = "kafka")]
-pub(super) struct Topic {
-    pub(super) log: Arc<dyn EventLog>,
-    pub(super) plan: Arc<Plan>,
 }
 
 /// How a try ended.
@@ -135,25 +126,11 @@ pub(super) async fn deliver(mut way: Way, batch: Batch, patience: Duration) -> a
 impl Way {
     async fn send(&mut self, batch: &Batch, pause: Duration) -> anyhow::Result<Tried> {
         match self {
-            Way::Http(connection, path) => {
-                let answer = match connection.post(path, NDJSON, batch.body.clone()).await {
-                    Ok(answer) => answer,
-                    Err(unanswered) => return Ok(Tried::Again(unanswered.into(), pause)),
-                };
-                match verdict(answer.status) {
-                    Verdict::Done => {
-                        Ok(Tried::Done(serde_json::from_slice(&answer.body).unwrap_or_default()))
-                    }
-                    Verdict::Again => {
-                        let failure = connection.unanswered(answer.complaint());
-                        Ok(Tried::Again(failure.into(), wait_of(&answer, pause)))
-                    }
-                    Verdict::GiveUp => bail!("sending events: {}", answer.complaint()),
-                }
-            }
+            Way::Http(connection, path) => post(connection, path, NDJSON, batch, pause).await,
+            Way::Single(connection, path) => post(connection, path, JSON, batch, pause).await,
             #[cfg(feature = "kafka")]
-            Way::Topic(topic) => match topic.log.append(topic.batch(&batch.body)?).await {
-                Ok(_) => Ok(Tried::Done(Receipt { accepted: batch.lines, rejected: 0 })),
+            Way::Topic(topic) => match topic.append(topic.batch(&batch.body)?).await {
+                Ok(()) => Ok(Tried::Done(Receipt { accepted: batch.lines, rejected: 0 })),
                 Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
                     Ok(Tried::Again(error.into(), pause))
                 }
@@ -163,18 +140,29 @@ impl Way {
     }
 }
 
-#[cfg(feature = "kafka")]
-impl Topic {
-    /// Returns the lines as records without anything of ours beside them.
-    fn batch(&self, body: &Bytes) -> anyhow::Result<EventBatch> {
-        let text = std::str::from_utf8(body).context("reading events of our own")?;
-        let mut batch = EventBatch::new(self.plan.name.clone(), body.clone());
-        let mut arrival = Arrival { received_at: None, new_id: &mut String::new };
-        for line in text.lines() {
-            let accepted = self.plan.accept(line, &mut arrival, &mut batch);
-            accepted.map_err(|refusal| anyhow::anyhow!("sending {line}: {}", refusal.detail))?;
+async fn post(
+    connection: &mut Connection,
+    path: &str,
+    kind: &'static str,
+    batch: &Batch,
+    pause: Duration,
+) -> anyhow::Result<Tried> {
+    let answer = match connection.post(path, kind, batch.body.clone()).await {
+        Ok(answer) => answer,
+        Err(unanswered) => return Ok(Tried::Again(unanswered.into(), pause)),
+    };
+    match verdict(answer.status) {
+        // One event is answered with its id, or with why it was refused.
+        Verdict::Done if kind == JSON => {
+            let accepted = u64::from(answer.status.is_success());
+            Ok(Tried::Done(Receipt { accepted, rejected: 1 - accepted }))
         }
-        Ok(batch)
+        Verdict::Done => Ok(Tried::Done(serde_json::from_slice(&answer.body).unwrap_or_default())),
+        Verdict::Again => {
+            let failure = connection.unanswered(answer.complaint());
+            Ok(Tried::Again(failure.into(), wait_of(&answer, pause)))
+        }
+        Verdict::GiveUp => bail!("sending events: {}", answer.complaint()),
     }
 }
 

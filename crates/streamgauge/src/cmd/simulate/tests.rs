@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use clap::Parser as _;
 
+use super::run::Summary;
 use super::*;
 use crate::client::flaky::{Flaky, serve};
 
@@ -19,27 +20,6 @@ struct Line {
 fn args(line: &str) -> Args {
     let words = std::iter::once("simulate").chain(line.split_whitespace());
     Line::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}")).args
-}
-
-#[test]
-fn what_the_arguments_mean() {
-    let check = |line: &str, events: u64, step_us: u64, start_ms: i64| {
-        let shape = shape(&args(line), NOW).expect("there is something to send");
-        assert_eq!((shape.events, shape.step_us, shape.start.0), (events, step_us, start_ms), "{line}");
-    };
-    let new_year = 1_735_689_600_000;
-    check("", 100_000, 36_000, new_year);
-    check("--events 10 --duration 1s", 10, 100_000, new_year);
-    check("--rate 20", 100_000, 50_000, new_year);
-    check("--rate 20 --duration 5m", 6_000, 50_000, new_year);
-    check("--rate 20 --duration 5m --events 3000", 3_000, 100_000, new_year);
-    check("--start 2021-01-26T12:04:00Z", 100_000, 36_000, 1_611_662_640_000);
-    // The run ends now, or when its last event will have been sent.
-    check("--start now --events 1000", 1_000, 36_000, NOW.0 - 36_000);
-    check("--start now --events 1000 --rate 10", 1_000, 100_000, NOW.0);
-    check("--start now --events 1000 --rate 10 --duration 150s", 1_000, 150_000, NOW.0 - 50_000);
-    assert!(shape(&args("--events 0"), NOW).is_err());
-    assert!(shape(&args("--rate 1 --duration 1ms"), NOW).is_err());
 }
 
 #[test]
@@ -111,11 +91,15 @@ impl Storing {
     }
 }
 
-/// Returns the ways of a run over HTTP.
-fn ways_to(args: &Args, server: &Server) -> Vec<Way> {
-    (0..args.connections)
-        .map(|_| Way::Http(Connection::new(server), "/v1/events?stream=events".into()))
-        .collect()
+/// Sends what the arguments say over HTTP.
+async fn sent(args: &Args) -> Summary {
+    let plan = Plan::new(args, &BTreeMap::new(), NOW, 7).expect("there is something to send");
+    let server = plan.target.server().expect("the URL is good");
+    let way = |_| Way::Http(Connection::new(&server), "/v1/events?stream=events".into());
+    let mut run = Run::new(&plan, (0..args.connections).map(way).collect(), args.patience);
+    run.send_all(Sequence::new(plan.shape), &WallClock, &CancellationToken::new())
+        .await
+        .expect("all is answered")
 }
 
 #[tokio::test]
@@ -159,12 +143,7 @@ async fn the_summary_counts_what_happened() {
     })
     .await;
     let args = args(&format!("--events 95 --batch 10 --duplicates 100% --url http://{address}"));
-    let server = args.target.server().expect("the URL is good");
-    let shape = shape(&args, NOW).expect("there is something to send");
-    let summary = Run::new(&args, ways_to(&args, &server), &shape)
-        .send_all(Sequence::new(shape))
-        .await
-        .expect("all is answered");
+    let summary = sent(&args).await;
     let Summary { sent, accepted, resent, rejected, .. } = summary;
     assert_eq!((sent, accepted, resent, rejected), (190, 171, 0, 19), "95 events, each with a resend");
     assert!(
@@ -184,12 +163,7 @@ async fn a_rate_is_kept() {
     })
     .await;
     let args = args(&format!("--events 100 --rate 200 --url http://{address}"));
-    let server = args.target.server().expect("the URL is good");
-    let shape = shape(&args, NOW).expect("there is something to send");
-    let summary = Run::new(&args, ways_to(&args, &server), &shape)
-        .send_all(Sequence::new(shape))
-        .await
-        .expect("all is answered");
+    let summary = sent(&args).await;
     assert_eq!(summary.sent, 100);
     assert!(summary.seconds >= 0.5, "100 events at 200 a second took {} s", summary.seconds);
 }

@@ -81,6 +81,7 @@ fn a_type_that_is_not_sent_is_the_streams_own() {
 #[test]
 fn every_event_of_a_run_is_in_one_cell() {
     let shape = Shape {
+        cast: crate::generate::Cast::Usual,
         stream: Stream::Broadcast,
         events: 5_000,
         seed: 7,

@@ -23,7 +23,8 @@ fn verdicts() {
 fn servers_are_waited_for_as_they_ask_within_bounds() {
     let check = |asked: Option<u64>, expect: Duration| {
         let retry_after = asked.map(Duration::from_secs);
-        let answer = Answer { status: StatusCode::SERVICE_UNAVAILABLE, retry_after, body: Bytes::new() };
+        let answer =
+            Answer { status: StatusCode::SERVICE_UNAVAILABLE, retry_after, date: None, body: Bytes::new() };
         assert_eq!(wait_of(&answer, Duration::from_millis(400)), expect);
     };
     check(None, Duration::from_millis(400));

@@ -1,0 +1,265 @@
+//! `streamgauge doctor`: looks at everything a server needs or has, and says of each whether it is well, in a sentence,
+//! and which command mends it. Each module looks at one thing. Opens neither the database nor the log, takes no lock and
+//! changes nothing but for a small file of its own, which it removes: a server may run meanwhile.
+
+mod clock;
+mod disk;
+mod log;
+mod ports;
+mod process;
+mod progress;
+mod store;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use sg_core::time::Clock as _;
+use tokio::time::timeout;
+use toml::Value;
+
+use crate::client::status::Status;
+use crate::client::{Connection, Misused, Server, Target, settle};
+use crate::clock::WallClock;
+use crate::cmd::config as config_cmd;
+use crate::config::Settings;
+
+/// How long a running server may take to answer.
+const SERVER_WAIT: Duration = Duration::from_secs(10);
+
+/// Looks at everything a server needs, and says what mends it
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Looks at ports, disk, clock, log, store and archive as the configuration names them, and at the server \
+        where one runs: the same files, variables and flags as for `streamgauge serve`. Prints a line for each finding, \
+        with the command that mends it. Leaves with 1 when something is broken, and with 0 when there are warnings \
+        only. Changes nothing; a server may run meanwhile. A disk that syncs too fast is warned about, but that one \
+        keeps what it was given cannot be proved from here.",
+    after_long_help = "Examples:\n  streamgauge doctor\n  \
+        streamgauge doctor --log kafka://127.0.0.1:9092 --store postgres://streamgauge@127.0.0.1/streamgauge"
+)]
+pub(crate) struct Args {
+    /// The configuration file; streamgauge.toml where it exists
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where the log and the database live
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The log, as for `serve`
+    #[arg(long, value_name = "URL")]
+    log: Option<String>,
+    /// The store, as for `serve`
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// An address that the server listens on, as for `serve`; may be given several times
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// Prints the findings as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    /// Nothing is wrong.
+    Ok,
+    /// It works, but somebody should look.
+    Warn,
+    /// It does not work, or loses something.
+    Fail,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    about: &'static str,
+    level: Level,
+    says: String,
+    /// The command that mends it.
+    mend: Option<String>,
+}
+
+impl Finding {
+    fn ok(about: &'static str, says: impl Into<String>) -> Finding {
+        Finding { about, level: Level::Ok, says: says.into(), mend: None }
+    }
+
+    fn warn(about: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Finding {
+        Finding { about, level: Level::Warn, says: says.into(), mend: Some(mend.into()) }
+    }
+
+    fn fail(about: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Finding {
+        Finding { about, level: Level::Fail, says: says.into(), mend: Some(mend.into()) }
+    }
+
+    fn line(&self) -> String {
+        let mark = match self.level {
+            Level::Ok => '✓',
+            Level::Warn => '!',
+            Level::Fail => '✗',
+        };
+        let mend = self.mend.as_ref().map(|mend| format!("\n    → {mend}")).unwrap_or_default();
+        format!("{mark} {}: {}{mend}", self.about, self.says)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let level = match self.level {
+            Level::Ok => "ok",
+            Level::Warn => "warn",
+            Level::Fail => "fail",
+        };
+        serde_json::json!({"about": self.about, "level": level, "says": self.says, "mend": self.mend})
+    }
+}
+
+/// What the server said, where one answers.
+#[derive(Debug, Default)]
+struct Answered {
+    /// How far its clock is ahead of this one.
+    ahead_ms: Option<i64>,
+    status: Option<Status>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> ExitCode {
+    settle(doctor(&args).await)
+}
+
+async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
+    let (wall, watch) = (WallClock.now(), Instant::now());
+    let mut findings = Vec::new();
+    match settings(args) {
+        Ok((settings, archive)) => {
+            let server = server(args, &settings)?;
+            let (of_server, answered) = ask(&server).await;
+            findings.push(Finding::ok("configuration", "is right"));
+            findings.extend(ports::look(&settings).await);
+            findings.push(of_server);
+            findings.extend(disk::look(&settings));
+            findings.extend(clock::look(&answered, WallClock.now()));
+            findings.push(clock::steady(wall, watch.elapsed(), WallClock.now()));
+            findings.extend(log::look(&settings, answered.status.as_ref()).await);
+            findings.push(store::look(&settings).await);
+            findings.push(of_archive(&archive));
+            findings.extend(answered.status.iter().flat_map(progress::look));
+        }
+        Err(errors) => {
+            let finding = |error: &String| Finding::fail("configuration", error, "streamgauge config check");
+            findings.extend(errors.iter().map(finding));
+        }
+    }
+    let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
+    let mut stdout = std::io::stdout().lock();
+    if args.json {
+        let findings: Vec<serde_json::Value> = findings.iter().map(Finding::json).collect();
+        writeln!(stdout, "{}", serde_json::json!({"ok": worst < Level::Fail, "findings": findings}))?;
+    } else {
+        for finding in &findings {
+            writeln!(stdout, "{}", finding.line())?;
+        }
+    }
+    Ok(if worst == Level::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Says what is configured. A URL that cannot be is an error of the configuration.
+fn of_archive(url: &str) -> Finding {
+    let says = match url {
+        "off" => "off: raw events are not archived, and this version has no archive yet".to_owned(),
+        other => format!("{other}, as far as the configuration tells: nothing was asked there"),
+    };
+    Finding::ok("archive", says)
+}
+
+/// Returns the settings that `serve` would have, and the archive's URL; every error of them.
+fn settings(args: &Args) -> Result<(Settings, String), Vec<String>> {
+    let read = config_cmd::layers(args.config.as_deref());
+    let (mut layers, mut errors) = read.map_err(|error| vec![format!("{error:#}")])?;
+    let data_dir = args.data_dir.as_ref().map(|dir| dir.display().to_string());
+    let texts = [
+        ("log", &args.log, "--log"),
+        ("store", &args.store, "--store"),
+        ("data_dir", &data_dir, "--data-dir"),
+    ];
+    for (key, value, flag) in texts {
+        if let Some(value) = value {
+            layers.flag(key, Value::String(value.clone()), flag);
+        }
+    }
+    if !args.listen.is_empty() {
+        layers.flag("listen", crate::config::settings::listen_value(&args.listen), "--listen");
+    }
+    layers.complete_store(&std::env::vars().collect());
+    match Settings::resolve(&layers) {
+        Ok(settings) if errors.is_empty() => {
+            let archive = layers.table.get("archive").and_then(Value::as_str).unwrap_or("off");
+            Ok((settings, archive.to_owned()))
+        }
+        Ok(_) => Err(errors),
+        Err(more) => {
+            errors.extend(more);
+            Err(errors)
+        }
+    }
+}
+
+/// Returns the server to ask: the one that was typed, else the one that would listen on the first address.
+fn server(args: &Args, settings: &Settings) -> anyhow::Result<Server> {
+    let first = settings.listen.first().map_or("127.0.0.1:8080", |listen| listen.address.as_str());
+    let here = first.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
+    let target = args.target.or_default(&format!("http://{here}"));
+    target.server().map_err(|error| Misused(format!("{error:#}")).into())
+}
+
+/// Asks the server how it is, and what it says of itself.
+async fn ask(server: &Server) -> (Finding, Answered) {
+    let mut connection = Connection::new(server);
+    let address = &server.address;
+    let ready = match timeout(SERVER_WAIT, connection.get("/readyz")).await {
+        Ok(Ok(ready)) => ready,
+        Ok(Err(unanswered)) if unanswered.was_reached => {
+            let says = format!("what listens on {address} does not answer as a server: {unanswered}");
+            return (Finding::fail("server", says, "name the server with --url"), Answered::default());
+        }
+        Ok(Err(_)) => {
+            let says = format!("none answers on {address}, so that nothing of a running one was looked at");
+            return (Finding::warn("server", says, "streamgauge serve"), Answered::default());
+        }
+        Err(_) => {
+            let says = format!(
+                "the one on {address} was reached and did not answer for {} s",
+                SERVER_WAIT.as_secs()
+            );
+            return (
+                Finding::fail("server", says, "look at what it wrote to stderr, and restart it"),
+                Answered::default(),
+            );
+        }
+    };
+    let ahead_ms = ready.date.map(|date| date.0 - WallClock.now().0);
+    let status = timeout(SERVER_WAIT, Status::ask(&mut connection)).await;
+    let status = status.ok().and_then(Result::ok);
+    let finding = match (ready.status.is_success(), &status) {
+        (true, Some(_)) => Finding::ok("server", format!("the one on {address} is ready")),
+        (true, None) => {
+            let says = format!("the one on {address} is ready, but does not tell its status");
+            Finding::warn("server", says, "set STREAMGAUGE_KEY to a key that may, or name another with --url")
+        }
+        (false, _) => {
+            let says = format!("the one on {address} is not ready: {}", ready_complaint(&ready));
+            Finding::fail("server", says, format!("curl http://{address}/readyz"))
+        }
+    };
+    (finding, Answered { ahead_ms, status })
+}
+
+fn ready_complaint(answer: &crate::client::Answer) -> String {
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    body["error"].as_str().map_or_else(|| answer.complaint(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests;
