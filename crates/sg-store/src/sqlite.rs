@@ -15,6 +15,7 @@ mod events;
 mod flush;
 mod index;
 mod measures;
+mod outbox;
 mod pool;
 mod raw;
 mod retention;
@@ -26,13 +27,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::params;
 use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush};
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter, StatusDetail,
-    StoreStatus,
+    Claim, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, RollupReader, RollupWriter,
+    StatusDetail, StoreStatus,
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
@@ -143,22 +143,26 @@ impl RollupWriter for SqliteStore {
         is_more
     }
 
-    async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
-        let stream = stream.to_owned();
+    async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
+        let place = (stream.to_owned(), lane.to_owned());
         let doing = format!("reading the outbox of {stream}");
-        self.pool.read(doing, move |connection, _| status::outbox(connection, &stream, rows_max)).await
+        let question = move |connection: &rusqlite::Connection, _| {
+            outbox::read(connection, (&place.0, &place.1), rows_max)
+        };
+        self.pool.read(doing, question).await
     }
 
-    async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError> {
-        let stream = stream.to_owned();
+    async fn outbox_sent(
+        &self,
+        stream: &str,
+        lane: &str,
+        through: i64,
+        parked: &[Parked],
+    ) -> Result<(), PortError> {
+        let (place, parked) = ((stream.to_owned(), lane.to_owned()), parked.to_vec());
         let doing = format!("deleting what was sent from the outbox of {stream}");
         let job = move |side: &mut writer::WriteSide| {
-            side.durably(|side| {
-                side.connection
-                    .prepare_cached("DELETE FROM sg_outbox WHERE stream = ? AND id <= ?")?
-                    .execute(params![stream, through])?;
-                Ok(())
-            })
+            side.durably(|side| outbox::sent(&mut side.connection, (&place.0, &place.1), through, &parked))
         };
         self.writer.run(doing, job).await
     }

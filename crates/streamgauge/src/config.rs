@@ -3,6 +3,7 @@
 
 mod inherited;
 pub(crate) mod layers;
+mod outputs;
 pub(crate) mod reader;
 pub(crate) mod settings;
 mod streams;

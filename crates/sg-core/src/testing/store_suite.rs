@@ -4,6 +4,7 @@
 mod asking;
 mod closing;
 mod feed;
+mod outbox;
 mod retention;
 mod writing;
 
@@ -20,6 +21,7 @@ pub use closing::{
     keeps_closed_windows_closed, waits_for_busy_partitions,
 };
 pub use feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
+pub use outbox::{bounds_what_is_read, parks_what_a_topic_refuses, reads_cells_by_key, tells_events};
 pub use retention::{
     expires_what_comes_too_late, keeps_letters_a_rebuild_needs, keeps_what_nothing_newer_follows,
     removes_old_cells, removes_old_rows,

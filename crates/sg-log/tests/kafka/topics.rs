@@ -16,7 +16,7 @@ async fn value(ground: &Ground, topic: &str, name: &str) -> String {
 }
 
 fn wanted(partitions: u32) -> Wanted {
-    Wanted { partitions, replication: None, retention_min: Vec::new() }
+    Wanted { partitions, replication: None, retention_min: Vec::new(), outputs: Vec::new() }
 }
 
 fn has_note(report: &TopicReport, part: &str) -> bool {

@@ -15,7 +15,8 @@ use super::measures;
 use super::raw::raw_table;
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 1] = [include_str!("../../sql/sqlite/0001_store.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../sql/sqlite/0001_store.sql"), include_str!("../../sql/sqlite/0002_outputs.sql")];
 
 /// Brings the schema to this binary's version.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
