@@ -17,7 +17,10 @@ use super::stats::KafkaMetrics;
 use super::{KafkaOptions, settings};
 use crate::shared::lock;
 
-/// Writes topics that others read. A cheap handle.
+/// How long a topic may be unknown to the brokers before its records are refused: topics are made long before.
+const TOPIC_WAIT_MS: &str = "5000";
+
+/// Writes topics that others read.
 pub struct KafkaOutputs {
     config: ClientConfig,
     producer: Mutex<Producer>,
@@ -63,7 +66,8 @@ impl KafkaOutputs {
     /// [`ErrorKind::Invalid`] for options that cannot be.
     pub fn open(options: &KafkaOptions) -> Result<KafkaOutputs, PortError> {
         settings::check(options)?;
-        let config = settings::producer(options);
+        let mut config = settings::producer(options);
+        config.set("topic.metadata.propagation.max.ms", TOPIC_WAIT_MS);
         let outage = Arc::<Outage>::default();
         let made = make(&config, &outage).map_err(|error| fault::unusable("make a kafka producer", error))?;
         Ok(KafkaOutputs { config, producer: Mutex::new(made), outage })
