@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use sg_core::definition::Rollup;
 use sg_core::interval::Cuts;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
@@ -24,6 +25,8 @@ pub use topics::Topics;
 
 /// Rows read, told and deleted together: a window of ten thousand cells takes two rounds.
 const ROWS_AT_ONCE: usize = 5_000;
+/// Panes asked for in one question: a window of many panes would make it large.
+const PANES_AT_ONCE: usize = 20_000;
 /// Between two looks at an outbox that was empty.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause after failures in a row.
@@ -200,6 +203,19 @@ impl Outbox {
         };
         windows.sort();
         windows.dedup();
+        let panes = (rollup.window_ms / rollup.pane_ms).unsigned_abs() as usize;
+        let mut rows = Vec::with_capacity(windows.len());
+        for some in windows.chunks((PANES_AT_ONCE / panes.max(1)).max(1)) {
+            rows.extend(self.rows_of_some(rollup.clone(), some.to_vec()).await?);
+        }
+        Ok(rows)
+    }
+
+    async fn rows_of_some(
+        &self,
+        rollup: Rollup,
+        windows: Vec<(Timestamp, Vec<String>)>,
+    ) -> Result<Vec<Row>, PortError> {
         let from = windows.first().map_or(Timestamp::NEVER, |(start, _)| *start);
         let to = windows.last().map_or(from, |(start, _)| Timestamp(start.0 + rollup.window_ms));
         let cuts = Cuts::windows(rollup.window_ms, from, to);
