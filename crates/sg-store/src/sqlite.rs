@@ -1,6 +1,6 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
-//! lie in them; `claim`, `flush`, `cells`, `raw`, `closing` and `retention` are the transactions, `status`, `events`
+//! lie in them; `claim`, `flush`, `cells`, `raw`, `closing`, `outbox` and `retention` are the transactions, `status`, `events`
 //! and `counts` the questions, and `index` makes those for raw events fast.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
