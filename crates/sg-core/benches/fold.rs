@@ -9,6 +9,7 @@ use sg_core::batch::{EventBatch, LogBatch};
 use sg_core::definition::{Condition, Dedup, Function, LatePolicy, Measure, Rollup, Stream};
 use sg_core::flush::{Checkpoint, PartitionClock};
 use sg_core::fold::Fold;
+use sg_core::output::Outputs;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::time::Timestamp;
 
@@ -30,6 +31,7 @@ fn plan() -> Arc<Plan> {
         dedup: Dedup { records: WINDOW, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
+        outputs: Outputs::default(),
     };
     let rollup = |name: &str, by: &str| Rollup {
         name: name.into(),

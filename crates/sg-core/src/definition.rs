@@ -5,6 +5,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::limits::AVERAGE_EXTRA_SCALE;
+use crate::output::Outputs;
 
 /// A stream: where events of one kind go in, and the rules they must keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Stream {
     pub max_future: Duration,
     /// How long a partition without records holds the watermark back.
     pub idle_timeout: Duration,
+    /// Topics that are written.
+    pub outputs: Outputs,
 }
 
 /// The JSON type of a field.

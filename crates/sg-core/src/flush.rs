@@ -80,6 +80,8 @@ pub struct DeadLetter {
     pub event_type: String,
     /// When the door received it.
     pub received_at: Timestamp,
+    /// The key of its record; `None` when it had none.
+    pub key: Option<Vec<u8>>,
     /// The event as sent.
     pub raw: Vec<u8>,
 }
@@ -99,6 +101,8 @@ pub struct LateEvent {
     pub window_start: Timestamp,
     /// The dimensions' values in order.
     pub dimensions: Vec<String>,
+    /// The key of its record; `None` when it had none.
+    pub key: Option<Vec<u8>>,
     /// The event as sent.
     pub raw: Vec<u8>,
 }

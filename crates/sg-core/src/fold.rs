@@ -11,7 +11,7 @@ use crate::flush::{
     Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, RollupDelta,
 };
 use crate::judge::{Fingerprint, Judge, Verdict};
-use crate::plan::{Filter, Plan, RollupPlan, Takes};
+use crate::plan::{Filter, Plan, Takes};
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::window;
@@ -221,7 +221,7 @@ impl Fold {
         let row = &record.fields.texts[record.index * self.plan.text_slots()..];
         if is_late && rollup.late == LatePolicy::Divert {
             self.raw_bytes += LETTER_OVERHEAD_BYTES + record.batch.entries[record.index].raw.len();
-            delta.late.push(record.late_event(planned, Timestamp(end.0 - rollup.window_ms), row));
+            delta.late.push(record.late_event(&self.plan, at, Timestamp(end.0 - rollup.window_ms), row));
             return;
         }
         let key = &mut self.scratch.key;
@@ -258,6 +258,7 @@ impl Fold {
             event_id: record.batch.text(entry.id).to_owned(),
             event_type: record.batch.text(entry.kind).to_owned(),
             received_at: record.received_at,
+            key: record.key(&self.plan),
             raw: record.batch.bytes(entry.raw).to_vec(),
         });
     }
@@ -334,8 +335,20 @@ impl Fold {
 }
 
 impl Record<'_> {
-    fn late_event(&self, planned: &RollupPlan, window_start: Timestamp, row: &[Span]) -> LateEvent {
+    /// Returns the key that the record has in a log that places records by it.
+    fn key(&self, plan: &Plan) -> Option<Vec<u8>> {
         let entry = &self.batch.entries[self.index];
+        if !entry.key.is_none() {
+            return Some(self.batch.bytes(entry.key).to_vec());
+        }
+        // A log does not keep the key of what a door accepted, but it follows from the event.
+        entry.received_at?;
+        Some(plan.key_of(self.batch.text(entry.raw), self.batch.text(entry.id)).into_bytes())
+    }
+
+    fn late_event(&self, plan: &Plan, rollup: usize, window_start: Timestamp, row: &[Span]) -> LateEvent {
+        let entry = &self.batch.entries[self.index];
+        let planned = &plan.rollups[rollup];
         LateEvent {
             offset: self.offset,
             event_id: self.batch.text(entry.id).to_owned(),
@@ -347,6 +360,7 @@ impl Record<'_> {
                 .iter()
                 .map(|slot| self.batch.text(row[*slot]).to_owned())
                 .collect(),
+            key: self.key(plan),
             raw: self.batch.bytes(entry.raw).to_vec(),
         }
     }

@@ -11,6 +11,7 @@
 //! - [`cell`]: rows of a rollup and how they merge; [`sketch`]: measures that are more than a number.
 //! - [`fold`]: **the heart**, every record's fate; [`flush`]: what it hands to the store.
 //! - [`ports`]: the log and the store as the core sees them.
+//! - [`outbox`] and [`output`]: what became known with a flush, and the records that tell others.
 //! - [`query`] and [`interval`]: how cells become answers.
 //! - [`metrics`]: what this process has done since it began.
 //! - [`limits`]: every limit with its reason.
@@ -35,6 +36,8 @@ mod json;
 pub mod judge;
 pub mod limits;
 pub mod metrics;
+pub mod outbox;
+pub mod output;
 pub mod plan;
 pub mod ports;
 pub mod query;

@@ -139,6 +139,9 @@ metrics! {
     Counter cells_flushed "streamgauge_cells_flushed_total" "Cells written by flushes.";
     Counter windows_closed "streamgauge_windows_closed_total" "Cells announced as final.";
     Counter corrections "streamgauge_rollup_corrections_total" "Cells of final windows announced as changed.";
+    Counter output_records "streamgauge_output_records_total" "Records that output topics have taken.";
+    Counter output_records_refused "streamgauge_output_records_refused_total" "Times that a topic refused a record, which then waits.";
+    Counter output_records_shortened "streamgauge_output_records_shortened_total" "Records sent shorter than they are, because their topic takes no longer ones.";
     Counter analytics_queries "analytics_queries_total" "Questions to /analytics/… that were answered.";
     Counter connections "streamgauge_http_connections_total" "Connections accepted.";
     Counter connections_dropped "streamgauge_http_connections_dropped_total" "Connections closed because their client was too slow.";

@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use crate::batch::{EventBatch, LogBatch};
 use crate::definition::{Rollup, Stream};
 use crate::flush::{Checkpoint, Flush, Ledger, LevelBases, PartitionClock};
+pub use crate::outbox::{MAIN_LANE, OutboxEvent, OutboxKind, OutboxRow, OutboxStatus, Parked};
+use crate::output::OutputRecord;
 use crate::plan::Plan;
 use crate::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
@@ -178,32 +180,6 @@ pub enum FlushOutcome {
     },
 }
 
-/// A cell or letter that became known to the world with a flush, in the outbox's order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboxRow {
-    /// Its place in the outbox.
-    pub id: i64,
-    /// What happened.
-    pub kind: OutboxKind,
-    /// The rollup.
-    pub rollup: String,
-    /// The start of the window.
-    pub window_start: Timestamp,
-    /// The dimensions' values in order.
-    pub dimensions: Vec<String>,
-    /// The cell's revision then.
-    pub revision: u64,
-}
-
-/// Why a row stands in the outbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OutboxKind {
-    /// The cell's window became final.
-    Closed,
-    /// A cell of a final window changed.
-    Corrected,
-}
-
 /// The store, as the partitions' owners see it.
 #[async_trait]
 pub trait RollupWriter: Send + Sync {
@@ -221,10 +197,18 @@ pub trait RollupWriter: Send + Sync {
     async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError>;
     /// Removes what is older than its definition keeps, a small step at a time; returns whether there is more.
     async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError>;
-    /// Returns the oldest rows of a stream's outbox.
-    async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError>;
-    /// Deletes a stream's outbox rows up to an id, durably.
-    async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError>;
+    /// Returns the oldest rows of a lane of a stream's outbox; none where another process is the stream's sender.
+    /// Their events take at most [`OUTBOX_BYTES_AT_ONCE`](crate::limits::OUTBOX_BYTES_AT_ONCE), or are one.
+    async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError>;
+    /// Deletes a lane's rows up to an id, durably, and puts those that are parked into their lanes; what is parked in
+    /// the same lane stays.
+    async fn outbox_sent(
+        &self,
+        stream: &str,
+        lane: &str,
+        through: i64,
+        parked: &[Parked],
+    ) -> Result<(), PortError>;
     /// Makes everything written so far durable and returns what a restart would need of the log as of then.
     async fn sync(&self) -> Result<Vec<Needed>, PortError>;
 }
@@ -343,6 +327,8 @@ pub struct StoreStatus {
     pub watermarks: Vec<(String, Timestamp)>,
     /// All rollups.
     pub rollups: Vec<RollupStatus>,
+    /// Lanes of outboxes in which anything waits.
+    pub outboxes: Vec<OutboxStatus>,
 }
 
 /// The store, as questions see it.
@@ -366,6 +352,25 @@ pub trait RollupReader: Send + Sync {
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError>;
     /// Returns the state of every partition, stream and rollup, all of one moment.
     async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError>;
+}
+
+/// A record that a topic does not take, however often it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRecord {
+    /// Its index among those produced together.
+    pub index: usize,
+    /// Whether it is too large; else the topic is not there, or not for us.
+    pub is_too_large: bool,
+    /// What the broker said.
+    pub why: String,
+}
+
+/// Topics that others read.
+#[async_trait]
+pub trait OutputTopics: Send + Sync {
+    /// Produces records, those of one key in their order, and returns once each is acknowledged by all in-sync replicas
+    /// or refused. After an error it is not known which have arrived: produce all of them again.
+    async fn produce(&self, records: &[OutputRecord]) -> Result<Vec<RefusedRecord>, PortError>;
 }
 
 /// What a flush by hand wrote.

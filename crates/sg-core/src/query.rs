@@ -20,10 +20,27 @@ pub struct CellQuery {
     pub to: Timestamp,
     /// Index of a dimension and the value it must have.
     pub filters: Vec<(usize, String)>,
+    /// Only cells of these windows, by start, with these dimensions; of all where there are none.
+    pub windows: Vec<(Timestamp, Vec<String>)>,
     /// Which panes come first.
     pub order: CellOrder,
     /// At most so many cells are returned, the first in that order.
     pub cells_max: usize,
+}
+
+impl CellQuery {
+    /// Returns the panes × dimensions of the windows that are asked for.
+    pub fn panes(&self) -> Vec<(Timestamp, &[String])> {
+        let mut panes = Vec::with_capacity(self.windows.len());
+        for (start, dimensions) in &self.windows {
+            let mut pane = start.0;
+            while pane < start.0.saturating_add(self.rollup.window_ms) {
+                panes.push((Timestamp(pane), dimensions.as_slice()));
+                pane += self.rollup.pane_ms;
+            }
+        }
+        panes
+    }
 }
 
 /// The order of cells; within a pane they are ordered by their dimensions.

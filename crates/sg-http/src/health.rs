@@ -7,7 +7,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use sg_core::metrics::{head, line};
-use sg_core::ports::{Pending, StatusDetail, StoreStatus};
+use sg_core::ports::{MAIN_LANE, OutboxStatus, Pending, StatusDetail, StoreStatus};
 use sg_core::time::Timestamp;
 
 use crate::error::ApiError;
@@ -134,6 +134,7 @@ pub(crate) async fn metrics(app: &App) -> Response {
     let pending = app.pipeline.pending().await;
     if let Ok(status) = &status {
         render_store(&mut out, status);
+        render_outboxes(&mut out, app, status);
         metric_names::render_store(&mut out, status);
         if let Ok(pending) = &pending {
             render_lag(&mut out, status, pending);
@@ -158,6 +159,36 @@ fn render_lag(out: &mut String, status: &StoreStatus, pending: &[Pending]) {
         let lag = extent.end.saturating_sub(stored.map_or(extent.start, |stored| stored.next_offset));
         let labels = format!("stream=\"{stream}\",partition=\"{partition}\"");
         line(out, format_args!("streamgauge_consumer_lag_records{{{labels}}} {lag}"));
+    }
+}
+
+fn render_outboxes(out: &mut String, app: &App, status: &StoreStatus) {
+    let rows = "Rows that wait to be told; those with a topic wait for that one, which refuses them.";
+    head(out, "streamgauge_outbox_rows", "gauge", rows);
+    let lanes = app.doors.iter().flat_map(|door| {
+        let stream = door.plan.stream.name.as_str();
+        let mut lanes: Vec<(&str, &str, Option<&OutboxStatus>)> = status
+            .outboxes
+            .iter()
+            .filter(|of| of.stream == stream)
+            .map(|of| (stream, &*of.lane, Some(of)))
+            .collect();
+        if lanes.iter().all(|(_, lane, _)| *lane != MAIN_LANE) {
+            lanes.push((stream, MAIN_LANE, None));
+        }
+        lanes
+    });
+    let lanes: Vec<_> = lanes.collect();
+    for (stream, topic, of) in &lanes {
+        let rows = of.map_or(0, |of| of.rows);
+        line(out, format_args!("streamgauge_outbox_rows{{stream=\"{stream}\",topic=\"{topic}\"}} {rows}"));
+    }
+    let name = "streamgauge_outbox_oldest_age_seconds";
+    head(out, name, "gauge", "How long the first of them has waited; zero where none does.");
+    let now = app.clock.now();
+    for (stream, topic, of) in &lanes {
+        let age = of.map_or(0, |of| (now.0 - of.oldest.0).max(0)) as f64 / 1e3;
+        line(out, format_args!("{name}{{stream=\"{stream}\",topic=\"{topic}\"}} {age}"));
     }
 }
 

@@ -303,6 +303,7 @@ async fn read_cells(
         from,
         to,
         filters: question.filters.clone(),
+        windows: Vec::new(),
         order: CellOrder::OldestFirst,
         cells_max,
     };
@@ -365,6 +366,7 @@ pub(crate) async fn top(
         from: params.time("from", now)?.unwrap_or(Timestamp(TIME_MIN_MS)),
         to: params.time("to", now)?.unwrap_or(Timestamp(TIME_MAX_MS)),
         filters: rollup.by.iter().enumerate().filter_map(filter).collect(),
+        windows: Vec::new(),
         order: CellOrder::OldestFirst,
         cells_max: if rollup.has_sketches() { PAGE_SKETCHED_CELLS } else { QUERY_CELLS_MAX },
     };

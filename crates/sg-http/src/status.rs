@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 use sg_core::flush::{Ledger, PartitionClock};
-use sg_core::ports::{PartitionStatus, Pending, RollupStatus, StatusDetail, StoreStatus};
+use sg_core::ports::{MAIN_LANE, PartitionStatus, Pending, RollupStatus, StatusDetail, StoreStatus};
 use sg_core::time::Timestamp;
 
 use crate::App;
@@ -78,7 +78,14 @@ fn stream_json(app: &App, name: &str, status: &StoreStatus, pending: &[Pending])
     let count = mine.len() as u32;
     let partitions: Vec<Value> =
         mine.iter().map(|partition| partition_json(app, partition, count, pending)).collect();
-    json!({"name": name, "watermark": time(watermark), "partitions": partitions})
+    let outbox = status.outboxes.iter().filter(|lane| lane.stream == name);
+    let outbox: Vec<Value> = outbox
+        .map(|lane| {
+            let refused_by = Some(&lane.lane).filter(|lane| *lane != MAIN_LANE);
+            json!({"rows": lane.rows, "oldest": time(lane.oldest), "refused_by": refused_by})
+        })
+        .collect();
+    json!({"name": name, "watermark": time(watermark), "partitions": partitions, "outbox": outbox})
 }
 
 fn partition_json(app: &App, partition: &PartitionStatus, partitions: u32, pending: &[Pending]) -> Value {

@@ -8,6 +8,7 @@
 //! - `fetcher`, `reader`: one consumer that joins no group, one queue for each partition that is read.
 //! - `topic_ids`: how a topic that was deleted and made again is noticed.
 //! - `membership`: Kafka's group decides who works on which partition.
+//! - `outputs`: the topics that others read.
 //! - [`topics`]: making and checking topics.
 //!
 //! Invariants: offsets come from the store, never from the group; no setting can change what exactness rests on; a
@@ -33,6 +34,7 @@ mod fetcher;
 mod header;
 mod listener;
 mod membership;
+mod outputs;
 mod producer;
 mod questions;
 mod reader;
@@ -44,6 +46,7 @@ pub mod topics;
 use fault::invalid;
 use fetcher::Fetcher;
 use membership::Member;
+pub use outputs::KafkaOutputs;
 use producer::Sender;
 use questions::Questions;
 use reader::Reader;

@@ -1,10 +1,10 @@
-//! The loops that move events: log → fold → store, and outbox → watchers.
+//! The loops that move events: log → fold → store, and outbox → topics.
 //!
 //! In reading order:
 //! - [`owner`]: owns one partition: claims it, folds it, flushes it. The way of every event leads through here.
 //! - [`crew`]: gives every partition of this process an owner, as partitions come and go.
 //! - [`fleet`]: what waits in all partitions, as the doors see it.
-//! - [`outbox`]: announces what became final or was corrected.
+//! - [`outbox`]: tells topics what became final, was corrected, came late or could not be folded.
 //! - [`upkeep`]: retention and trimming.
 //! - [`carry`]: from an old log and store to new ones, once, while no server runs.
 //!

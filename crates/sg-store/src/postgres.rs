@@ -37,8 +37,8 @@ use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush, LevelBases};
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter,
-    StatusDetail, StoreStatus,
+    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, RollupReader,
+    RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
@@ -168,13 +168,19 @@ impl RollupWriter for PostgresStore {
         in_time(step).await.map_err(|error| error.into_port(&doing()))
     }
 
-    async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
-        let read = in_time(outbox::read(&self.connections, &self.sender, stream, rows_max)).await;
+    async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
+        let read = in_time(outbox::read(&self.connections, &self.sender, (stream, lane), rows_max)).await;
         read.map_err(|error| error.into_port(&format!("reading the outbox of {stream}")))
     }
 
-    async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError> {
-        let job = async |lease: &Lease| outbox::sent(lease, stream, through).await;
+    async fn outbox_sent(
+        &self,
+        stream: &str,
+        lane: &str,
+        through: i64,
+        parked: &[Parked],
+    ) -> Result<(), PortError> {
+        let job = async |lease: &Lease| outbox::sent(lease, (stream, lane), through, parked).await;
         let deleted = self.transact(Mode::Durable, job).await;
         deleted
             .map_err(|error| error.into_port(&format!("deleting what was sent from the outbox of {stream}")))

@@ -1,6 +1,6 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
-//! lie in them; `claim`, `flush`, `cells`, `raw`, `closing` and `retention` are the transactions, `status`, `events`
+//! lie in them; `claim`, `flush`, `cells`, `raw`, `closing`, `outbox` and `retention` are the transactions, `status`, `events`
 //! and `counts` the questions, and `index` makes those for raw events fast.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
@@ -16,6 +16,7 @@ mod flush;
 mod index;
 mod levels;
 mod measures;
+mod outbox;
 mod pool;
 mod raw;
 mod retention;
@@ -28,13 +29,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::params;
 use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush, LevelBases};
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter, StatusDetail,
-    StoreStatus,
+    Claim, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, RollupReader, RollupWriter,
+    StatusDetail, StoreStatus,
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
@@ -145,22 +145,26 @@ impl RollupWriter for SqliteStore {
         is_more
     }
 
-    async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
-        let stream = stream.to_owned();
+    async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
+        let place = (stream.to_owned(), lane.to_owned());
         let doing = format!("reading the outbox of {stream}");
-        self.pool.read(doing, move |connection, _| status::outbox(connection, &stream, rows_max)).await
+        let question = move |connection: &rusqlite::Connection, _| {
+            outbox::read(connection, (&place.0, &place.1), rows_max)
+        };
+        self.pool.read(doing, question).await
     }
 
-    async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError> {
-        let stream = stream.to_owned();
+    async fn outbox_sent(
+        &self,
+        stream: &str,
+        lane: &str,
+        through: i64,
+        parked: &[Parked],
+    ) -> Result<(), PortError> {
+        let (place, parked) = ((stream.to_owned(), lane.to_owned()), parked.to_vec());
         let doing = format!("deleting what was sent from the outbox of {stream}");
         let job = move |side: &mut writer::WriteSide| {
-            side.durably(|side| {
-                side.connection
-                    .prepare_cached("DELETE FROM sg_outbox WHERE stream = ? AND id <= ?")?
-                    .execute(params![stream, through])?;
-                Ok(())
-            })
+            side.durably(|side| outbox::sent(&mut side.connection, (&place.0, &place.1), through, &parked))
         };
         self.writer.run(doing, job).await
     }

@@ -4,6 +4,7 @@
 mod inherited;
 pub(crate) mod layers;
 mod measures;
+mod outputs;
 pub(crate) mod reader;
 pub(crate) mod settings;
 mod streams;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
-use sg_core::ports::{ErrorKind, EventLog, PortError, RollupReader, RollupWriter};
+use sg_core::ports::{ErrorKind, EventLog, OutputTopics, PortError, RollupReader, RollupWriter};
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, RealDisk};
 use sg_store::sqlite::SqliteStore;
@@ -86,6 +86,8 @@ pub(crate) struct LogParts {
     pub(crate) is_own: bool,
     /// Says when the log has failed for good; `None` where it comes back, or a single partition stops.
     pub(crate) failure: Option<watch::Receiver<Option<String>>>,
+    /// Topics that others read; `None` where the log has none.
+    pub(crate) outputs: Option<Arc<dyn OutputTopics>>,
     /// Adds the log's metrics.
     pub(crate) metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }
@@ -169,6 +171,7 @@ fn embedded_log(
     let stats = log.clone();
     Ok(LogParts {
         failure: Some(log.failure()),
+        outputs: None,
         metrics: Arc::new(move |out| stats.stats().render(out)),
         log,
         name: "embedded",

@@ -3,6 +3,7 @@
 use super::*;
 use crate::batch::{Entry, content_hash, key_hash};
 use crate::definition::{Condition, Dedup, Function, Measure, Rollup, Stream};
+use crate::output::Outputs;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ fn plan(late: LatePolicy, grace_ms: i64) -> Arc<Plan> {
         dedup: Dedup { records: 1_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
+        outputs: Outputs::default(),
     };
     let count = Measure { name: "n".into(), function: Function::Count, filter: Condition::default() };
     let rollup = Rollup {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::definition::{Dedup, LatePolicy, Measure, RawTable};
 use crate::limits::DIMENSION_BYTES_MAX;
+use crate::output::Outputs;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ fn stream() -> Stream {
         dedup: Dedup { records: 10, horizon: Duration::from_secs(1) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
+        outputs: Outputs::default(),
     }
 }
 

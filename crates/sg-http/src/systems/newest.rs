@@ -32,8 +32,15 @@ pub(super) async fn rows(
     let cuts = Cuts::windows(rollup.window_ms, from, to);
     let (from, to) = cuts.range();
     let cells_max = cells_of_a_page(rollup);
-    let query =
-        CellQuery { rollup: rollup.clone(), from, to, filters, order: CellOrder::NewestFirst, cells_max };
+    let query = CellQuery {
+        rollup: rollup.clone(),
+        from,
+        to,
+        filters,
+        windows: Vec::new(),
+        order: CellOrder::NewestFirst,
+        cells_max,
+    };
     let cells = app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))?;
     let is_cut = cells.len() == cells_max;
     let mut rows = query::rows(cells, &cuts);
@@ -70,7 +77,15 @@ pub(super) async fn oldest_window_start(app: &App, rollup: &Rollup) -> Result<Op
 
 async fn end_of_time(app: &App, rollup: &Rollup, order: CellOrder) -> Result<Option<Timestamp>, ApiError> {
     let (from, to) = ALWAYS;
-    let query = CellQuery { rollup: rollup.clone(), from, to, filters: Vec::new(), order, cells_max: 1 };
+    let query = CellQuery {
+        rollup: rollup.clone(),
+        from,
+        to,
+        filters: Vec::new(),
+        windows: Vec::new(),
+        order,
+        cells_max: 1,
+    };
     let cells = app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))?;
     Ok(cells.first().map(|cell| window::start_of(cell.pane, rollup.window_ms)))
 }

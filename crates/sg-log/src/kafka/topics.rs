@@ -40,6 +40,8 @@ pub struct Wanted {
     pub replication: Option<u16>,
     /// By topic: how long records must be kept, so that duplicates are known as such; topics not named are not checked.
     pub retention_min: Vec<(String, Duration)>,
+    /// Topics that are written for others: they need no time of the broker's, and nothing of theirs is changed.
+    pub outputs: Vec<String>,
 }
 
 /// What was found of a topic, and done.
@@ -94,7 +96,7 @@ pub async fn ensure(
     settings::check(options)?;
     let admin = Admin::new(options)?;
     let brokers = admin.brokers().await?;
-    let mut reports = Vec::with_capacity(options.topics.len());
+    let mut reports = Vec::with_capacity(options.topics.len() + wanted.outputs.len());
     for topic in &options.topics {
         let name = topic.topic.as_str();
         let report = match admin.find(name).await? {
@@ -104,12 +106,26 @@ pub async fn ensure(
         };
         reports.push(report);
     }
+    for name in &wanted.outputs {
+        let report = match admin.find(name).await? {
+            None if mode == Mode::Check => missing(name),
+            None => admin.make(name, wanted, brokers).await?,
+            Some(found) => right(name, &found),
+        };
+        reports.push(report);
+    }
     Ok(reports)
 }
 
 fn missing(topic: &str) -> TopicReport {
     let notes = vec!["the topic does not exist; `streamgauge topics ensure` makes it".to_owned()];
     TopicReport { topic: topic.to_owned(), state: TopicState::Missing, partitions: 0, notes }
+}
+
+/// An output topic is its readers': that it is there is all that is asked.
+fn right(topic: &str, found: &Found) -> TopicReport {
+    let partitions = found.described.partitions;
+    TopicReport { topic: topic.to_owned(), state: TopicState::Right, partitions, notes: Vec::new() }
 }
 
 impl Admin {
@@ -152,8 +168,10 @@ impl Admin {
             ))
         })?;
         let copies = i32::try_from(replication).unwrap_or(i32::MAX);
-        let mut new =
-            NewTopic::new(topic, partitions, TopicReplication::Fixed(copies)).set(TIME_TYPE, LOG_APPEND_TIME);
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies));
+        if !wanted.outputs.iter().any(|output| output == topic) {
+            new = new.set(TIME_TYPE, LOG_APPEND_TIME);
+        }
         let mut notes =
             vec![format!("made with {partitions} partitions and {replication} copies of each record")];
         if replication >= 3 {

@@ -13,6 +13,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
 use sg_core::batch::LogBatch;
 use sg_core::definition::{Dedup, RawTable, Stream};
+use sg_core::output::Outputs;
 use sg_core::plan::Plan;
 use sg_core::ports::{LogReader, PortError};
 use sg_log::kafka::{KafkaLog, KafkaOptions, Topic};
@@ -201,6 +202,7 @@ pub(crate) fn plan(stream: &str) -> Arc<Plan> {
         dedup: Dedup { records: 1_000_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
+        outputs: Outputs::default(),
     };
     Arc::new(Plan::new(stream, &[]))
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod ground;
 mod losses;
 mod members;
+mod outputs;
 mod records;
 mod topics;
 mod transactions;

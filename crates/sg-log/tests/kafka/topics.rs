@@ -16,7 +16,7 @@ async fn value(ground: &Ground, topic: &str, name: &str) -> String {
 }
 
 fn wanted(partitions: u32) -> Wanted {
-    Wanted { partitions, replication: None, retention_min: Vec::new() }
+    Wanted { partitions, replication: None, retention_min: Vec::new(), outputs: Vec::new() }
 }
 
 fn has_note(report: &TopicReport, part: &str) -> bool {
@@ -100,5 +100,24 @@ async fn what_cannot_be_made_is_an_error() {
     nowhere.brokers = "127.0.0.1:9".into();
     let unreached = ensure(&nowhere, &wanted(1), Mode::Check).await.err().map(|error| error.kind);
     assert_eq!(unreached, Some(ErrorKind::Retry));
+    ground.clear().await;
+}
+
+#[tokio::test]
+async fn output_topics_are_made_and_left_as_they_are() {
+    let Some(ground) = ground() else { return };
+    let (fresh, old) = (ground.name("out"), ground.name("theirs"));
+    ground.make(&old, 1, &[("cleanup.policy", "compact")]).await;
+    let wanted = Wanted { outputs: vec![fresh.clone(), old.clone()], ..wanted(2) };
+    let options = ground.options(Vec::new());
+    let check = ensure(&options, &wanted, Mode::Check).await.expect("the broker answers");
+    assert_eq!(
+        check.iter().map(|report| report.state).collect::<Vec<_>>(),
+        [TopicState::Missing, TopicState::Right]
+    );
+    let made = ensure(&options, &wanted, Mode::Change).await.expect("the broker makes topics");
+    assert_eq!((made[0].state, made[0].partitions, made[1].state), (TopicState::Made, 2, TopicState::Right));
+    assert_eq!(value(&ground, &fresh, "message.timestamp.type").await, "CreateTime");
+    ground.delete(&fresh).await;
     ground.clear().await;
 }

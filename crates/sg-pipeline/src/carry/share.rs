@@ -134,6 +134,7 @@ impl Share {
             event_id: letter.event_id.clone(),
             event_type: letter.event_type.clone(),
             received_at: letter.received_at,
+            key: None,
             raw: letter.raw.clone(),
         });
         Ok(())
@@ -150,6 +151,7 @@ impl Share {
             received_at: late.received_at,
             window_start: late.window_start,
             dimensions: late.dimensions,
+            key: None,
             raw: late.raw,
         });
     }

@@ -13,6 +13,7 @@ use sg_core::definition::{
 };
 use sg_core::flush::Checkpoint;
 use sg_core::fold::Fold;
+use sg_core::output::Outputs;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{
     Claim, EventLog, FlushOutcome, Refresh, RollupReader, RollupWriter, StatusDetail, StoreStatus,
@@ -47,6 +48,7 @@ fn plan() -> Arc<Plan> {
         dedup: Dedup { records: 3_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
+        outputs: Outputs::default(),
     };
     let rollup = |name: &str, late, by: &[&str], function| Rollup {
         name: name.into(),
@@ -163,6 +165,7 @@ impl Place {
                 from: Timestamp::NEVER,
                 to: Timestamp(i64::MAX),
                 filters: Vec::new(),
+                windows: Vec::new(),
                 order: CellOrder::OldestFirst,
                 cells_max: usize::MAX,
             };

@@ -18,6 +18,7 @@ use sg_core::query::{CellOrder, CellQuery};
 use sg_core::time::{Clock, Timestamp};
 
 use crate::support::{Kind, Store, server};
+use sg_core::output::Outputs;
 
 const BASE: i64 = 1_700_000_000_000;
 
@@ -77,6 +78,7 @@ fn plan(dedup: Dedup) -> Arc<Plan> {
         dedup,
         max_future: Duration::from_secs(86_400),
         idle_timeout: Duration::from_secs(30),
+        outputs: Outputs::default(),
     };
     let amount = || NumberField { name: "amount".into(), scale: 2 };
     let all = |name: &str, function| Measure { name: name.into(), function, filter: Condition::default() };
@@ -287,6 +289,7 @@ async fn answer(store: &dyn RollupReader, rollups: &[Rollup]) -> Answer {
             from: Timestamp(i64::MIN / 2),
             to: Timestamp(i64::MAX / 2),
             filters: Vec::new(),
+            windows: Vec::new(),
             order: CellOrder::OldestFirst,
             cells_max: 1_000_000,
         };

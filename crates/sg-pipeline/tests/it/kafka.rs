@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Kind, Store, server, unique, until};
+use sg_core::output::Outputs;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MINUTE_MS: i64 = 60_000;
@@ -49,6 +50,7 @@ fn plan() -> Arc<Plan> {
         dedup: Dedup { records: 100_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(1),
+        outputs: Outputs::default(),
     };
     let amount = NumberField { name: "amount".into(), scale: 2 };
     let rollup = |name: &str, late| Rollup {
@@ -102,7 +104,8 @@ impl Bench {
             read_bytes_max: 8 << 20,
             session_timeout: Duration::from_secs(6),
         };
-        let wanted = Wanted { partitions: 1, replication: None, retention_min: Vec::new() };
+        let wanted =
+            Wanted { partitions: 1, replication: None, retention_min: Vec::new(), outputs: Vec::new() };
         topics::ensure(&options, &wanted, Mode::Change).await.expect("the topic is made");
         let log = Arc::new(KafkaLog::open(options).expect("a log"));
         let store = Store::open(kind, &plan, Arc::new(Wall)).await?;
@@ -252,6 +255,7 @@ async fn poison_is_named_and_its_neighbours_count_in_both_stores() {
             from: Timestamp(i64::MIN / 2),
             to: Timestamp(i64::MAX / 2),
             filters: Vec::new(),
+            windows: Vec::new(),
             order: CellOrder::OldestFirst,
             cells_max: 1_000,
         };

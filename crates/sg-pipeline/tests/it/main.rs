@@ -4,5 +4,6 @@ mod carry;
 mod confluence;
 mod crew;
 mod kafka;
+mod outbox;
 mod owner;
 mod support;

@@ -14,7 +14,7 @@ use sg_core::flush::{Checkpoint, Flush};
 use sg_core::metrics::Metrics;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{
-    Claim, ErrorKind, EventLog, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader,
+    Claim, ErrorKind, EventLog, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, RollupReader,
     RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::DeadLetterQuery;
@@ -25,6 +25,7 @@ use sg_store::sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::pause;
+use sg_core::output::Outputs;
 
 pub(crate) const NOW: i64 = 1_700_000_000_000;
 
@@ -102,11 +103,17 @@ impl RollupWriter for FaultyStore {
     async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
         self.inner.retain(plan, now).await
     }
-    async fn outbox(&self, stream: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
-        self.inner.outbox(stream, rows_max).await
+    async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
+        self.inner.outbox(stream, lane, rows_max).await
     }
-    async fn outbox_sent(&self, stream: &str, through: i64) -> Result<(), PortError> {
-        self.inner.outbox_sent(stream, through).await
+    async fn outbox_sent(
+        &self,
+        stream: &str,
+        lane: &str,
+        through: i64,
+        parked: &[Parked],
+    ) -> Result<(), PortError> {
+        self.inner.outbox_sent(stream, lane, through, parked).await
     }
     async fn sync(&self) -> Result<Vec<Needed>, PortError> {
         self.inner.sync().await
@@ -125,6 +132,7 @@ pub(crate) fn plan() -> Arc<Plan> {
         dedup: Dedup { records: 10_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
+        outputs: Outputs::default(),
     };
     let rollup = Rollup {
         name: "r".into(),

@@ -355,6 +355,20 @@ pub(crate) async fn read(lease: &Lease, query: &CellQuery) -> Result<Vec<CellRow
         given.push(value);
         filters += &format!(" AND d{dimension} = ${}", given.len());
     }
+    let mut keys = vec![Column::of(Type::TIMESTAMPTZ)];
+    keys.resize(1 + rollup.by.len(), Column::of(Type::TEXT));
+    if !query.windows.is_empty() {
+        for (pane, dimensions) in query.panes() {
+            keys[0].push_time(pane)?;
+            dimensions.iter().zip(&mut keys[1..]).for_each(|(text, column)| column.push_text(text));
+        }
+        let from = given.len() + 1;
+        let arrays = column_types(rollup).into_iter().take(keys.len()).enumerate();
+        let arrays: Vec<String> = arrays.map(|(at, kind)| format!("${}::{kind}[]", from + at)).collect();
+        let columns = key_columns(rollup).join(", ");
+        filters += &format!(" AND ({columns}) IN (SELECT * FROM unnest({}))", arrays.join(", "));
+        given.extend(parameters(&keys));
+    }
     let sql = format!(
         "SELECT {} FROM {} WHERE pane >= greatest($1, (SELECT removed_before FROM sg_rollups WHERE rollup = $4)) \
          AND pane < $2{filters} ORDER BY {} LIMIT $3",

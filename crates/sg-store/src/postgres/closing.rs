@@ -13,18 +13,18 @@ use sg_core::plan::Plan;
 use sg_core::ports::OutboxKind;
 use sg_core::time::Timestamp;
 use sg_core::window;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::ToSql;
 
-use crate::announced::{Announced, kind_text, texts_from_json, texts_to_json};
+use crate::announced::{Announced, texts_from_json, texts_to_json, told};
 use crate::answers;
 use crate::faults::Faults;
-use crate::unfit::{Unfit, to_integer};
 use crate::watermark::{self, PartitionState};
 
-use super::cells::{self, Standing, arrays};
+use super::cells::{self, Standing};
 use super::error::Error;
+use super::outbox::Outbox;
 use super::pool::Lease;
-use super::wire::{Column, Ms};
+use super::wire::Ms;
 
 /// The two clocks of a closing.
 #[derive(Debug, Clone, Copy)]
@@ -44,37 +44,6 @@ struct Marks {
     rollups: Vec<(Timestamp, Announced)>,
 }
 
-/// Rows for the outbox, column by column.
-struct Outbox<'a> {
-    stream: &'a str,
-    last: i64,
-    columns: Vec<Column>,
-}
-
-/// The types of the outbox's columns.
-const OUTBOX: [Type; 7] =
-    [Type::TEXT, Type::INT8, Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::INT8];
-
-impl Outbox<'_> {
-    fn push(
-        &mut self,
-        kind: OutboxKind,
-        rollup: &Rollup,
-        (start, dimensions): (Timestamp, &[String]),
-        revision: u64,
-    ) -> Result<(), Unfit> {
-        self.last += 1;
-        self.columns[0].push_text(self.stream);
-        self.columns[1].push_integer(self.last);
-        self.columns[2].push_text(kind_text(kind));
-        self.columns[3].push_text(&rollup.name);
-        self.columns[4].push_time(start)?;
-        self.columns[5].push_text(&texts_to_json(dimensions)?);
-        self.columns[6].push_integer(to_integer(revision)?);
-        Ok(())
-    }
-}
-
 /// Closes the windows of a stream. `own` is the flush whose cells this transaction has written, if any, and where the
 /// rollups stood when it did.
 pub(crate) async fn close(
@@ -89,8 +58,11 @@ pub(crate) async fn close(
     faults.step()?;
     let expected_from = moment.owner_now.minus(plan.stream.idle_timeout);
     let watermark = watermark::advance(marks.watermark, &marks.partitions, moment.now, expected_from);
-    let columns = OUTBOX.iter().cloned().map(Column::of).collect();
-    let mut outbox = Outbox { stream, last: marks.outbox_last, columns };
+    let mut outbox = Outbox::after(stream, marks.outbox_last, moment.now);
+    let events = own.map(|(flush, _)| (flush.partition, told(flush)));
+    if let Some((partition, events)) = &events {
+        outbox.push_events(*partition, events)?;
+    }
     let mut budget = OUTBOX_CELLS_PER_FLUSH_MAX;
     for (index, planned) in plan.rollups.iter().enumerate() {
         let (rollup, (stored, announced)) = (&planned.rollup, &marks.rollups[index]);
@@ -108,15 +80,13 @@ pub(crate) async fn close(
             "UPDATE sg_rollups SET closed_to = $1, announced_from = $2, announced_key = $3 WHERE rollup = $4";
         lease.execute(sql, &[&Ms(closed_to), &Ms(after.from), &key, &rollup.name]).await?;
     }
-    if outbox.last > marks.outbox_last {
-        let sql = format!("INSERT INTO sg_outbox SELECT * FROM unnest({})", arrays(&OUTBOX));
-        let given: Vec<&(dyn ToSql + Sync)> =
-            outbox.columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
-        lease.execute(&sql, &given).await?;
+    let last = outbox.last;
+    if last > marks.outbox_last {
+        outbox.write(lease, faults).await?;
     }
-    if watermark != marks.watermark || outbox.last > marks.outbox_last {
+    if watermark != marks.watermark || last > marks.outbox_last {
         let sql = "UPDATE sg_streams SET watermark = $1, outbox_last = $2 WHERE stream = $3";
-        lease.execute(sql, &[&Ms(watermark), &outbox.last, &stream]).await?;
+        lease.execute(sql, &[&Ms(watermark), &last, &stream]).await?;
     }
     Ok(faults.step()?)
 }

@@ -276,12 +276,12 @@ async fn dead_letters(lease: &Lease, flush: &Flush, now: Timestamp) -> Result<Ve
 
 /// Returns a text without the one character that the server cannot hold: a letter may be dead for just that, and must
 /// not be refused for it again. The event as sent keeps it.
-fn holdable(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn holdable(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
 /// Returns the statements that insert rows, some hundred each.
-async fn inserts<T>(
+pub(crate) async fn inserts<T>(
     lease: &Lease,
     sql: &str,
     types: &[Type],

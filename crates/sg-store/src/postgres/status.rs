@@ -26,10 +26,11 @@ pub(crate) async fn status(
         partitions: partitions(lease, now).await?,
         watermarks: watermarks(lease).await?,
         rollups: rollups(lease, detail).await?,
+        outboxes: super::outbox::status(lease).await?,
     })
 }
 
-fn partition_of(row: &Row, at: usize) -> Result<u32, Error> {
+pub(crate) fn partition_of(row: &Row, at: usize) -> Result<u32, Error> {
     let number = count(row, at)?;
     u32::try_from(number).map_err(|_| Error::corrupt(format!("reading a partition: it is {number}")))
 }

@@ -233,6 +233,16 @@ impl Column {
         self.put_bytes(value);
     }
 
+    /// Appends bytes, or none.
+    pub(crate) fn push_optional_bytes(&mut self, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            return self.push_bytes(value);
+        }
+        self.expect(&Type::BYTEA);
+        self.has_null = true;
+        self.values.put_i32(-1);
+    }
+
     /// Appends a time.
     pub(crate) fn push_time(&mut self, value: Timestamp) -> Result<(), Unfit> {
         self.expect(&Type::TIMESTAMPTZ);

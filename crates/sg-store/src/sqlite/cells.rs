@@ -128,15 +128,24 @@ pub(crate) fn read(connection: &Connection, query: &CellQuery) -> Result<Vec<Cel
     for (at, measure) in rollup.measures.iter().enumerate() {
         columns.extend(measures::columns(&measure.function, at));
     }
+    // Each key is looked up: joined the other way round all cells between would be read.
+    let from_windows = if query.windows.is_empty() { "" } else { "json_each(?5) AS k CROSS JOIN " };
     let mut sql = format!(
-        "SELECT {} FROM {} WHERE pane >= max(?1, coalesce((SELECT removed_before FROM sg_rollups WHERE rollup = ?4), ?1)) \
-         AND pane < ?2",
+        "SELECT {} FROM {from_windows}{} WHERE pane >= max(?1, coalesce((SELECT removed_before FROM sg_rollups \
+         WHERE rollup = ?4), ?1)) AND pane < ?2",
         columns.join(", "),
         cells_table(&rollup.name),
     );
     let limit = i64::try_from(query.cells_max).unwrap_or(i64::MAX);
     let mut parameters: Vec<Sql> =
         vec![query.from.0.into(), query.to.0.into(), limit.into(), rollup.name.clone().into()];
+    if !query.windows.is_empty() {
+        let places = key_columns(rollup).into_iter().enumerate();
+        places.for_each(|(at, column)| sql += &format!(" AND {column} = k.value ->> '$[{at}]'"));
+        parameters.push(
+            serde_json::json!(query.panes().iter().map(key_json).collect::<Vec<_>>()).to_string().into(),
+        );
+    }
     for (dimension, value) in &query.filters {
         if *dimension >= rollup.by.len() {
             return Err(answers::no_dimension(&rollup.name, *dimension).into());
@@ -151,6 +160,11 @@ pub(crate) fn read(connection: &Connection, query: &CellQuery) -> Result<Vec<Cel
     levels::read(connection, rollup, &mut cells)?;
     sketches::read(connection, rollup, &mut cells)?;
     Ok(cells)
+}
+
+fn key_json((pane, dimensions): &(Timestamp, &[String])) -> serde_json::Value {
+    let dimensions = dimensions.iter().map(|text| serde_json::Value::from(text.as_str()));
+    std::iter::once(pane.0.into()).chain(dimensions).collect()
 }
 
 fn ordered(rollup: &Rollup, order: CellOrder) -> String {

@@ -1,61 +1,35 @@
 //! Closing windows at the end of a flush or refresh: moves the watermark and each rollup's `closed_to`, and writes
 //! to the outbox what became final or was corrected. Runs inside the transaction of its caller.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use sg_core::definition::Rollup;
+use sg_core::flush::Flush;
 use sg_core::limits::{OUTBOX_CELLS_PER_FLUSH_MAX, TIME_MIN_MS};
 use sg_core::plan::Plan;
 use sg_core::ports::OutboxKind;
 use sg_core::time::Timestamp;
 use sg_core::window;
 
-use crate::announced::{Announced, Keys, kind_text, texts_from_json, texts_to_json};
+use crate::announced::{Announced, Keys, texts_from_json, texts_to_json, told};
 use crate::answers;
 use crate::faults::Faults;
-use crate::unfit::to_integer;
 use crate::watermark::{self, PartitionState};
 
 use super::cells;
 use super::error::Error;
+use super::outbox::Outbox;
 
 /// Windows × dimensions that a flush has changed after they were final, per rollup of the plan.
 pub(crate) type Corrected = Vec<Keys>;
 
-/// Appends to one stream's outbox.
-struct Outbox<'a> {
-    connection: &'a Connection,
-    insert: CachedStatement<'a>,
-    stream: &'a str,
-    last: i64,
-}
-
-impl Outbox<'_> {
-    fn push(
-        &mut self,
-        kind: OutboxKind,
-        rollup: &Rollup,
-        (start, dimensions): (Timestamp, &[String]),
-        revision: u64,
-    ) -> Result<(), Error> {
-        self.last += 1;
-        self.insert.execute(params![
-            self.stream,
-            self.last,
-            kind_text(kind),
-            rollup.name,
-            start.0,
-            texts_to_json(dimensions)?,
-            to_integer(revision)?
-        ])?;
-        Ok(())
-    }
-}
+/// What a flush has written before it closes windows.
+pub(crate) type Own<'a> = Option<(&'a Flush, &'a Corrected)>;
 
 /// Closes the windows of a stream. Idle flags are judged by `now`; `owner_now` moves the watermark when all are idle.
 pub(crate) fn close(
     connection: &Connection,
     plan: &Plan,
-    corrected: &Corrected,
+    own: Own<'_>,
     (now, owner_now): (Timestamp, Timestamp),
     faults: &Faults,
 ) -> Result<(), Error> {
@@ -70,11 +44,14 @@ pub(crate) fn close(
     let states = partition_states(connection, stream)?;
     let expected_from = owner_now.minus(plan.stream.idle_timeout);
     let watermark = watermark::advance(Timestamp(stored), &states, now, expected_from);
-    let insert = connection.prepare_cached("INSERT INTO sg_outbox VALUES (?, ?, ?, ?, ?, ?, ?)")?;
-    let mut outbox = Outbox { connection, insert, stream, last };
+    let mut outbox = Outbox::after(connection, stream, last, now)?;
+    for event in own.map(|(flush, _)| told(flush)).unwrap_or_default() {
+        outbox.push_event(own.map_or(0, |(flush, _)| flush.partition), &event)?;
+        faults.step()?;
+    }
     let mut budget = OUTBOX_CELLS_PER_FLUSH_MAX;
     for (index, planned) in plan.rollups.iter().enumerate() {
-        let changed = corrected.get(index).map_or(&[][..], Vec::as_slice);
+        let changed = own.and_then(|(_, corrected)| corrected.get(index)).map_or(&[][..], Vec::as_slice);
         close_rollup(&mut outbox, &planned.rollup, changed, watermark, &mut budget)?;
         faults.step()?;
     }

@@ -98,7 +98,7 @@ fn write(connection: &Connection, flush: &Flush, now: Timestamp, faults: &Faults
         write_dead_letter(connection, flush, letter, now)?;
         faults.step()?;
     }
-    closing::close(connection, &flush.plan, &corrected, (now, now), faults)
+    closing::close(connection, &flush.plan, Some((flush, &corrected)), (now, now), faults)
 }
 
 /// Writes one rollup's cells, late events and ledger; returns the final windows that changed.
@@ -223,7 +223,7 @@ pub(crate) fn refresh(
         return Ok(false);
     }
     faults.step()?;
-    closing::close(&transaction, &refresh.plan, &Corrected::new(), (now, refresh.now), faults)?;
+    closing::close(&transaction, &refresh.plan, None, (now, refresh.now), faults)?;
     transaction.commit()?;
     Ok(true)
 }

@@ -3,11 +3,11 @@
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params, params_from_iter};
 use sg_core::flush::{Ledger, PartitionClock};
-use sg_core::ports::{Needed, OutboxRow, PartitionStatus, RollupStatus, StatusDetail, StoreStatus};
+use sg_core::ports::{Needed, PartitionStatus, RollupStatus, StatusDetail, StoreStatus};
 use sg_core::query::{DeadLetterQuery, LateQuery, StoredDeadLetter, StoredLate};
 use sg_core::time::Timestamp;
 
-use crate::announced::{kind_from, texts_from_json};
+use crate::announced::texts_from_json;
 use crate::watermark::PartitionState;
 
 use super::error::{Error, from_integer};
@@ -23,6 +23,7 @@ pub(crate) fn status(
         partitions: partitions(connection, now)?,
         watermarks: watermarks(connection)?,
         rollups: rollups(connection, detail)?,
+        outboxes: super::outbox::status(connection)?,
     })
 }
 
@@ -117,31 +118,6 @@ pub(crate) fn needed(connection: &Connection) -> Result<Vec<Needed>, Error> {
         })
     })?;
     rows.collect::<Result<_, _>>().map_err(Error::from)
-}
-
-/// Returns the oldest rows of a stream's outbox.
-pub(crate) fn outbox(
-    connection: &Connection,
-    stream: &str,
-    rows_max: usize,
-) -> Result<Vec<OutboxRow>, Error> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, kind, rollup, window_start, dimensions, revision FROM sg_outbox WHERE stream = ? ORDER BY id LIMIT ?",
-    )?;
-    let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![stream, limit])?;
-    let mut outbox = Vec::new();
-    while let Some(row) = rows.next()? {
-        outbox.push(OutboxRow {
-            id: row.get(0)?,
-            kind: kind_from(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?),
-            rollup: row.get(2)?,
-            window_start: Timestamp(row.get(3)?),
-            dimensions: texts_from_json(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?,
-            revision: from_integer(row.get(5)?)?,
-        });
-    }
-    Ok(outbox)
 }
 
 /// Returns dead letters, newest first.

@@ -136,6 +136,26 @@ async fn finds_events() {
 }
 
 #[tokio::test]
+async fn tells_events() {
+    suite::tells_events(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn parks_what_a_topic_refuses() {
+    suite::parks_what_a_topic_refuses(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn reads_cells_by_key() {
+    suite::reads_cells_by_key(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn bounds_what_is_read() {
+    suite::bounds_what_is_read(&Fresh::new()).await;
+}
+
+#[tokio::test]
 async fn deletes_from_the_outbox() {
     suite::deletes_from_the_outbox(&Fresh::new()).await;
 }

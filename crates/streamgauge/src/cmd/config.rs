@@ -40,13 +40,20 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Ok(read) => read,
         Err(error) => return fail(exit::CONFIGURATION, &error),
     };
-    if let Err(more) = Settings::resolve(&layers) {
-        errors.extend(more);
+    let mut notes = Vec::new();
+    match Settings::resolve(&layers) {
+        Ok(settings) => notes = settings.notes,
+        Err(more) => errors.extend(more),
     }
     if args.action.is_none() {
         print_line(&show(&layers));
+        return report(&errors, false);
     }
-    report(&errors, args.action.is_some())
+    let code = report(&errors, true);
+    for note in notes {
+        print_line(&format!("note: {note}"));
+    }
+    code
 }
 
 /// Reads all layers but flags; returns the errors of variables beside them.

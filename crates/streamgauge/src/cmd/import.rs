@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sg_core::definition::Stream;
+use sg_core::output::Outputs;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
 use sg_pipeline::carry::{self, Carried, Doing, Fault, Source, Target};
@@ -110,7 +112,9 @@ fn resolve(layers: &Layers, errors: &[String]) -> Result<Settings, ExitCode> {
 async fn import(old: &Settings, new: &Settings) -> Result<Done, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let plan = |stream: &crate::config::settings::StreamSettings| {
-        Arc::new(Plan::new(stream.stream.clone(), &new.rollups))
+        // Late events and dead letters were known before: nobody is told of them again.
+        let stream = Stream { outputs: Outputs::default(), ..stream.stream.clone() };
+        Arc::new(Plan::new(stream, &new.rollups))
     };
     let plans: Vec<Arc<Plan>> = new.streams.iter().map(plan).collect();
     let resting = wire::open_resting(old, &clock).await?;

@@ -6,16 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sg_core::plan::Plan;
 use sg_core::time::Clock;
 use sg_http::server::Server;
 use sg_http::{App, Door, MetricsApi, Watchers};
 use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
-use sg_pipeline::outbox::{Outbox, WATCHERS_LAG_MAX};
+use sg_pipeline::outbox::{Outbox, Sink, StreamOutbox, Topics};
 use sg_pipeline::owner::{self, Stopped};
 use sg_pipeline::upkeep::Upkeep;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toml::Value;
@@ -159,7 +160,7 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
     let (stop_loops, loops) = (CancellationToken::new(), TaskTracker::new());
     if settings.roles.process {
         start_crew(settings, &parts, &fleet, &stop_crew, &crew, told);
-        start_loops(&parts, &stop_loops, &loops);
+        start_loops(settings, &parts, &stop_loops, &loops);
     }
     crew.close();
     let app = Arc::new(app(settings, &parts, fleet));
@@ -213,10 +214,14 @@ fn start_crew(
     });
 }
 
-fn start_loops(parts: &Parts, stop: &CancellationToken, loops: &TaskTracker) {
-    let (watchers, _) = broadcast::channel(WATCHERS_LAG_MAX);
-    let streams = parts.plans.iter().map(|plan| plan.name.to_string()).collect();
-    let outbox = Outbox { streams, store: parts.writer.clone(), metrics: parts.metrics.clone(), watchers };
+fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loops: &TaskTracker) {
+    let streams = parts.plans.iter().zip(&settings.streams);
+    let outbox = Outbox {
+        streams: streams.map(|(plan, stream)| stream_outbox(parts, plan, &stream.topic)).collect(),
+        store: parts.writer.clone(),
+        cells: parts.reader.clone(),
+        metrics: parts.metrics.clone(),
+    };
     let upkeep = Upkeep {
         plans: parts.plans.clone(),
         log: parts.log.log.clone(),
@@ -225,6 +230,17 @@ fn start_loops(parts: &Parts, stop: &CancellationToken, loops: &TaskTracker) {
     };
     loops.spawn(outbox.run(stop.clone()));
     loops.spawn(upkeep.run(stop.clone()));
+}
+
+fn stream_outbox(parts: &Parts, plan: &Arc<Plan>, topic: &str) -> StreamOutbox {
+    let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+    if let Some(outputs) = &parts.log.outputs
+        && !plan.stream.outputs.is_none()
+    {
+        let topics = Topics::new(plan.clone(), topic.to_owned(), outputs.clone(), parts.metrics.clone());
+        sinks.push(Arc::new(topics));
+    }
+    StreamOutbox { plan: plan.clone(), sinks }
 }
 
 fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {

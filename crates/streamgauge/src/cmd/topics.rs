@@ -28,7 +28,8 @@ enum Action {
         long_about = "Makes the topic of every configured stream that has none, with as many partitions and copies as \
             [kafka] says, and with times of the broker (message.timestamp.type=LogAppendTime), which Streamgauge needs. \
             On a topic that is there it sets that and nothing else; it warns where records would go before a duplicate \
-            of them could still come. Prints one line a topic.",
+            of them could still come. Topics of outputs are made likewise, and left alone where they are. Prints one line \
+            a topic.",
         after_long_help = "Example:\n  streamgauge topics ensure --log kafka://127.0.0.1:9092"
     )]
     Ensure {

@@ -122,6 +122,11 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Returns whether a table stands at a key.
+    pub(crate) fn holds_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(Value::is_table)
+    }
+
     /// Reads a list of tables.
     pub(crate) fn tables(&mut self, key: &'static str, errors: &mut Errors) -> Vec<Reader<'t>> {
         let place = self.place(key);

@@ -10,7 +10,7 @@ use toml::Value;
 
 use super::layers::Layers;
 use super::reader::{Errors, Reader};
-use super::streams;
+use super::{outputs, streams};
 
 /// Everything a server needs to know.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) cors_origins: Origins,
     pub(crate) streams: Vec<StreamSettings>,
     pub(crate) rollups: Vec<Rollup>,
+    /// What is right and yet does not do what it says.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Which log.
@@ -112,8 +114,11 @@ impl Settings {
         let embedded = embedded(&mut reader, &mut errors);
         let kafka = kafka(&mut reader, &mut errors);
         let (body_budget_bytes, connections_max, cors_origins) = http(&mut reader, &mut errors);
-        let streams = streams::streams(&mut reader, &mut errors);
+        let mut streams = streams::streams(&mut reader, &mut errors);
         let rollups = streams::rollups(&mut reader, &streams, &mut errors);
+        outputs::check(&streams, &rollups, &mut errors);
+        let is_embedded = matches!(log, LogChoice::Embedded(_));
+        let note = if is_embedded { outputs::without_kafka(&mut streams) } else { None };
         reader.finish(&mut errors);
         if !errors.0.is_empty() {
             return Err(errors.0);
@@ -133,6 +138,7 @@ impl Settings {
             cors_origins,
             streams,
             rollups,
+            notes: note.into_iter().collect(),
         })
     }
 }

@@ -8,6 +8,7 @@ use sg_core::time::millis;
 use sg_http::Answers;
 
 use super::measures::measure;
+use super::outputs;
 use super::reader::{Errors, Reader};
 use super::settings::StreamSettings;
 
@@ -92,6 +93,7 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
             types: types(item, errors),
             max_future: item.duration("max_future", DEFAULT_MAX_FUTURE, errors),
             idle_timeout: item.duration("idle_timeout", DEFAULT_IDLE_TIMEOUT, errors),
+            outputs: outputs::outputs(item, errors),
             raw_table,
             dedup,
             name,

@@ -1,12 +1,13 @@
 //! From settings to the log on Kafka: its options, its topics, and the log itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sg_core::plan::Plan;
 use sg_core::ports::{EventLog, PortError};
 use sg_log::kafka::topics::{self, Mode, Wanted};
 pub(crate) use sg_log::kafka::topics::{TopicReport, TopicState};
-use sg_log::kafka::{KafkaLog, KafkaOptions, Topic};
+use sg_log::kafka::{KafkaLog, KafkaOptions, KafkaOutputs, Topic};
 
 use super::{Failure, LogParts, patiently};
 use crate::config::Settings;
@@ -25,10 +26,12 @@ pub(super) async fn open(
     if settings.roles.ingest || settings.roles.process {
         patiently("looking at the topics", || make_missing(settings, &options)).await?;
     }
+    let outputs = Arc::new(KafkaOutputs::open(&options).map_err(Failure::of_port)?);
     let log = Arc::new(KafkaLog::open(options).map_err(Failure::of_port)?);
     let stats = log.clone();
     Ok(LogParts {
         failure: None,
+        outputs: Some(outputs),
         metrics: Arc::new(move |out| stats.stats().render(out)),
         log,
         name: "kafka",
@@ -37,7 +40,7 @@ pub(super) async fn open(
 }
 
 async fn make_missing(settings: &Settings, options: &KafkaOptions) -> Result<(), PortError> {
-    let wanted = wanted(settings);
+    let mut wanted = wanted(settings);
     let found = topics::ensure(options, &wanted, Mode::Check).await?;
     let mut missing = options.clone();
     missing.topics.retain(|topic| {
@@ -46,6 +49,9 @@ async fn make_missing(settings: &Settings, options: &KafkaOptions) -> Result<(),
     for report in found.iter().filter(|report| report.state == TopicState::Wrong) {
         tracing::error!("{}", line(report));
     }
+    wanted.outputs.retain(|topic| {
+        found.iter().any(|report| report.topic == *topic && report.state == TopicState::Missing)
+    });
     for report in topics::ensure(&missing, &wanted, Mode::Change).await? {
         tracing::info!("{}", line(&report));
     }
@@ -96,7 +102,10 @@ pub(crate) fn line(report: &TopicReport) -> String {
 
 fn wanted(settings: &Settings) -> Wanted {
     let horizon = |stream: &StreamSettings| (stream.topic.clone(), stream.stream.dedup.horizon);
+    let outputs = settings.streams.iter().flat_map(|stream| stream.stream.outputs.topics());
+    let outputs: BTreeSet<String> = outputs.map(str::to_owned).collect();
     Wanted {
+        outputs: outputs.into_iter().collect(),
         partitions: settings.kafka.partitions,
         replication: settings.kafka.replication,
         retention_min: settings.streams.iter().map(horizon).collect(),

@@ -5,6 +5,7 @@ mod chaos;
 mod equal;
 mod moving;
 mod outages;
+mod outputs;
 mod topics;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

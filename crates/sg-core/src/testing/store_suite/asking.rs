@@ -28,6 +28,7 @@ pub async fn orders_cells(store: &dyn StoreUnderTest) {
                 from: Timestamp::NEVER,
                 to: Timestamp(i64::MAX),
                 filters: Vec::new(),
+                windows: Vec::new(),
                 order,
                 cells_max: count,
             };

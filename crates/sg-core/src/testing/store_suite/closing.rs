@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::limits::OUTBOX_CELLS_PER_FLUSH_MAX;
-use crate::ports::{OutboxKind, OutboxRow, StatusDetail};
+use crate::ports::{MAIN_LANE, OutboxKind, OutboxRow, StatusDetail};
 use crate::time::Timestamp;
 
 use super::StoreUnderTest;
@@ -12,7 +12,7 @@ use super::feed::{Feed, T0, cells, rollups, snapshot};
 const MINUTE: i64 = 60_000;
 
 async fn outbox(store: &dyn StoreUnderTest) -> Vec<OutboxRow> {
-    store.writer().outbox("orders", usize::MAX).await.expect("nothing fails")
+    store.writer().outbox("orders", MAIN_LANE, usize::MAX).await.expect("nothing fails")
 }
 
 /// Returns kind, minute after [`T0`], dimensions and revision of a rollup's rows.
@@ -57,7 +57,7 @@ pub async fn corrects_final_windows(store: &dyn StoreUnderTest) {
     feed.write(store, 70 * MINUTE, &[(0, "a", "1"), (16 * MINUTE, "a", "1"), (70 * MINUTE, "a", "1")]).await;
     let closed = outbox(store).await;
     assert!(closed.iter().all(|row| row.kind == OutboxKind::Closed && row.revision == 0), "{closed:?}");
-    store.writer().outbox_sent("orders", i64::MAX).await.expect("nothing fails");
+    store.writer().outbox_sent("orders", MAIN_LANE, i64::MAX, &[]).await.expect("nothing fails");
     feed.write(store, 70 * MINUTE, &[(0, "a", "1"), (1, "b", "1"), (2, "b", "1"), (70 * MINUTE, "b", "1")])
         .await;
     let corrected = |kind: &str, revision| (OutboxKind::Corrected, 0, kind.to_owned(), revision);

@@ -12,8 +12,9 @@ use crate::definition::{
 };
 use crate::flush::{Checkpoint, Flush};
 use crate::fold::Fold;
+use crate::output::Outputs;
 use crate::plan::{Arrival, Plan};
-use crate::ports::{Claim, FlushOutcome, PartitionStatus, Refresh, RollupStatus, StatusDetail};
+use crate::ports::{Claim, FlushOutcome, MAIN_LANE, PartitionStatus, Refresh, RollupStatus, StatusDetail};
 use crate::query::{CellOrder, CellQuery, CellRow, EventQuery, StoredEvent};
 use crate::time::Timestamp;
 
@@ -35,6 +36,7 @@ pub fn stream() -> Stream {
         dedup: Dedup { records: 100_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
+        outputs: Outputs::default(),
     }
 }
 
@@ -96,8 +98,25 @@ impl Feed {
     /// # Panics
     /// When the store refuses either.
     pub async fn claim(store: &dyn StoreUnderTest, rollups: &[Rollup], partition: u32) -> Feed {
-        store.writer().prepare(&[stream()], rollups).await.expect("the definitions are sound");
-        let plan = Arc::new(Plan::new(stream(), rollups));
+        Feed::claim_of(store, stream(), rollups, partition).await
+    }
+
+    /// As [`Feed::claim`], of a stream that is defined otherwise.
+    ///
+    /// # Panics
+    /// When the store refuses either.
+    pub async fn claim_of(
+        store: &dyn StoreUnderTest,
+        stream: Stream,
+        rollups: &[Rollup],
+        partition: u32,
+    ) -> Feed {
+        store
+            .writer()
+            .prepare(std::slice::from_ref(&stream), rollups)
+            .await
+            .expect("the definitions are sound");
+        let plan = Arc::new(Plan::new(stream, rollups));
         let checkpoint =
             store.writer().claim(&claim_of(&plan, partition)).await.expect("the log is the same");
         let fold = Fold::resume(plan.clone(), (partition, 1), &checkpoint, 7);
@@ -233,6 +252,7 @@ pub async fn cells(store: &dyn StoreUnderTest, rollup: &Rollup) -> Vec<CellRow> 
         from: Timestamp::NEVER,
         to: Timestamp(i64::MAX),
         filters: Vec::new(),
+        windows: Vec::new(),
         order: CellOrder::OldestFirst,
         cells_max: usize::MAX,
     };
@@ -290,7 +310,7 @@ pub async fn snapshot(store: &dyn StoreUnderTest, rollups: &[Rollup]) -> Snapsho
     }
     let letters = crate::query::DeadLetterQuery { limit: 1_000_000, ..Default::default() };
     let letters = store.reader().dead_letters(&letters).await.expect("nothing fails");
-    let outbox = store.writer().outbox("orders", usize::MAX).await.expect("nothing fails");
+    let outbox = store.writer().outbox("orders", MAIN_LANE, usize::MAX).await.expect("nothing fails");
     Snapshot {
         partitions: status.partitions,
         watermarks: status.watermarks,

@@ -144,6 +144,7 @@ async fn check_levels(store: &dyn StoreUnderTest, rollups: &[Rollup], events: &[
                 from: if order == CellOrder::OldestFirst { middle } else { Timestamp::NEVER },
                 to: Timestamp(i64::MAX),
                 filters: Vec::new(),
+                windows: Vec::new(),
                 order,
                 cells_max: 5,
             };

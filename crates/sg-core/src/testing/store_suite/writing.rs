@@ -2,7 +2,7 @@
 
 use crate::cell::Value;
 use crate::flush::Flush;
-use crate::ports::{ErrorKind, FlushOutcome, Needed, OutboxKind, StatusDetail};
+use crate::ports::{ErrorKind, FlushOutcome, MAIN_LANE, Needed, OutboxKind, StatusDetail};
 use crate::query::{CellRow, DeadLetterQuery, EventQuery, LateQuery};
 use crate::time::Timestamp;
 
@@ -189,7 +189,7 @@ pub async fn stores_panes(store: &dyn StoreUnderTest) {
     let by_hour = &rollups()[1];
     let panes: Vec<i64> = cells(store, by_hour).await.iter().map(|cell| cell.pane.0).collect();
     assert_eq!(panes, [-30 * MINUTE, -15 * MINUTE, T0]);
-    let outbox = store.writer().outbox("orders", 100).await.expect("nothing fails");
+    let outbox = store.writer().outbox("orders", MAIN_LANE, 100).await.expect("nothing fails");
     let hours: Vec<_> =
         outbox.iter().filter(|row| row.rollup == "by_hour").map(|row| row.window_start.0).collect();
     assert_eq!(hours, [-60 * MINUTE]);
@@ -290,15 +290,15 @@ pub async fn deletes_from_the_outbox(store: &dyn StoreUnderTest) {
         &[(0, "a", "1"), (MINUTE, "a", "1"), (2 * MINUTE, "a", "1"), (9 * MINUTE, "a", "1")],
     )
     .await;
-    let rows = store.writer().outbox("orders", 2).await.expect("nothing fails");
+    let rows = store.writer().outbox("orders", MAIN_LANE, 2).await.expect("nothing fails");
     assert_eq!(rows.iter().map(|row| row.window_start.0 - T0).collect::<Vec<_>>(), [0, MINUTE]);
     assert!(rows.iter().all(|row| row.kind == OutboxKind::Closed && row.dimensions == ["a"]));
-    store.writer().outbox_sent("orders", rows[1].id).await.expect("nothing fails");
-    let rest = store.writer().outbox("orders", 10).await.expect("nothing fails");
+    store.writer().outbox_sent("orders", MAIN_LANE, rows[1].id, &[]).await.expect("nothing fails");
+    let rest = store.writer().outbox("orders", MAIN_LANE, 10).await.expect("nothing fails");
     assert_eq!(rest.iter().map(|row| row.window_start.0 - T0).collect::<Vec<_>>(), [2 * MINUTE]);
-    store.writer().outbox_sent("orders", rest[0].id).await.expect("nothing fails");
+    store.writer().outbox_sent("orders", MAIN_LANE, rest[0].id, &[]).await.expect("nothing fails");
     feed.write(store, 12 * MINUTE, &[(12 * MINUTE, "a", "1")]).await;
-    let later = store.writer().outbox("orders", 10).await.expect("nothing fails");
+    let later = store.writer().outbox("orders", MAIN_LANE, 10).await.expect("nothing fails");
     assert!(later[0].id > rest[0].id, "identifiers are never used again");
 }
 

@@ -29,6 +29,8 @@ struct Row {
     at: usize,
     len: usize,
     entry: Option<Entry>,
+    /// The key of a record of others, for the dead letter that it may become.
+    key: Span,
 }
 
 impl Gather {
@@ -94,7 +96,11 @@ impl Gather {
                 }
             },
         };
-        self.rows.push(Row { at: self.main.len(), len: value.len(), entry });
+        let key = match (&entry, message.key()) {
+            (None, Some(key)) => self.batch.push_side(key),
+            _ => Span::NONE,
+        };
+        self.rows.push(Row { at: self.main.len(), len: value.len(), entry, key });
         self.main.extend_from_slice(value);
         self.places.push((offset, Timestamp(appended_at)));
         Ok(())
@@ -132,6 +138,10 @@ impl Gather {
                     foreign += 1;
                     let place = || format!("{topic}-{partition}-{offset}");
                     plan.take_foreign(&main[row.at..row.at + row.len], &place, &mut batch);
+                    let last = batch.entries.len() - 1;
+                    if batch.refusal(last).is_some() {
+                        batch.entries[last].key = row.key;
+                    }
                 }
             }
         }

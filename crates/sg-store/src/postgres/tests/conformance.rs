@@ -104,6 +104,34 @@ async fn finds_events() {
 }
 
 #[tokio::test]
+async fn tells_events() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::tells_events(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn parks_what_a_topic_refuses() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::parks_what_a_topic_refuses(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn reads_cells_by_key() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::reads_cells_by_key(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn bounds_what_is_read() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::bounds_what_is_read(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn deletes_from_the_outbox() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::deletes_from_the_outbox(&fresh).await;

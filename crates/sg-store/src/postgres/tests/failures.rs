@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sg_core::flush::Flush;
-use sg_core::ports::{ErrorKind, FlushOutcome, RollupReader, RollupWriter, StatusDetail};
+use sg_core::ports::{ErrorKind, FlushOutcome, MAIN_LANE, RollupReader, RollupWriter, StatusDetail};
 use sg_core::testing::store_suite::{self as suite, Feed, ManualClock, StoreUnderTest, rollups};
 
 use super::server::{self, Fresh};
@@ -233,5 +233,30 @@ async fn refuses_a_newer_schema() {
     let refused = fresh.writer().prepare(&[], &[]).await.expect_err("it is newer");
     assert_eq!(refused.kind, ErrorKind::Invalid);
     assert!(refused.to_string().contains("version 99"), "{refused}");
+    fresh.drop().await;
+}
+
+/// What an older version left to be told is told by this one, and a process of that version may still add to it.
+#[tokio::test]
+async fn takes_over_the_outbox_of_the_first_schema() {
+    let Some(fresh) = Fresh::new().await else { return };
+    fresh.store().check().await.expect("the database is made");
+    let outside = fresh.outside().await;
+    let first = include_str!("../../../sql/postgres/0001_store.sql");
+    outside.batch_execute(first).await.expect("the first schema is sound");
+    let rows = "INSERT INTO sg_outbox (stream, id, kind, rollup, window_start, dimensions, revision) VALUES \
+                ('orders', 7, 'closed', 'by_type', 'epoch', '[\"a\"]', 0)";
+    let version = "CREATE TABLE sg_schema (version bigint NOT NULL); INSERT INTO sg_schema VALUES (1); \
+                   INSERT INTO sg_streams VALUES ('orders', 'epoch', 8)";
+    outside.batch_execute(&format!("{version}; {rows}")).await.expect("it has these tables");
+    fresh.writer().prepare(&[], &[]).await.expect("it is migrated");
+    outside
+        .batch_execute(&rows.replace("7, 'closed'", "8, 'corrected'"))
+        .await
+        .expect("as the older one writes");
+    let rows = fresh.writer().outbox("orders", MAIN_LANE, 10).await.expect("nothing fails");
+    assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [7, 8]);
+    let status = fresh.reader().status(StatusDetail::Marks).await.expect("nothing fails");
+    assert_eq!((status.outboxes.len(), status.outboxes[0].rows), (1, 2));
     fresh.drop().await;
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use sg_core::definition::{Function, Rollup};
 use sg_core::plan::Plan;
-use sg_core::ports::{Claim, ErrorKind, FlushOutcome, OutboxKind, RollupReader, RollupWriter, StatusDetail};
+use sg_core::ports::{
+    Claim, ErrorKind, FlushOutcome, MAIN_LANE, OutboxKind, RollupReader, RollupWriter, StatusDetail,
+};
 use sg_core::testing::store_suite::{self as suite, Feed, ManualClock, StoreUnderTest, T0, cells, rollups};
 use sg_core::time::Timestamp;
 
@@ -117,7 +119,7 @@ async fn check_together(definitions: &[Rollup], kind_of: impl Fn(u32, &str) -> S
     );
     // Every window was announced once, and whoever listens knows the newest revision of each of its cells.
     let mut known: BTreeMap<(i64, String), (usize, u64)> = BTreeMap::new();
-    for row in fresh.writer().outbox("orders", usize::MAX).await.expect("nothing fails") {
+    for row in fresh.writer().outbox("orders", MAIN_LANE, usize::MAX).await.expect("nothing fails") {
         if row.rollup == "by_type" {
             let entry = known.entry((minute(row.window_start), row.dimensions.join(","))).or_default();
             *entry = (entry.0 + usize::from(row.kind == OutboxKind::Closed), row.revision.max(entry.1));
@@ -173,7 +175,7 @@ async fn a_window_closes_in_between() {
     until_one_waits(&fresh.outside().await).await;
     quick.write(&fresh, 2 * MINUTE, &[(2 * MINUTE, "b", "1")]).await;
     let shown = async || {
-        let rows = fresh.writer().outbox("orders", 100).await.expect("nothing fails");
+        let rows = fresh.writer().outbox("orders", MAIN_LANE, 100).await.expect("nothing fails");
         let of_window = rows.into_iter().filter(|row| row.rollup == "by_type" && row.window_start.0 == T0);
         of_window.map(|row| (row.kind, row.dimensions.join(","), row.revision)).collect::<Vec<_>>()
     };
@@ -200,8 +202,9 @@ async fn one_process_sends() {
     let mut feed = Feed::claim(&fresh, &rollups()[..1], 0).await;
     feed.write(&fresh, 9 * MINUTE, &[(0, "a", "1"), (9 * MINUTE, "a", "1")]).await;
     let other = fresh.other().await;
-    let rows =
-        |store| async move { RollupWriter::outbox(store, "orders", 10).await.expect("nothing fails").len() };
+    let rows = |store| async move {
+        RollupWriter::outbox(store, "orders", MAIN_LANE, 10).await.expect("nothing fails").len()
+    };
     assert_eq!(rows(fresh.store()).await, 1);
     assert_eq!(rows(&other).await, 0);
     // The lock is the sender's as long as its connection lives, and it takes it again when that was lost.
@@ -285,6 +288,7 @@ fn suite_query(rollup: &Rollup) -> sg_core::query::CellQuery {
         from: Timestamp::NEVER,
         to: Timestamp(i64::MAX),
         filters: Vec::new(),
+        windows: Vec::new(),
         order: sg_core::query::CellOrder::OldestFirst,
         cells_max: 10,
     }

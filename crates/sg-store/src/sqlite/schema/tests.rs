@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
+use sg_core::ports::{MAIN_LANE, OutboxKind, RollupReader as _, RollupWriter as _, StatusDetail};
 use sg_core::testing::store_suite::{Feed, ManualClock, StoreUnderTest, T0, rollups};
 use sg_core::time::Timestamp;
 
@@ -147,4 +148,28 @@ async fn keeps_what_is_no_longer_defined() {
     feed.write(&fresh, 120_000, &[(0, "a", "1")]).await;
     assert_eq!(select(&fresh, "SELECT * FROM by_hour"), before);
     assert!(crate::sqlite::SqliteStore::open(&fresh.path(), Arc::new(ManualClock::default())).is_ok());
+}
+
+/// What an older version left to be told is told by this one.
+#[tokio::test]
+async fn takes_over_the_outbox_of_the_first_schema() {
+    let folder = tempfile::tempdir().expect("the system has a temporary folder");
+    let path = folder.path().join("store.db");
+    let old = Connection::open(&path).expect("the folder is new");
+    old.execute_batch(MIGRATIONS[0]).expect("the first schema is sound");
+    old.execute_batch(
+        "PRAGMA user_version = 1; INSERT INTO sg_streams VALUES ('orders', 0, 8); \
+         INSERT INTO sg_outbox VALUES ('orders', 7, 'closed', 'by_type', 60000, '[\"a\"]', 0), \
+         ('orders', 8, 'corrected', 'by_type', 0, '[\"b\"]', 2)",
+    )
+    .expect("it has these tables");
+    drop(old);
+    let clock = Arc::new(ManualClock::at(Timestamp(T0)));
+    let store = crate::sqlite::SqliteStore::open(&path, clock).expect("it is migrated");
+    let rows = store.outbox("orders", MAIN_LANE, 10).await.expect("nothing fails");
+    let shown: Vec<_> =
+        rows.iter().map(|row| (row.id, row.kind, row.revision, row.event.is_some())).collect();
+    assert_eq!(shown, [(7, OutboxKind::Closed, 0, false), (8, OutboxKind::Corrected, 2, false)]);
+    let status = store.status(StatusDetail::Marks).await.expect("nothing fails");
+    assert_eq!((status.outboxes.len(), status.outboxes[0].rows), (1, 2));
 }

@@ -151,3 +151,48 @@ fn what_doors_are_told_is_checked() {
         assert!(errors.len() == 1 && errors[0].starts_with(complaint), "{errors:?}");
     }
 }
+
+#[test]
+fn outputs_are_checked() {
+    let rollup = "rollup = [{ name = \"r\", stream = \"a\", window = \"1m\", by = [\"city\"], measure = [{ name = \"n\", fn = \"count\" }] }]";
+    for (outputs, complaint) in [
+        ("{ closed = \"x y\" }", "stream.0.outputs: \"x y\" is no topic's name"),
+        ("{ closed = 3 }", "stream.0.outputs.closed: is a text in quotes"),
+        (
+            "{ closed = { topic = \"t\", zones = false } }",
+            "stream.0.outputs.closed.zones: there is no such key; did you mean zone?",
+        ),
+        (
+            "{ closed = { topic = \"t\", fields = [\"town\"] } }",
+            "stream.0.outputs.closed.fields: town is no dimension or measure of r",
+        ),
+        ("{ late = \"a\" }", "stream.0.outputs: a is the topic of the stream a"),
+        ("{ dead_letters = \"dlq\" }", "stream.0.outputs.dead_letters: is a list of texts"),
+        ("{ dead_letters = [\"dlq\", \"dlq\"] }", "stream.0.outputs.dead_letters: dlq stands twice"),
+    ] {
+        let errors = resolve(&format!("stream = [{{ name = \"a\", outputs = {outputs} }}]\n{rollup}"))
+            .expect_err("one thing is wrong");
+        assert!(errors.len() == 1 && errors[0].starts_with(complaint), "{errors:?}");
+    }
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn outputs_are_written_where_the_log_is_kafka() {
+    let on_kafka = resolve("log = \"kafka://k:9092\"").expect("right");
+    let outputs: Vec<_> = on_kafka.streams.iter().map(|stream| stream.stream.outputs.topics()).collect();
+    let expect = [
+        vec!["events-dlq", "events.DLQ"],
+        vec!["pageview-aggregates", "late-pageview-aggregates"],
+        vec!["stream.events-dlq"],
+    ];
+    assert_eq!((outputs, on_kafka.notes.len()), (expect.to_vec(), 0));
+    let plain = "stream = [{ name = \"a\", outputs = { closed = \"t\" } }]\nrollup = []";
+    let plain = resolve(&format!("log = \"kafka://k:9092\"\n{plain}")).expect("a name alone is enough");
+    let closed = plain.streams[0].stream.outputs.closed.as_ref().expect("it is named");
+    assert!(closed.topic == "t" && closed.has_zone && closed.fields.is_empty(), "{closed:?}");
+
+    let embedded = resolve("").expect("right");
+    assert!(embedded.streams.iter().all(|stream| stream.stream.outputs.is_none()));
+    assert!(embedded.notes[0].starts_with("outputs of events, pageviews, stream.events need a Kafka log"));
+}

@@ -44,7 +44,8 @@ fn the_status_shows_how_far_everything_is() {
           "folded": 2,
           "stopped": null
         }
-      ]
+      ],
+      "outbox": []
     }
     "#);
     insta::assert_snapshot!(masked(&status["rollups"][0], &["closed_to"]), @r#"
