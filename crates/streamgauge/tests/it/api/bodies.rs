@@ -132,7 +132,7 @@ fn a_stream_is_named_in_the_query_or_by_its_own_path() {
         ("/events?wait=true", ONE, "hourly_aggregations", "@ 1"),
         ("/v1/events?stream=events&wait=1", ONE, "hourly_aggregations", "@ 2"),
         ("/v1/events?stream=pageviews&wait", view, "pageview_aggregates", "SW19 1"),
-        ("/v1/events?stream=stream.events&wait=true", chat, "stream_metrics_minute", "s1 1 0.0"),
+        ("/v1/events?stream=stream.events&wait=true", chat, "stream_metrics_minute", "s1 0 1 0.0"),
     ] {
         super::post_seen_at(&server, path, body);
         let rows = rows(&get_json(&server, &format!("/v1/rollups/{rollup}")));
