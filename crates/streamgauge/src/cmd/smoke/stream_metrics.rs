@@ -71,6 +71,11 @@ async fn check_rows(probe: &mut Probe, marked: &Marked, to_topic: bool) {
     probe.look_at_sum("stream-metrics: donations are exact, one of them sent twice", &donations).await;
     let messages = sum(("chat_messages", 0), CHAT_MESSAGES);
     probe.look_at_sum("stream-metrics: messages are counted", &messages).await;
+    if probe.has_measure(ROLLUP, "active_viewers") {
+        // All of it happens in one minute: the one who joined is there at its end.
+        let viewers = sum(("active_viewers", 0), 1);
+        probe.look_at_sum("stream-metrics: who joined is an active viewer", &viewers).await;
+    }
 }
 
 async fn check_answers(probe: &mut Probe, marked: &Marked) {
