@@ -1,0 +1,229 @@
+//! The live stream, the late events, the switch of the demo and the dashboard's files, as a client sees them.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::harness::http::connect;
+use crate::harness::{Launch, PATIENCE, Server, until};
+
+use super::{get_json, post_seen, post_seen_at};
+
+/// A stream of events that is read line by line.
+struct Watching(BufReader<TcpStream>);
+
+/// One event: id, name, data.
+type Told = (String, String, Value);
+
+impl Watching {
+    fn begin(server: &Server, last_id: Option<&str>) -> Watching {
+        let mut stream = connect(server.address()).expect("the server listens");
+        let resume = last_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+        let request = format!("GET /v1/stream HTTP/1.1\r\nhost: here\r\n{resume}\r\n");
+        stream.get_mut().write_all(request.as_bytes()).expect("the server reads");
+        let mut watching = Watching(stream);
+        assert_eq!(watching.line().as_deref(), Some("HTTP/1.1 200 OK"));
+        watching
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let bytes = self.0.read_line(&mut line).expect("the server goes on");
+        (bytes > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// Returns the next event; `None` when the server leaves.
+    fn next(&mut self) -> Option<Told> {
+        let (mut id, mut name) = (String::new(), String::new());
+        loop {
+            let line = self.line()?;
+            if let Some(read) = line.strip_prefix("id:") {
+                id = read.trim().to_owned();
+            }
+            if let Some(read) = line.strip_prefix("event:") {
+                name = read.trim().to_owned();
+            }
+            if let Some(data) = line.strip_prefix("data:") {
+                return Some((id, name, serde_json::from_str(data).expect("JSON")));
+            }
+        }
+    }
+
+    /// Returns the next event of a name whose data is right.
+    fn find(&mut self, wanted: &str, mut is_right: impl FnMut(&Value) -> bool) -> Told {
+        let mut found = None;
+        until(PATIENCE, wanted, || {
+            let told = self.next().expect("the stream goes on");
+            if told.1 == wanted && is_right(&told.2) {
+                found = Some(told);
+            }
+            found.is_some()
+        });
+        found.expect("the condition was that there is one")
+    }
+}
+
+fn minute_rollup() -> &'static str {
+    r#"
+[[stream]]
+name = "events"
+[[rollup]]
+name = "kinds"
+stream = "events"
+window = "1m"
+grace = "0s"
+by = ["event_type"]
+  [[rollup.measure]]
+  name = "events"
+  fn = "count"
+"#
+}
+
+#[test]
+fn everything_comes_first_and_then_what_changes() {
+    let server = Server::start_with(minute_rollup(), &[]);
+    post_seen(&server, r#"{"event_type":"a","timestamp":"2025-01-01T00:00:00Z"}"#);
+    let mut watching = Watching::begin(&server, None);
+    let (_, name, all) = watching.next().expect("an event at once");
+    assert_eq!(name, "reset");
+    assert_eq!(all["health"], json!({"state": "ok", "causes": []}));
+    assert_eq!(all["stats"]["total"]["received"], 1);
+    let rollup = &all["rollups"][0];
+    assert_eq!(rollup["definition"]["name"], "kinds");
+    assert_eq!((&rollup["rows"][0]["event_type"], &rollup["rows"][0]["events"]), (&"a".into(), &1.into()));
+    assert_eq!(rollup["panes"][0]["start"], "2025-01-01T00:00:00Z");
+    post_seen(&server, r#"{"event_type":"b","timestamp":"2025-01-01T00:00:30Z"}"#);
+    let (_, _, cells) = watching.find("cells", |_| true);
+    assert_eq!(cells["rollup"], "kinds");
+    let rows = cells["rows"].as_array().expect("rows");
+    assert_eq!((rows.len(), &rows[0]["event_type"]), (1, &"b".into()));
+    assert_eq!(cells["panes"][0]["events"], 2);
+    watching.find("stats", |stats| stats["total"]["written"] == 2 && stats["total"]["lag"] == 0);
+}
+
+#[test]
+fn a_window_closes_and_is_corrected_on_the_stream() {
+    let server = Server::start_with(minute_rollup(), &[]);
+    let mut watching = Watching::begin(&server, None);
+    let old = r#"{"event_type":"a","timestamp":"2025-01-01T00:00:00Z"}"#;
+    post_seen(&server, old);
+    let newer = r#"{"event_type":"a","timestamp":"2025-01-01T00:05:00Z"}"#;
+    post_seen(&server, newer);
+    let (_, _, closed) = watching.find("closed", |closed| closed["closed_to"] == "2025-01-01T00:05:00Z");
+    assert_eq!(closed["rollup"], "kinds");
+    post_seen(&server, old);
+    let (_, _, corrected) = watching.find("corrected", |_| true);
+    let row = &corrected["rows"][0];
+    assert_eq!((&row["events"], &row["revision"], &row["is_final"]), (&2.into(), &1.into(), &true.into()));
+}
+
+#[test]
+fn one_who_comes_back_goes_on_where_it_was() {
+    let server = Server::start(&[]);
+    let mut watching = Watching::begin(&server, None);
+    let (id, _, _) = watching.next().expect("an event at once");
+    let first = watching.next().expect("an event a second");
+    drop(watching);
+    let mut back = Watching::begin(&server, Some(&id));
+    let again = back.next().expect("an event at once");
+    assert_eq!((&again.0, &again.1), (&first.0, &first.1), "the same one");
+    // An id of nobody's, or of a server before: everything.
+    for unknown in ["1-1", "x", &format!("{}0", first.0)] {
+        assert_eq!(Watching::begin(&server, Some(unknown)).next().expect("an event").1, "reset", "{unknown}");
+    }
+}
+
+#[test]
+fn late_events_are_listed_with_how_late_they_were() {
+    let server = Server::start(&[]);
+    for second in ["00:00:00", "02:00:00", "00:00:30"] {
+        let body =
+            format!(r#"{{"user_id":1,"postcode":"SW19","webpage":"x","timestamp":"2025-01-01T{second}Z"}}"#);
+        post_seen_at(&server, "/api/pageviews?wait=true", &body);
+    }
+    let late = get_json(&server, "/v1/late?rollup=pageview_aggregates");
+    let [event] = late["data"].as_array().expect("data").as_slice() else { panic!("{late}") };
+    assert_eq!(event["window_end"], "2025-01-01T00:01:00Z");
+    assert_eq!(event["dimensions"], json!({"postcode": "SW19"}));
+    assert!(event["late_by_ms"].as_i64().is_some_and(|ms| ms > 300_000), "{event}");
+    assert!(event["raw"].as_str().is_some_and(|raw| raw.contains("00:00:30")));
+    let summary = &late["summary"][0];
+    assert_eq!(
+        (&summary["policy"], &summary["counted"], &summary["late"], &summary["is_complete"]),
+        (&"divert".into(), &2.into(), &1.into(), &true.into())
+    );
+    assert_eq!(summary["grace_ms_for_999_of_1000"].as_i64(), event["late_by_ms"].as_i64().map(|ms| ms + 1));
+    let none = get_json(&server, "/v1/late?rollup=pageview_aggregates&to=2025-01-01T00:00:30Z");
+    assert_eq!((&none["data"], &none["summary"][0]["counted"]), (&json!([]), &1.into()));
+    let all = get_json(&server, "/v1/late");
+    assert_eq!(all["summary"].as_array().map(Vec::len), Some(3));
+    for (query, code) in [
+        ("rollup=no", 404),
+        ("cursor=x", 400),
+        ("limit=0", 400),
+        ("limit=1001", 400),
+        ("from=2&to=1", 400),
+        ("a=b", 400),
+    ] {
+        assert_eq!(server.get(&format!("/v1/late?{query}")).status, code, "{query}");
+    }
+}
+
+#[test]
+fn the_pages_of_late_events_make_the_whole() {
+    let server = Server::start(&[]);
+    let event = |minute: usize, user: usize| {
+        format!(
+            r#"{{"user_id":{user},"postcode":"A","webpage":"x","timestamp":"2025-01-01T00:{minute:02}:00Z"}}"#
+        )
+    };
+    post_seen_at(&server, "/api/pageviews?wait=true", &event(30, 0));
+    let late: Vec<String> = (0..7).map(|user| event(0, user)).collect();
+    post_seen_at(&server, "/api/pageviews/batch?wait=true", &format!("[{}]", late.join(",")));
+    let (mut offsets, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = get_json(&server, &format!("/v1/late?limit=3&cursor={cursor}"));
+        let data = page["data"].as_array().expect("data");
+        offsets.extend(data.iter().filter_map(|late| late["offset"].as_u64()));
+        match page["next_cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => break,
+        }
+    }
+    assert_eq!(offsets, [7, 6, 5, 4, 3, 2, 1]);
+}
+
+#[test]
+fn the_demo_can_be_switched_where_it_disturbs_nobody() {
+    let server = Server::start(&[]);
+    assert_eq!(get_json(&server, "/v1/demo"), json!({"available": true, "running": false}));
+    assert_eq!(server.post("/v1/demo/start", &[], "").json()["running"], true);
+    let received = || get_json(&server, "/v1/status")["streams"][0]["partitions"][0]["log_end"].as_u64();
+    until(PATIENCE, "it sends", || received().is_some_and(|end| end > 0));
+    assert_eq!(server.post("/v1/demo/stop", &[], "").json()["running"], false);
+    let reachable = Launch::new().config("auth = \"off\"\n").listening("0.0.0.0:0").start();
+    let reachable = reachable.expect("it starts");
+    assert_eq!(get_json(&reachable, "/v1/demo"), json!({"available": false, "running": false}));
+    let refused = reachable.post("/v1/demo/start", &[], "");
+    assert_eq!((refused.status, &refused.json()["code"]), (404, &"not_found".into()));
+}
+
+#[test]
+fn the_page_is_there_or_says_how_to_build_it() {
+    let server = Server::start(&[]);
+    let page = server.get("/");
+    let is_built = page.status == 200;
+    let text = page.text().to_owned();
+    assert!(if is_built { text.contains("<title>") } else { text.contains("npm run build") }, "{text}");
+    if is_built {
+        let policy = page.header("content-security-policy").expect("a page has a policy");
+        assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        let tag = page.header("etag").expect("a page has a tag").to_owned();
+        let same = server.client().request("GET", "/", &[("if-none-match", &tag)], b"").expect("an answer");
+        assert_eq!(same.status, 304);
+    }
+    for path in ["/assets/none.js", "/assets/..%2Findex.html", "/assets/%2e%2e%2fCargo.toml", "/live.js"] {
+        assert_eq!(server.get(path).status, 404, "{path}");
+    }
+}
