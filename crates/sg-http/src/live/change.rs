@@ -76,7 +76,8 @@ pub(super) fn of_rollup(rollup: &Rollup, before: &RollupLook, now: &RollupLook) 
         let data = format!("{{\"rollup\":{name},\"rows\":[{rows}],\"left_out\":{left_out}}}");
         said.push(Said { name: "corrected", data });
     }
-    if now.closed_to > before.closed_to {
+    let closed_windows = |look: &RollupLook| look.closed_to.map(|at| at.0.div_euclid(rollup.window_ms));
+    if closed_windows(now) > closed_windows(before) {
         let data = json!({"rollup": rollup.name, "closed_to": time(closed_to)}).to_string();
         said.push(Said { name: "closed", data });
     }

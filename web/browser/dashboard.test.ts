@@ -1,0 +1,251 @@
+// The dashboard as those who use it see it: what they send shows, also over a restart; windows close on screen; text of
+// events stays text.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { canRun, open, Server, startBrowser, until } from "./harness";
+import { HOSTILE } from "./hostile";
+
+const figure = (page: Page, name: string) => async () => {
+  const text = await page
+    .locator(".figure", { has: page.locator("dt", { hasText: new RegExp(`^${name}$`) }) })
+    .locator(".value")
+    .textContent();
+  return Number((text ?? "").replaceAll(",", ""));
+};
+/** Windows of a minute that are final at their end, and decimals. */
+const CONFIGURATION = `
+[[stream]]
+name = "events"
+raw_table = { name = "events", keep = "7d" }
+[[rollup]]
+name = "kinds"
+stream = "events"
+window = "1m"
+grace = "0s"
+by = ["event_type", "country"]
+  [[rollup.measure]]
+  name = "n"
+  fn = "count"
+  [[rollup.measure]]
+  name = "usd"
+  fn = "sum"
+  field = "amount"
+  scale = 2
+`;
+
+describe.runIf(canRun())("the dashboard", () => {
+  let browser: Browser;
+  let context: BrowserContext;
+  let server: Server | undefined;
+  beforeAll(async () => {
+    browser = await startBrowser();
+  });
+  afterAll(() => browser?.close());
+  afterEach(async () => {
+    await context?.close();
+    await server?.end();
+    server = undefined;
+  });
+  const show = async (path: string, options: Parameters<Browser["newContext"]>[0] = {}) => {
+    context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    return open(context, server!.url + path);
+  };
+
+  it("waits for the first event and says when it is there", async () => {
+    server = await Server.start();
+    const { page, faults } = await show("/");
+    await page.getByText("Waiting for an event").waitFor();
+    const command = await page.locator(".command").textContent();
+    expect(command).toContain(`curl -X POST ${server.url}/v1/events -d`);
+    await server.post("/v1/events", /-d '(.*)'/.exec(command!)![1]!);
+    await page.getByText("1 received, 1 counted.").waitFor();
+    await page.getByRole("button", { name: "To the overview" }).click();
+    await until("it is counted", figure(page, "Counted"), (counted) => counted === 1);
+    expect(faults).toEqual([]);
+  });
+
+  it("counts to N after N posts, and goes on over a restart without counting twice", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "streamgauge-web-"));
+    server = await Server.start({ folder });
+    const send = async (from: number, to: number) => {
+      for (let number = from; number < to; number += 1)
+        await server!.post("/v1/events", { event_type: "hit", event_id: `e-${number}` });
+    };
+    await send(0, 1);
+    const { page } = await show("/?#/?rollup=hourly_aggregations&measure=event_count");
+    await send(1, 25);
+    await until("all are counted", figure(page, "Counted"), (counted) => counted === 25);
+    await until(
+      "the table says the same",
+      () => page.locator("tbody td.number").first().textContent(),
+      (text) => text === "25",
+    );
+    await server.end();
+    await page.getByText("No connection").waitFor();
+    server = await Server.start({ folder, port: server.port });
+    // Five of them were sent before: a client that had no answer sends again.
+    await send(20, 40);
+    await page.getByText("Healthy").waitFor();
+    await until("the new ones are counted once", figure(page, "Counted"), (counted) => counted === 40);
+    expect(await figure(page, "Duplicates")()).toBe(5);
+    await until(
+      "the table says the same",
+      () => page.locator("tbody td.number").first().textContent(),
+      (text) => text === "40",
+    );
+    const bars = await page.locator(".summary").first().textContent();
+    expect(bars).toContain("40 events");
+    await server.end();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it("shows a window close, and a correction after it", async () => {
+    server = await Server.start({ config: CONFIGURATION });
+    const at = (minute: number) => ({
+      event_type: "buy",
+      country: "NP",
+      amount: "12.50",
+      timestamp: `2025-01-01T00:0${minute}:10Z`,
+    });
+    await server.post("/v1/events?wait=true", at(0));
+    const { page, faults } = await show("/#/pipeline");
+    await page.getByText("kinds: 1 open, 0 in grace, 0 final").waitFor();
+    await server.post("/v1/events?wait=true", at(5));
+    await page.getByText("kinds: 1 open, 0 in grace, 1 final").waitFor();
+    await server.post("/v1/events?wait=true", at(0));
+    await page.goto(`${server.url}/#/?rollup=kinds`);
+    await page
+      .getByRole("group", { name: /Events of kinds/ })
+      .getByText("Table")
+      .click();
+    const row = page.locator("tr", { hasText: "2025-01-01 00:00" });
+    await until(
+      "it is corrected",
+      () => row.allInnerTexts(),
+      (rows) => /\b2\b.*final.*1/.test(rows.join().replaceAll("\t", " ")),
+    );
+    expect(faults).toEqual([]);
+  });
+
+  it("keeps every digit, and the address says what is shown", async () => {
+    server = await Server.start({ config: CONFIGURATION });
+    for (const amount of ["99999999999999999999.10", "0.05"]) {
+      await server.post("/v1/events?wait=true", {
+        event_type: "buy",
+        country: "NP",
+        amount,
+        timestamp: "2025-01-01T00:00:10Z",
+      });
+    }
+    const { page, faults } = await show(
+      "/#/explore?rollup=kinds&from=2025-01-01T00:00:00Z&to=2025-01-01T00:10:00Z&tz=Asia/Kathmandu&measure=usd&d.country=NP",
+    );
+    await page.getByRole("cell", { name: "99,999,999,999,999,999,999.15", exact: true }).waitFor();
+    await page.getByText("2025-01-01 05:45").first().waitFor();
+    await page.locator(".uplot canvas").waitFor();
+    await page.getByLabel("country").fill("nowhere");
+    await page.getByLabel("country").press("Enter");
+    await page.getByText("No rows in this range.").waitFor();
+    expect(page.url()).toContain("d.country=nowhere");
+    const csv = await page.getByRole("link", { name: "CSV" }).getAttribute("href");
+    expect(await (await fetch(csv!.replace("nowhere", "NP"))).text()).toContain("99999999999999999999.15");
+    await page.getByLabel("From").fill("yesterday");
+    await page.getByLabel("From").press("Enter");
+    await page.getByRole("alert").getByText("from is a time such as").waitFor();
+    // The browser itself notes that the server refused.
+    expect(faults.filter((fault) => !fault.includes("400"))).toEqual([]);
+  });
+
+  it("shows an event and its fate, and what is sent by hand", async () => {
+    server = await Server.start();
+    const { page, faults } = await show("/#/send?as=Web+analytics");
+    await page.getByRole("button", { name: "Send", exact: true }).click();
+    await page.getByText("Durable, and counted.").waitFor();
+    await page.getByRole("link", { name: "What became of it" }).click();
+    await page.locator(".verdict", { hasText: "Counted" }).waitFor();
+    await page.locator(".event", { hasText: '{"path":"/home"}' }).waitFor();
+    await page.getByLabel("event_type").fill("none");
+    await page.getByLabel("event_type").press("Enter");
+    await page.getByText("No events yet, or none that match.").waitFor();
+    await page.goto(`${server.url}/#/send`);
+    await page.getByRole("button", { name: "Start the demo" }).click();
+    await page.getByText("It is sending.").waitFor();
+    await page.getByRole("button", { name: "Stop the demo" }).click();
+    await page.getByText("It is not sending.").waitFor();
+    await page.getByLabel("Body").fill('{"sessionId":""}');
+    await page.getByRole("button", { name: "Send", exact: true }).click();
+    await page.getByText("Nothing was taken.").waitFor();
+    expect(faults.filter((fault) => !fault.includes("422"))).toEqual([]);
+  });
+
+  it("shows how late events were, and what grace would have caught them", async () => {
+    server = await Server.start();
+    for (const minute of ["30", "00", "01"]) {
+      await server.post("/api/pageviews?wait=true", {
+        user_id: 1,
+        postcode: "SW19",
+        webpage: "x",
+        timestamp: `2025-01-01T00:${minute}:00Z`,
+      });
+    }
+    const { page, faults } = await show("/#/late?range=all");
+    const card = page.getByRole("article", { name: "pageview_aggregates" });
+    await card.getByText("would have caught 99.9 %").waitFor();
+    expect(await card.locator(".value").allTextContents()).toEqual(["1", "2", "66.7 %"]);
+    await card.getByText("Table").click();
+    expect(
+      await card
+        .getByRole("row", { name: /over 7 d/ })
+        .getByRole("cell")
+        .last()
+        .textContent(),
+    ).toBe("2");
+    expect(faults).toEqual([]);
+  });
+
+  it("runs nothing that comes with an event", async () => {
+    server = await Server.start({ config: CONFIGURATION });
+    expect(HOSTILE.length).toBeGreaterThanOrEqual(40);
+    const events = HOSTILE.map((text) => ({
+      event_type: text,
+      country: text,
+      user_id: text,
+      session_id: text,
+      amount: 1,
+      [text]: text,
+    }));
+    await server.post("/v1/events?wait=true", events.map((event) => JSON.stringify(event)).join("\n"));
+    const { page, faults } = await show("/#/?rollup=kinds");
+    await page.locator("tbody tr").nth(9).waitFor();
+    for (const hash of [
+      "#/explore?rollup=kinds",
+      "#/pipeline",
+      "#/late",
+      "#/tail",
+      "#/send",
+      `#/explore?rollup=${encodeURIComponent(HOSTILE[0]!)}`,
+      `#/${encodeURIComponent(HOSTILE[0]!)}`,
+    ]) {
+      await page.goto(`${server.url}/${hash}`);
+      if (hash.includes("tail")) {
+        await page.locator(".event").nth(39).waitFor();
+        for (const index of [0, 20, 39]) await page.locator(".event").nth(index).click();
+      }
+      if (hash === "#/explore?rollup=kinds") await page.locator("tbody tr").nth(39).waitFor();
+      await page.locator("main h1").waitFor();
+    }
+    await page.goto(`${server.url}/#/explore?rollup=kinds`);
+    const shown = await until(
+      "all are shown",
+      () => page.getByRole("region", { name: "Rows of kinds" }).locator("tbody td:nth-child(2)").allTextContents(),
+      (texts) => texts.length === HOSTILE.length,
+    );
+    expect(new Set(shown)).toEqual(new Set(HOSTILE));
+    expect(await page.evaluate(() => (window as unknown as { ran?: unknown }).ran ?? null)).toBeNull();
+    expect(await page.locator("main script, main iframe, main img, main object, main style").count()).toBe(0);
+    expect(faults).toEqual([]);
+  });
+});
