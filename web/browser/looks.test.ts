@@ -132,6 +132,22 @@ describe.runIf(canRun())("how it looks", () => {
     await context.close();
   });
 
+  it.each(["light", "dark"] as const)("greets those who have nothing yet, in %s", async (colorScheme) => {
+    const empty = await Server.start();
+    const context = await browser.newContext({ colorScheme, reducedMotion: "reduce" });
+    const { page, faults } = await open(context, empty.url);
+    await page.getByText("Waiting for an event").waitFor();
+    await page.evaluate(readFileSync(AXE, "utf8"));
+    expect(await faultsOf(page)).toEqual([]);
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.screenshot({ path: join(OUTPUT, `first-minute-${colorScheme}-${width}.png`) });
+    }
+    expect(faults).toEqual([]);
+    await context.close();
+    await empty.end();
+  });
+
   it("keeps the theme that was chosen", async () => {
     const context = await browser.newContext({ colorScheme: "light" });
     const { page } = await open(context, server.url);

@@ -1,5 +1,6 @@
 // The frame of every page: where one can go, how the server is, and how the page looks.
-import { useEffect, useRef } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useEffect, useErrorBoundary, useRef } from "preact/hooks";
 import * as format from "./format";
 import { connection, isPaused, live, togglePause } from "./live/feed";
 import { Explore } from "./pages/explore";
@@ -42,7 +43,9 @@ export function App() {
       <main class="page" id="main" tabIndex={-1}>
         <Title name={page?.name ?? "Not found"} />
         {page ? (
-          <page.Page />
+          <Guarded key={page.path}>
+            <page.Page />
+          </Guarded>
         ) : (
           <p>
             There is no page {route.value.page}. <a href={href("")}>To the overview</a>
@@ -74,6 +77,20 @@ function Pages() {
   );
 }
 
+/** A page that fails says so, and the others go on. */
+function Guarded({ children }: { children: ComponentChildren }) {
+  const [failure, retry] = useErrorBoundary();
+  if (!failure) return <>{children}</>;
+  return (
+    <p class="fault" role="alert">
+      This page failed: {String(failure)}.{" "}
+      <button type="button" class="link" onClick={retry}>
+        Show it again
+      </button>
+    </p>
+  );
+}
+
 function toMain(event: Event): void {
   // `#main` would be a route.
   event.preventDefault();
@@ -87,7 +104,7 @@ function Title({ name }: { name: string }) {
   const rate = live.value?.stats.total.received_per_second;
   useEffect(() => {
     document.title =
-      rate === null || rate === undefined ? `${name} · Streamgauge` : `${format.short(rate)}/s · ${name} · Streamgauge`;
+      rate === null || rate === undefined ? `${name} · Streamgauge` : `${format.rate(rate)}/s · ${name} · Streamgauge`;
   });
   useEffect(() => {
     if (known.current !== name) heading.current?.focus();

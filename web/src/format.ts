@@ -33,6 +33,11 @@ function trim(value: number, digits: number): string {
   return value.toFixed(digits).replace(/\.0$/, "");
 }
 
+/** A rate: with a fraction where it is small. */
+export function rate(value: number): string {
+  return short(value >= 10 ? Math.round(value) : value);
+}
+
 /** The value of a measure: a number, a list of values with their counts, or whatever else a server may send. */
 export function measure(value: unknown): string {
   if (value === null || value === undefined) return "–";

@@ -18,12 +18,14 @@ use futures_util::stream::unfold;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
 use crate::server::LongAnswer;
 use crate::{App, cors};
 
 use feed::{Feed, Message};
+use look::Look;
 pub(crate) use marks::{Marks, Place, marks};
 
 /// Streams open at once: a page of a wall of screens each. They hold connections that senders would want.
@@ -76,56 +78,59 @@ pub(crate) async fn stream(State(app): State<Arc<App>>, headers: HeaderMap) -> R
 fn open(app: Arc<App>, last_id: Option<&str>) -> Result<Response, ApiError> {
     let place = take_place(&app)?;
     let (missed, receiver) = Feed::join(&app, last_id);
+    let (feed, draining) = (app.watchers.feed.clone(), app.draining.clone());
     let watcher = Watcher {
+        feed,
+        draining,
+        write_all: move |look: &Look| change::everything(&app, look),
         needs_all: missed.is_none(),
         missed: missed.unwrap_or_default().into_iter(),
         receiver,
-        app,
-        _place: place,
     };
-    let events = unfold(watcher, |mut watcher| async move {
-        let event = watcher.next().await?;
-        Some((Ok::<Event, Infallible>(event), watcher))
+    let events = unfold((watcher, place), |(mut watcher, place)| async move {
+        let told = watcher.next().await?;
+        Some((Ok::<Event, Infallible>(event(&told)), (watcher, place)))
     });
     Ok(as_stream(Sse::new(events).into_response()))
 }
 
-/// One who watches.
-struct Watcher {
-    app: Arc<App>,
+/// One who watches, and how everything is written for it.
+struct Watcher<W> {
+    feed: Arc<Feed>,
+    draining: CancellationToken,
+    write_all: W,
     receiver: Receiver<Arc<Message>>,
     /// What was said while the watcher was away.
     missed: std::vec::IntoIter<Arc<Message>>,
     /// Whether the next thing to say is everything.
     needs_all: bool,
-    _place: OwnedSemaphorePermit,
 }
 
-impl Watcher {
+impl<W: Fn(&Look) -> String> Watcher<W> {
     /// Waits for the next event; returns none when the server leaves.
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<Arc<Message>> {
         if let Some(message) = self.missed.next() {
-            return Some(event(&message));
+            return Some(message);
         }
         loop {
             if self.needs_all
-                && let Some((all, receiver)) = self.app.watchers.feed.all(&self.app)
+                && let Some((all, receiver)) = self.feed.all(&self.write_all)
             {
                 self.receiver = receiver;
                 self.needs_all = false;
-                return Some(event(&all));
+                return Some(Arc::new(all));
             }
             let received = tokio::select! {
-                () = self.app.draining.cancelled() => return None,
+                () = self.draining.cancelled() => return None,
                 received = self.receiver.recv() => received,
             };
             match received {
                 // What it says is in everything that follows.
                 Ok(_) if self.needs_all => {}
-                Ok(message) => return Some(event(&message)),
+                Ok(message) => return Some(message),
                 Err(RecvError::Lagged(count)) => {
                     self.needs_all = true;
-                    return Some(Event::default().event("gap").data(format!("{{\"missed\":{count}}}")));
+                    return Some(Arc::new(Message::gap(count)));
                 }
                 // The feed's sender lives as long as the process.
                 Err(RecvError::Closed) => return None,
@@ -135,5 +140,11 @@ impl Watcher {
 }
 
 fn event(message: &Message) -> Event {
-    Event::default().id(&message.id).event(message.name).data(&message.data)
+    let event = Event::default();
+    // A gap has no place among the others: who comes back after it goes on behind what it had before.
+    let event = if message.id.is_empty() { event } else { event.id(&message.id) };
+    event.event(message.name).data(&message.data)
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,10 +38,33 @@ function waitForSilence(): void {
 function restart(afterMs: number): void {
   source?.close();
   source = null;
-  setTimeout(() => source ?? connect(), afterMs);
+  setTimeout(() => {
+    if (!source && !document.hidden) connect();
+  }, afterMs);
 }
 
-export function connect(): void {
+/** Browsers keep few connections to one server: a page that nobody looks at gives its own back. */
+const HIDDEN_MS = 15_000;
+let hidden: ReturnType<typeof setTimeout> | undefined;
+
+function noteVisibility(): void {
+  clearTimeout(hidden);
+  if (document.hidden) hidden = setTimeout(leave, HIDDEN_MS);
+  else if (!source) connect();
+}
+
+function leave(): void {
+  clearTimeout(silence);
+  source?.close();
+  source = null;
+}
+
+export function start(): void {
+  document.addEventListener("visibilitychange", noteVisibility);
+  connect();
+}
+
+function connect(): void {
   source = new EventSource("v1/stream");
   for (const name of NAMES) source.addEventListener(name, take);
   source.onerror = () => {

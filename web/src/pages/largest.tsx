@@ -31,9 +31,9 @@ export function Largest({ live }: { live: Live }) {
   const name = chosenRollup(live);
   const rollup = live.rollups.get(name)!;
   const { definition, version } = rollup;
-  const measure = definition.measures.some((known) => known.name === param("measure"))
-    ? param("measure")
-    : definition.measures[0]!.name;
+  // The heavy hitters of a cell are a list: nothing to rank by.
+  const ranked = definition.measures.filter(({ fn }) => fn !== "top").map(({ name }) => name);
+  const measure = ranked.includes(param("measure")) ? param("measure") : (ranked[0] ?? "");
   const dimension = definition.by.includes(param("by")) && isAdditive(definition, measure) ? param("by") : "";
   const range = slots(rollup, watermarkOf(live, definition.stream), Date.parse(live.stats.at), 30);
   const [from, to] = [range[0]!.start, range.at(-1)!.end];
@@ -48,12 +48,7 @@ export function Largest({ live }: { live: Live }) {
           onChange={(value) => setParams({ by: value || null })}
         />
       )}
-      <Choice
-        label="Measure"
-        value={measure}
-        options={definition.measures.map((known) => known.name)}
-        onChange={(value) => setParams({ measure: value })}
-      />
+      <Choice label="Measure" value={measure} options={ranked} onChange={(value) => setParams({ measure: value })} />
     </>
   );
   return (
@@ -137,6 +132,7 @@ function Change({ now, before }: { now: number | null; before: number }) {
   return <span class={`change ${kind}`}>{text}</span>;
 }
 
+/** Asks the server anew when something has changed, but not more often than every few seconds. */
 function useLargest(
   definition: Definition,
   measure: string,

@@ -41,7 +41,7 @@ function Now({ live: { stats, rates } }: { live: Live }) {
           <dt>Events per second</dt>
           <dd>
             <span class="value" data-figure="rate">
-              {rate === null ? "–" : format.short(rate)}
+              {rate === null ? "–" : format.rate(rate)}
             </span>
             <Spark values={recent} width={220} height={44} isFilled />
           </dd>

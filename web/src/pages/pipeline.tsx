@@ -119,7 +119,7 @@ function Strip({ live }: { live: Live }) {
               {station.name} <span class="quiet">{station.what}</span>
             </h3>
             <p class="rate">
-              <span class="value">{station.rate === null ? "–" : format.short(station.rate)}</span>{" "}
+              <span class="value">{station.rate === null ? "–" : format.rate(station.rate)}</span>{" "}
               <span class="unit">events/s</span>
             </p>
             <dl>

@@ -18,7 +18,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How long the feed goes on when nobody watches any more, so that a page that is loaded again finds its place.
 const LINGER: Duration = Duration::from_secs(20);
 /// Messages that a slow reader may be behind before it is told of a gap: half a minute of a busy server.
-const BEHIND_MAX: usize = 256;
+pub(super) const BEHIND_MAX: usize = 256;
 /// What was said is remembered up to so many messages, some minutes of a server with a few rollups,
 const REMEMBERED_MAX: usize = 1_000;
 /// and up to so many bytes.
@@ -30,6 +30,13 @@ pub(super) struct Message {
     pub(super) id: String,
     pub(super) name: &'static str,
     pub(super) data: String,
+}
+
+impl Message {
+    /// Tells a slow reader that it missed so many.
+    pub(super) fn gap(missed: u64) -> Message {
+        Message { id: String::new(), name: "gap", data: format!("{{\"missed\":{missed}}}") }
+    }
 }
 
 /// What is said, and to whom.
@@ -107,12 +114,18 @@ impl Feed {
     }
 
     /// Returns everything as of now, and what will be said after it; `None` before the first look.
-    pub(super) fn all(&self, app: &App) -> Option<(Message, Receiver<Arc<Message>>)> {
+    pub(super) fn all(&self, write: impl Fn(&Look) -> String) -> Option<(Message, Receiver<Arc<Message>>)> {
         let state = self.lock();
         let look = state.look.clone()?;
         let (id, receiver) = (state.id(state.said), self.sender.subscribe());
         drop(state);
-        Some((Message { id, name: "reset", data: change::everything(app, &look) }, receiver))
+        Some((Message { id, name: "reset", data: write(&look) }, receiver))
+    }
+
+    /// Begins to hear what is said from now on.
+    #[cfg(test)]
+    pub(super) fn subscribe(&self) -> Receiver<Arc<Message>> {
+        self.sender.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -120,7 +133,7 @@ impl Feed {
     }
 
     /// Tells everybody. A watcher that joins sees either the look and what follows it, or all of this.
-    fn say(&self, look: Arc<Look>, said: Vec<Said>) {
+    pub(super) fn say(&self, look: Arc<Look>, said: Vec<Said>) {
         let mut state = self.lock();
         state.look = Some(look);
         for said in said {

@@ -22,8 +22,10 @@ use super::marks::{Marks, marks};
 
 /// Cells of a rollup that are looked at: half an hour of minutes of some sixty series.
 const CELLS_MAX: usize = 2_000;
-/// Panes told of a rollup: a screen shows no more.
+/// Panes told of a rollup at most,
 const PANES_MAX: usize = 60;
+/// and how many of the newest are told even when their cells are too many to read: a screen of them.
+const PANES_SHOWN: i64 = 30;
 /// Cells are read again after so long even when no partition has moved: a rebuild moves none.
 const CELLS_STALE: Duration = Duration::from_secs(10);
 /// The last minute is a minute.
@@ -146,7 +148,7 @@ impl Look {
                 .is_some_and(|(known, at)| *known == offsets && at.elapsed() < CELLS_STALE);
             if !is_fresh {
                 // A store that does not answer shows in the marks; the windows stay as they were.
-                if let Ok(read) = read_windows(app, rollup).await {
+                if let Ok(read) = read_windows(app, rollup, look).await {
                     *look = RollupLook { read_at: Some((offsets, Instant::now())), ..read };
                 }
             }
@@ -262,7 +264,7 @@ fn closed_to(statuses: &[RollupStatus], rollup: &str) -> Option<Timestamp> {
 }
 
 /// Reads the newest windows of a rollup, as many as there are whole ones in so many cells.
-async fn read_windows(app: &App, rollup: &Rollup) -> Result<RollupLook, PortError> {
+async fn read_windows(app: &App, rollup: &Rollup, before: &RollupLook) -> Result<RollupLook, PortError> {
     let (from, to) = ALWAYS;
     let query = CellQuery {
         rollup: rollup.clone(),
@@ -274,23 +276,58 @@ async fn read_windows(app: &App, rollup: &Rollup) -> Result<RollupLook, PortErro
     };
     let cells = app.store.cells(&query).await?;
     let mut look = RollupLook { is_cut: cells.len() == CELLS_MAX, ..RollupLook::default() };
-    let Some(oldest) = cells.iter().map(|cell| cell.pane).min() else { return Ok(look) };
+    let ends = cells.iter().map(|cell| cell.pane).min().zip(cells.iter().map(|cell| cell.pane).max());
+    let Some((oldest, newest)) = ends else { return Ok(look) };
     look.panes = panes(&cells);
     if look.is_cut {
         // It may lack cells.
         look.panes.remove(&oldest);
     }
+    let first = look.panes.keys().next().copied();
+    if look.is_cut {
+        add_older_panes(app, rollup, before, newest, &mut look.panes).await?;
+    }
     while look.panes.len() > PANES_MAX {
         look.panes.pop_first();
     }
-    let newest = cells.iter().map(|cell| cell.pane).max().unwrap_or(oldest);
-    let first = look.panes.keys().next().copied().unwrap_or(newest);
-    let from = window::start_of(first, rollup.window_ms);
+    // A pane with too many cells has none of its rows said, and only its total.
+    let Some(first) = first else { return Ok(look) };
+    let from = window::start_of(
+        first.max(Timestamp(newest.0 - rollup.pane_ms * PANES_MAX as i64)),
+        rollup.window_ms,
+    );
     // Rows come from where every answer about windows comes from; a window too wide for one answer has none here.
     if let Ok(found) = newest::rows(app, rollup, (from, Timestamp(TIME_MAX_MS)), Vec::new()).await {
         look.rows = found.rows.into_iter().map(|row| ((row.start, row.dimensions.clone()), row)).collect();
     }
     Ok(look)
+}
+
+/// Adds the panes of a screen whose cells were not read: as they were known before, or added up by the store, once;
+/// the newest one each time, since it still grows.
+async fn add_older_panes(
+    app: &App,
+    rollup: &Rollup,
+    before: &RollupLook,
+    newest: Timestamp,
+    panes: &mut BTreeMap<Timestamp, Pane>,
+) -> Result<(), PortError> {
+    for back in 0..PANES_SHOWN {
+        let from = Timestamp(newest.0 - back * rollup.pane_ms);
+        if panes.contains_key(&from) {
+            continue;
+        }
+        let pane = match before.panes.get(&from) {
+            Some(known) if back > 0 => *known,
+            _ => {
+                let to = Timestamp(from.0 + rollup.pane_ms);
+                let tally = app.store.tally(&TallyQuery { rollup: rollup.clone(), from, to }).await?;
+                Pane { events: tally.total(), cells: tally.events.len() as u64, late: 0, revision: 0 }
+            }
+        };
+        panes.insert(from, pane);
+    }
+    Ok(())
 }
 
 fn panes(cells: &[CellRow]) -> BTreeMap<Timestamp, Pane> {

@@ -1,67 +1,16 @@
 //! The live stream, the late events, the switch of the demo and the dashboard's files, as a client sees them.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use crate::harness::http::connect;
+use crate::harness::watching::Watching;
 use crate::harness::{Launch, PATIENCE, Server, until};
 
 use super::{get_json, post_seen, post_seen_at};
 
-/// A stream of events that is read line by line.
-struct Watching(BufReader<TcpStream>);
-
-/// One event: id, name, data.
-type Told = (String, String, Value);
-
-impl Watching {
-    fn begin(server: &Server, last_id: Option<&str>) -> Watching {
-        let mut stream = connect(server.address()).expect("the server listens");
-        let resume = last_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
-        let request = format!("GET /v1/stream HTTP/1.1\r\nhost: here\r\n{resume}\r\n");
-        stream.get_mut().write_all(request.as_bytes()).expect("the server reads");
-        let mut watching = Watching(stream);
-        assert_eq!(watching.line().as_deref(), Some("HTTP/1.1 200 OK"));
-        watching
-    }
-
-    fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        let bytes = self.0.read_line(&mut line).expect("the server goes on");
-        (bytes > 0).then(|| line.trim_end().to_owned())
-    }
-
-    /// Returns the next event; `None` when the server leaves.
-    fn next(&mut self) -> Option<Told> {
-        let (mut id, mut name) = (String::new(), String::new());
-        loop {
-            let line = self.line()?;
-            if let Some(read) = line.strip_prefix("id:") {
-                id = read.trim().to_owned();
-            }
-            if let Some(read) = line.strip_prefix("event:") {
-                name = read.trim().to_owned();
-            }
-            if let Some(data) = line.strip_prefix("data:") {
-                return Some((id, name, serde_json::from_str(data).expect("JSON")));
-            }
-        }
-    }
-
-    /// Returns the next event of a name whose data is right.
-    fn find(&mut self, wanted: &str, mut is_right: impl FnMut(&Value) -> bool) -> Told {
-        let mut found = None;
-        until(PATIENCE, wanted, || {
-            let told = self.next().expect("the stream goes on");
-            if told.1 == wanted && is_right(&told.2) {
-                found = Some(told);
-            }
-            found.is_some()
-        });
-        found.expect("the condition was that there is one")
-    }
+fn watch(server: &Server, last_id: Option<&str>) -> Watching {
+    let (watching, first) = Watching::begin(server, "/v1/stream", last_id);
+    assert_eq!(first, "HTTP/1.1 200 OK");
+    watching
 }
 
 fn minute_rollup() -> &'static str {
@@ -84,9 +33,10 @@ by = ["event_type"]
 fn everything_comes_first_and_then_what_changes() {
     let server = Server::start_with(minute_rollup(), &[]);
     post_seen(&server, r#"{"event_type":"a","timestamp":"2025-01-01T00:00:00Z"}"#);
-    let mut watching = Watching::begin(&server, None);
-    let (_, name, all) = watching.next().expect("an event at once");
-    assert_eq!(name, "reset");
+    let mut watching = watch(&server, None);
+    let told = watching.next().expect("an event at once");
+    assert_eq!(told.name, "reset");
+    let all = told.data;
     assert_eq!(all["health"], json!({"state": "ok", "causes": []}));
     assert_eq!(all["stats"]["total"]["received"], 1);
     let rollup = &all["rollups"][0];
@@ -94,7 +44,7 @@ fn everything_comes_first_and_then_what_changes() {
     assert_eq!((&rollup["rows"][0]["event_type"], &rollup["rows"][0]["events"]), (&"a".into(), &1.into()));
     assert_eq!(rollup["panes"][0]["start"], "2025-01-01T00:00:00Z");
     post_seen(&server, r#"{"event_type":"b","timestamp":"2025-01-01T00:00:30Z"}"#);
-    let (_, _, cells) = watching.find("cells", |_| true);
+    let cells = watching.find("cells", |_| true).data;
     assert_eq!(cells["rollup"], "kinds");
     let rows = cells["rows"].as_array().expect("rows");
     assert_eq!((rows.len(), &rows[0]["event_type"]), (1, &"b".into()));
@@ -105,15 +55,16 @@ fn everything_comes_first_and_then_what_changes() {
 #[test]
 fn a_window_closes_and_is_corrected_on_the_stream() {
     let server = Server::start_with(minute_rollup(), &[]);
-    let mut watching = Watching::begin(&server, None);
+    let mut watching = watch(&server, None);
     let old = r#"{"event_type":"a","timestamp":"2025-01-01T00:00:00Z"}"#;
     post_seen(&server, old);
     let newer = r#"{"event_type":"a","timestamp":"2025-01-01T00:05:00Z"}"#;
     post_seen(&server, newer);
-    let (_, _, closed) = watching.find("closed", |closed| closed["closed_to"] == "2025-01-01T00:05:00Z");
+    let is_there = |closed: &serde_json::Value| closed["closed_to"] == "2025-01-01T00:05:00Z";
+    let closed = watching.find("closed", is_there).data;
     assert_eq!(closed["rollup"], "kinds");
     post_seen(&server, old);
-    let (_, _, corrected) = watching.find("corrected", |_| true);
+    let corrected = watching.find("corrected", |_| true).data;
     let row = &corrected["rows"][0];
     assert_eq!((&row["events"], &row["revision"], &row["is_final"]), (&2.into(), &1.into(), &true.into()));
 }
@@ -121,16 +72,16 @@ fn a_window_closes_and_is_corrected_on_the_stream() {
 #[test]
 fn one_who_comes_back_goes_on_where_it_was() {
     let server = Server::start(&[]);
-    let mut watching = Watching::begin(&server, None);
-    let (id, _, _) = watching.next().expect("an event at once");
+    let mut watching = watch(&server, None);
+    let all = watching.next().expect("an event at once");
     let first = watching.next().expect("an event a second");
     drop(watching);
-    let mut back = Watching::begin(&server, Some(&id));
+    let mut back = watch(&server, Some(&all.id));
     let again = back.next().expect("an event at once");
-    assert_eq!((&again.0, &again.1), (&first.0, &first.1), "the same one");
+    assert_eq!((&again.id, &again.name), (&first.id, &first.name), "the same one");
     // An id of nobody's, or of a server before: everything.
-    for unknown in ["1-1", "x", &format!("{}0", first.0)] {
-        assert_eq!(Watching::begin(&server, Some(unknown)).next().expect("an event").1, "reset", "{unknown}");
+    for unknown in ["1-1", "x", &format!("{}0", first.id)] {
+        assert_eq!(watch(&server, Some(unknown)).next().expect("an event").name, "reset", "{unknown}");
     }
 }
 
