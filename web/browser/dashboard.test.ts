@@ -59,7 +59,7 @@ describe.runIf(canRun())("the dashboard", () => {
     const { page, faults } = await show("/");
     await page.getByText("Waiting for an event").waitFor();
     const command = await page.locator(".command").textContent();
-    expect(command).toContain(`curl -X POST ${server.url}/v1/events -d`);
+    expect(command).toContain(`curl -X POST ${server.url}/v1/events `);
     await server.post("/v1/events", /-d '(.*)'/.exec(command!)![1]!);
     await page.getByText("1 received, 1 counted.").waitFor();
     await page.getByRole("button", { name: "To the overview" }).click();

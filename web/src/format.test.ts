@@ -75,3 +75,8 @@ it.each([
 ])("change to %d from %d is %s", (now, before, text) => {
   expect(format.change(now, before)).toBe(text);
 });
+
+it("counts things", () => {
+  expect([0, 1, 2_000].map((count) => format.counted(count, "row"))).toEqual(["0 rows", "1 row", "2,000 rows"]);
+  expect([0, 0.04, 9.96, 10.4, 12_345].map(format.rate)).toEqual(["0", "0", "10", "10", "12.3k"]);
+});

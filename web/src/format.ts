@@ -14,6 +14,11 @@ function plain(value: number): string {
   return Math.abs(value) < 1e21 ? String(value) : value.toExponential();
 }
 
+/** A number of things: 1 row, 2 rows. */
+export function counted(count: number, thing: string): string {
+  return `${number(count)} ${thing}${count === 1 ? "" : "s"}`;
+}
+
 /** A rate or a count in few characters: 7.4, 312, 12.5k, 3.1M. */
 export function short(value: number): string {
   const size = Math.abs(value);

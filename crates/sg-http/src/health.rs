@@ -84,7 +84,7 @@ pub(crate) async fn standing(app: &App, roles: Roles) -> Standing {
     judge(app, roles, store.as_ref(), log.as_ref())
 }
 
-/// Says what is wrong, by what the parts that these roles need have answered.
+/// Says what is wrong, by what the parts have answered; those that the roles do not need may be silent.
 pub(crate) fn judge<E: Display>(
     app: &App,
     roles: Roles,
@@ -92,10 +92,12 @@ pub(crate) fn judge<E: Display>(
     log: Option<&Result<Vec<Pending>, E>>,
 ) -> Standing {
     let mut standing = Standing { is_stopping: app.draining.is_cancelled(), ..Standing::default() };
-    if let Some(Err(error)) = store {
+    if (roles.process || roles.query)
+        && let Some(Err(error)) = store
+    {
         standing.store = Some(format!("the store does not answer: {error}"));
     }
-    match log {
+    match log.filter(|_| roles.ingest || roles.process) {
         None => {}
         Some(Err(error)) => standing.log = Some(format!("the log does not answer: {error}")),
         Some(Ok(pending)) => {

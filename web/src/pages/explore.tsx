@@ -38,13 +38,20 @@ export function Explore() {
   return <Question definition={definition} names={[...now.rollups.keys()]} />;
 }
 
+/** A range that shows some windows, where the address names none. */
+function rangeFor({ window_ms: window }: Definition): string {
+  if (window <= 60_000) return "-1h";
+  if (window <= 900_000) return "-6h";
+  return window <= 3_600_000 ? "-1d" : "-7d";
+}
+
 /** The server's path for what the address asks. */
 function pathOf(definition: Definition): string {
   const filters = [...route.value.params].filter(
     ([key]) => key.startsWith("d.") && definition.by.includes(key.slice(2)),
   );
   return withQuery(`v1/rollups/${encodeURIComponent(definition.name)}`, {
-    from: param("from", "-1h") || null,
+    from: param("from", rangeFor(definition)) || null,
     to: param("to") || null,
     interval: param("interval") || null,
     tz: param("tz") || null,
@@ -55,7 +62,7 @@ function pathOf(definition: Definition): string {
 
 function Question({ definition, names }: { definition: Definition; names: string[] }) {
   const zones = useComputed(() => Intl.supportedValuesOf("timeZone")).value;
-  const from = param("from", "-1h");
+  const from = param("from", rangeFor(definition));
   const choose = (rollup: string) => {
     const dropped = [...route.value.params.keys()].filter((key) => key.startsWith("d."));
     setParams({ ...Object.fromEntries(dropped.map((key) => [key, null])), rollup, measure: null });
@@ -204,7 +211,7 @@ function Rows({ definition, answer, onMore }: { definition: Definition; answer: 
   const rows = answer.data;
   const chart = measure && pivot(definition, measure.name, rows, SERIES_MAX);
   const windows = new Set(rows.map((row) => row.window_start)).size;
-  const summary = `${format.number(rows.length)} rows in ${format.number(windows)} windows, ${format.moment(Date.parse(answer.range.from), zone)} to ${format.moment(Date.parse(answer.range.to), zone)} ${zone}`;
+  const summary = `${format.counted(rows.length, "row")} in ${format.counted(windows, "window")}, ${format.moment(Date.parse(answer.range.from), zone)} to ${format.moment(Date.parse(answer.range.to), zone)} ${zone}`;
   return (
     <>
       <div class="chart-head">

@@ -11,7 +11,8 @@ const seenEmpty = signal(false);
 export const wasEmpty = computed(() => seenEmpty.value);
 
 export function firstCommand(): string {
-  return `curl -X POST ${absolute("v1/events")} -d '{"event_type":"page_view","user_id":"you"}'`;
+  return `curl -X POST ${absolute("v1/events")} \\
+  -d '{"event_type":"page_view","user_id":"you"}'`;
 }
 
 export function FirstMinute({ live, onGone }: { live: Live; onGone: () => void }) {
