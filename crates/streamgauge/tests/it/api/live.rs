@@ -149,7 +149,11 @@ fn the_pages_of_late_events_make_the_whole() {
 fn the_demo_can_be_switched_where_it_disturbs_nobody() {
     let server = Server::start(&[]);
     assert_eq!(get_json(&server, "/v1/demo"), json!({"available": true, "running": false}));
-    assert_eq!(server.post("/v1/demo/start", &[], "").json()["running"], true);
+    for origin in ["http://a.example", "null", "http://127.0.0.1:1"] {
+        assert_eq!(server.post("/v1/demo/start", &[("origin", origin)], "").status, 404, "{origin}");
+    }
+    let own = server.url();
+    assert_eq!(server.post("/v1/demo/start", &[("origin", &own)], "").json()["running"], true);
     let received = || get_json(&server, "/v1/status")["streams"][0]["partitions"][0]["log_end"].as_u64();
     until(PATIENCE, "it sends", || received().is_some_and(|end| end > 0));
     assert_eq!(server.post("/v1/demo/stop", &[], "").json()["running"], false);

@@ -98,6 +98,8 @@ fn so_many_may_watch_and_no_more() {
     let refused = server.get("/metrics/stream");
     assert_refused(&refused, 503, "too_many_watchers", None);
     assert_eq!(refused.header("retry-after"), Some("1"));
+    // Both streams have the same places.
+    assert_refused(&server.get("/v1/stream"), 503, "too_many_watchers", None);
     drop(watching.pop());
     until(PATIENCE, "a place is free again", || watch(&server).1 == "HTTP/1.1 200 OK");
 }
@@ -130,11 +132,11 @@ fn pages_of_allowed_origins_may_post_and_watch() {
     let server =
         Server::start_with("http = { cors_origins = [\"https://a.example\", \"http://localhost:*\"] }", &[]);
     let allowed = |answer: &Answer| answer.header("access-control-allow-origin").map(str::to_owned);
-    for path in ["/events", "/v1/events", "/api/pageviews", "/metrics/stream"] {
+    for path in ["/events", "/v1/events", "/api/pageviews", "/metrics/stream", "/v1/stream"] {
         for origin in ["https://a.example", "http://localhost:5173", "http://localhost"] {
             let answer = request(&server, "OPTIONS", path, origin);
             assert_eq!((answer.status, allowed(&answer).as_deref()), (204, Some(origin)), "{path}");
-            let method = if path == "/metrics/stream" { "GET" } else { "POST" };
+            let method = if path.ends_with("/stream") { "GET" } else { "POST" };
             assert_eq!(answer.header("access-control-allow-methods"), Some(method));
             assert_eq!(answer.header("vary"), Some("origin"));
         }
