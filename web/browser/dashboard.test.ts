@@ -271,6 +271,33 @@ describe.runIf(canRun())("the dashboard", () => {
     expect(faults).toEqual([]);
   });
 
+  it("shows as much where there is much", async () => {
+    const config = CONFIGURATION.replace('by = ["event_type", "country"]', 'by = ["user_id"]');
+    server = await Server.start({ config });
+    const now = Math.floor(Date.now() / 60_000) * 60_000;
+    for (const minute of [2, 1, 0]) {
+      const event = (user: string) => ({ event_type: "hit", user_id: user, timestamp: now - minute * 60_000 });
+      const users = Array.from({ length: 2_500 }, (_, number) => event(`u${number}`));
+      const heavy = Array.from({ length: 4 - minute }, () => event("heavy"));
+      await server.post("/v1/events?wait=true", [...users, ...heavy]);
+    }
+    const { page, faults } = await show("/#/?rollup=kinds");
+    await page.locator("tbody tr", { hasText: "heavy" }).waitFor();
+    expect(await page.locator(".summary").first().textContent()).toContain("7,509 events in 30 m");
+    const first = page.locator("tbody tr").first();
+    expect(await first.locator("td").first().textContent()).toBe("heavy");
+    expect(await first.locator("td.number").first().textContent()).toBe("9");
+    expect(await first.locator(".spark .line").count()).toBe(1);
+    await server.post("/v1/events?wait=true", { event_type: "hit", user_id: "heavy", timestamp: now });
+    await until(
+      "one more is seen",
+      () => first.locator("td.number").first().textContent(),
+      (text) => text === "10",
+    );
+    expect(await page.locator(".summary").first().textContent()).toContain("7,510 events");
+    expect(faults).toEqual([]);
+  });
+
   it("runs nothing that comes with an event", async () => {
     server = await Server.start({ config: CONFIGURATION });
     expect(HOSTILE.length).toBeGreaterThanOrEqual(40);

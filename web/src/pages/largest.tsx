@@ -16,9 +16,17 @@ import { type Entry, grouped, isAdditive, seriesOf } from "./ranking";
 const SHOWN = 10;
 /** Combinations that are asked for: shares are of all of these. */
 const ASKED = 1_000;
-/** Between two questions. */
+/** Between two questions, at least; */
 const PAUSE_MS = 4_000;
-const ROWS = 5_000;
+/** and so many times what the last answer took. */
+const PAUSE_TIMES = 8;
+/** Rows of one answer: a screen of windows of some thirty combinations. */
+const ROWS = 1_000;
+
+interface Rows {
+  data: Row[];
+  next_cursor: string | null;
+}
 
 interface Answer {
   entries: Entry[];
@@ -143,7 +151,7 @@ function useLargest(
 ) {
   const answer = useSignal<{ what: string; found: Answer } | null>(null);
   const fault = useSignal("");
-  const asked = useRef({ at: 0, what: "" });
+  const asked = useRef({ at: 0, what: "", pause: PAUSE_MS });
   const what = JSON.stringify([definition.name, measure, dimension]);
   const state = JSON.stringify([what, from, version]);
   useEffect(() => {
@@ -151,17 +159,19 @@ function useLargest(
     if (isPaused.value && !isOther) return;
     const timer = setTimeout(
       async () => {
-        asked.current = { at: Date.now(), what };
+        const began = Date.now();
+        asked.current = { at: began, what, pause: PAUSE_MS };
         try {
           const found = await ask(definition, measure, dimension, from, to);
           if (asked.current.what !== what) return;
+          asked.current.pause = Math.max(PAUSE_MS, (Date.now() - began) * PAUSE_TIMES);
           answer.value = { what, found };
           fault.value = "";
         } catch (error) {
           fault.value = why(error);
         }
       },
-      isOther ? 0 : Math.max(0, asked.current.at + PAUSE_MS - Date.now()),
+      isOther ? 0 : Math.max(0, asked.current.at + asked.current.pause - Date.now()),
     );
     // One that is under way may end: what comes meanwhile asks again after the pause.
     return () => clearTimeout(timer);
@@ -179,18 +189,21 @@ async function ask(
   const path = `v1/rollups/${encodeURIComponent(definition.name)}`;
   const top = (start: number, end: number) =>
     get<{ data: Row[] }>(withQuery(`${path}/top`, { by: measure, n: ASKED, from: start, to: end }));
-  const rows = withQuery(path, { from, to, limit: ROWS });
-  const [now, before, course] = await Promise.all([
-    top(from, to),
-    top(2 * from - to, from),
-    get<{ data: Row[] }>(rows),
-  ]);
+  const rowsOf = (dimensions: Record<string, unknown>) => {
+    const filters = Object.entries(dimensions).map(([name, value]) => [name, String(value)]);
+    return get<Rows>(withQuery(path, { from, to, limit: ROWS, ...Object.fromEntries(filters) }));
+  };
+  const [now, before, all] = await Promise.all([top(from, to), top(2 * from - to, from), rowsOf({})]);
   const entries = grouped(definition, measure, dimension, now.data);
   const previous = grouped(definition, measure, dimension, before.data);
+  const shown = entries.slice(0, SHOWN);
+  // Where there are too many to ask for all at once, those that are shown are asked for by themselves.
+  const courses = all.next_cursor === null ? [all] : await Promise.all(shown.map((entry) => rowsOf(entry.dimensions)));
+  const rows = courses.filter((course) => course.next_cursor === null).flatMap((course) => course.data);
   return {
-    entries: entries.slice(0, SHOWN),
+    entries: shown,
     total: entries.reduce((sum, entry) => sum + Math.max(0, toDraw(entry.value) ?? 0), 0),
     before: new Map(previous.map((entry) => [entry.key, toDraw(entry.value) ?? 0])),
-    series: seriesOf(definition, measure, dimension, course.data, from, to),
+    series: seriesOf(definition, measure, dimension, rows, from, to),
   };
 }
