@@ -1,11 +1,16 @@
 //! The live stream, the late events, the switch of the demo and the dashboard's files, as a client sees them.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::harness::watching::Watching;
 use crate::harness::{Launch, PATIENCE, Server, until};
 
 use super::{get_json, post_seen, post_seen_at};
+
+/// How long the feed goes on when nobody watches any more.
+const LINGER: Duration = Duration::from_secs(20);
 
 fn watch(server: &Server, last_id: Option<&str>) -> Watching {
     let (watching, first) = Watching::begin(server, "/v1/stream", last_id);
@@ -83,6 +88,25 @@ fn one_who_comes_back_goes_on_where_it_was() {
     for unknown in ["1-1", "x", &format!("{}0", first.id)] {
         assert_eq!(watch(&server, Some(unknown)).next().expect("an event").name, "reset", "{unknown}");
     }
+}
+
+#[test]
+fn nothing_is_looked_at_when_nobody_watches() {
+    let server = Server::start(&[]);
+    let mut watching = watch(&server, None);
+    let all = watching.next().expect("everything at once");
+    drop(watching);
+    // Another stream, which needs no feed, tells the time meanwhile.
+    let (mut other, _) = Watching::begin(&server, "/metrics/stream", None);
+    let began = Instant::now();
+    while began.elapsed() < LINGER + Duration::from_secs(5) {
+        other.next().expect("the server goes on");
+    }
+    // What was said has been forgotten, and another feed has begun.
+    let again = watch(&server, Some(&all.id)).next().expect("an event at once");
+    let run = |id: &str| id.split('-').next().map(str::to_owned);
+    assert_eq!(again.name, "reset");
+    assert_ne!(run(&again.id), run(&all.id));
 }
 
 #[test]
