@@ -3,20 +3,33 @@
 SHELL := /bin/bash
 # What a build needs: SQLite and the Kafka client are compiled in.
 BUILD := cargo cc c++ pkg-config libssl
+# The dashboard goes into the binary; it is built when its sources are newer.
+WEB := $(shell find web/src web/public web/*.* -type f 2>/dev/null)
 
-run: ## Builds and starts the server with a demo producer.
+run: web/dist/index.html ## Builds and starts the server with a demo producer.
 	tools/need $(BUILD)
 	cargo run --release --bin streamgauge -- serve --demo
 
-test: ## Runs every test, beside a Kafka and a Postgres of its own.
+test: web/dist/index.html ## Runs every test, beside a Kafka and a Postgres of its own, and the dashboard in a browser.
 	tools/need $(BUILD) strace sqlite3 curl
 	tools/services run cargo test --workspace
+	cargo build --bin streamgauge
+	tools/need chromium || [[ "$${CI:-}" != true ]]
+	cd web && npm test
 
-check: ## What a change must pass beside the tests: format, lints, documents, licences, spelling.
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB)
+	cd web && npm run build
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	tools/need node npm
+	cd web && npm ci
+
+check: web/node_modules/.package-lock.json ## What a change must pass beside the tests: format, lints, documents, licences, spelling.
 	tools/need $(BUILD)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	cd web && npm run check
 	tools/optional cargo-deny cargo deny check
 	tools/optional typos typos
 
@@ -36,4 +49,5 @@ doctor: ## Looks at everything a server needs, and says what mends it.
 
 clean: ## Removes what was built, and the demo's data.
 	cargo clean
+	rm -rf web/dist web/node_modules web/test-output
 	rm -rf streamgauge-data

@@ -100,6 +100,11 @@ impl ByCode {
     pub fn add(&self, code: Code, more: u64) {
         self.0[code as usize].add(more);
     }
+
+    /// Returns the sum over all codes.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
 }
 
 /// Declares a group of metrics: kind, field, metric name, help text.

@@ -1,5 +1,6 @@
 //! Health and metrics. `/livez` asks nobody; `/readyz` says whether events would be taken and answered now.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -72,18 +73,34 @@ async fn faults(app: &App, roles: Roles) -> Vec<String> {
 
 /// Asks the parts that these roles need.
 pub(crate) async fn standing(app: &App, roles: Roles) -> Standing {
+    let store = match roles.process || roles.query {
+        true => Some(app.store.status(StatusDetail::Marks).await),
+        false => None,
+    };
+    let log = match roles.ingest || roles.process {
+        true => Some(app.pipeline.pending().await),
+        false => None,
+    };
+    judge(app, roles, store.as_ref(), log.as_ref())
+}
+
+/// Says what is wrong, by what the parts have answered; those that the roles do not need may be silent.
+pub(crate) fn judge<E: Display>(
+    app: &App,
+    roles: Roles,
+    store: Option<&Result<StoreStatus, E>>,
+    log: Option<&Result<Vec<Pending>, E>>,
+) -> Standing {
     let mut standing = Standing { is_stopping: app.draining.is_cancelled(), ..Standing::default() };
     if (roles.process || roles.query)
-        && let Err(error) = app.store.status(StatusDetail::Marks).await
+        && let Some(Err(error)) = store
     {
         standing.store = Some(format!("the store does not answer: {error}"));
     }
-    if !(roles.ingest || roles.process) {
-        return standing;
-    }
-    match app.pipeline.pending().await {
-        Err(error) => standing.log = Some(format!("the log does not answer: {error}")),
-        Ok(pending) => {
+    match log.filter(|_| roles.ingest || roles.process) {
+        None => {}
+        Some(Err(error)) => standing.log = Some(format!("the log does not answer: {error}")),
+        Some(Ok(pending)) => {
             if pending.iter().any(|pending| pending.extent.is_none()) {
                 standing.log = Some("the log does not answer".to_owned());
             }

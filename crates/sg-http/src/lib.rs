@@ -1,20 +1,24 @@
 //! The doors: events in, answers out. Holds no business rule: every answer is a call of a port and a translation.
 //!
 //! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
-//! events in a body, `ingest` is the way in; `rollups`, `events`, `status` and `health` are the ways out, `systems` those in
-//! which clients of other systems ask; `error` is the one place where a failure becomes a status; `openapi` says of all of
-//! them what they take and answer, for `/docs` too.
+//! events in a body, `ingest` is the way in; `rollups`, `events`, `late`, `status` and `health` are the ways out, `live` tells
+//! what changes, `systems` are those in which clients of other systems ask; `dashboard` and `docs` hand out the pages; `error`
+//! is the one place where a failure becomes a status; `openapi` says of all of them what they take and answer.
 
 mod answer;
 mod body;
 mod cors;
+mod dashboard;
 mod dead_letters;
+mod demo;
+mod docs;
 mod error;
 mod events;
 mod health;
 mod ingest;
+mod late;
+mod live;
 mod openapi;
-mod page;
 mod pages;
 mod params;
 mod rollups;
@@ -32,11 +36,12 @@ use sg_core::metrics::{Counter, Metrics};
 use sg_core::plan::Plan;
 use sg_core::ports::{EventLog, Pipeline, RollupReader};
 use sg_core::time::{Clock, Timestamp};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use cors::Origins;
-pub use systems::{MetricsApi, Watchers};
+pub use live::Watchers;
+pub use systems::MetricsApi;
 
 use systems::{actuator, event_platform, hourly_aggregations, stream_metrics, web_analytics};
 
@@ -74,8 +79,10 @@ pub struct App {
     pub draining: CancellationToken,
     /// The pages that may post and read the live stream from a browser.
     pub origins: Origins,
-    /// Who watches the live stream.
+    /// Who watches the live streams.
     pub watchers: Watchers,
+    /// Whether the demo producer runs; `None` where there is none.
+    pub demo: Option<watch::Sender<bool>>,
     /// What the stream metrics API has answered.
     pub metrics_api: MetricsApi,
 }
@@ -175,11 +182,15 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .route("/api/pipeline/memory", get(hourly_aggregations::memory))
         .route("/api/pipeline/flush", post(status::flush))
         .route("/v1/rollups", get(rollups::list))
+        .route("/v1/stream", get(live::stream).options(cors::preflight_of_reads))
+        .route("/v1/demo", get(demo::show))
+        .route("/v1/demo/start", post(demo::start))
+        .route("/v1/demo/stop", post(demo::stop))
         .route("/docs/errors/{code}", get(pages::error_page))
         .route("/openapi.json", get(move || openapi::answer(document)))
-        .route("/docs", get(page::docs))
-        .route("/docs.js", get(page::docs_script))
-        .route("/docs.css", get(page::docs_style));
+        .route("/docs", get(docs::page))
+        .route("/docs.js", get(docs::script))
+        .route("/docs.css", get(docs::style));
     if app.roles.ingest {
         let post_by_query = post(ingest::post_by_query).options(cors::preflight_of_posts);
         router = router.route("/v1/events", post_by_query);
@@ -208,9 +219,9 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
             .route("/analytics/top-events", get(event_platform::top_events))
             .route("/analytics/users/active", get(event_platform::active_users))
             .route("/analytics/user/{user_id}/events", get(event_platform::user_events))
-            .route("/", get(page::page))
-            .route("/live.js", get(page::script))
-            .route("/live.css", get(page::style));
+            .route("/v1/late", get(late::list))
+            .route("/", get(dashboard::page))
+            .route("/assets/{name}", get(dashboard::asset));
     }
     let observed = observed.route_layer(from_fn_with_state(app.clone(), stream_metrics::observe));
     router

@@ -34,7 +34,8 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiErr
     Ok(answer::json(format!("{{\"rollups\":[{}]}}", described.join(","))))
 }
 
-fn rollups(app: &App) -> impl Iterator<Item = &Rollup> {
+/// Returns all rollups, in the order of the doors.
+pub(crate) fn rollups(app: &App) -> impl Iterator<Item = &Rollup> {
     app.doors.iter().flat_map(|door| door.plan.rollups.iter().map(|planned| &planned.rollup))
 }
 
@@ -46,7 +47,8 @@ pub(crate) fn find<'a>(app: &'a App, name: &str) -> Result<&'a Rollup, ApiError>
     })
 }
 
-fn describe(rollup: &Rollup, closed_to: Timestamp) -> String {
+/// Returns a rollup's definition as a JSON object.
+pub(crate) fn describe(rollup: &Rollup, closed_to: Timestamp) -> String {
     let late = match rollup.late {
         LatePolicy::Correct => "correct",
         LatePolicy::Divert => "divert",

@@ -171,7 +171,8 @@ fn rollup_json(app: &App, rollup: &RollupStatus) -> Value {
     })
 }
 
-fn time(at: Timestamp) -> Value {
+/// Returns a time as a JSON value; null before anything was seen.
+pub(crate) fn time(at: Timestamp) -> Value {
     if at == Timestamp::NEVER { Value::Null } else { Value::from(at.to_string()) }
 }
 

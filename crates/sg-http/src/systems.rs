@@ -5,10 +5,9 @@ pub(crate) mod actuator;
 pub(crate) mod event_platform;
 pub(crate) mod hourly_aggregations;
 pub(crate) mod metric_names;
-mod newest;
+pub(crate) mod newest;
 mod pageviews;
 pub(crate) mod stream_metrics;
 pub(crate) mod web_analytics;
 
 pub use stream_metrics::MetricsApi;
-pub use web_analytics::Watchers;

@@ -13,17 +13,17 @@ use crate::error::ApiError;
 use crate::rollups::cells_of_a_page;
 
 /// The whole of time.
-pub(super) const ALWAYS: (Timestamp, Timestamp) = (Timestamp(TIME_MIN_MS), Timestamp(TIME_MAX_MS));
+pub(crate) const ALWAYS: (Timestamp, Timestamp) = (Timestamp(TIME_MIN_MS), Timestamp(TIME_MAX_MS));
 
 /// Rows of whole windows, newest window first, by their dimensions within one.
-pub(super) struct Newest {
-    pub(super) rows: Vec<Row>,
+pub(crate) struct Newest {
+    pub(crate) rows: Vec<Row>,
     /// Older windows of the range have been left out: the range up to here has the next ones.
-    pub(super) next_end: Option<Timestamp>,
+    pub(crate) next_end: Option<Timestamp>,
 }
 
 /// Returns the newest rows of a range, which is widened to whole windows; older windows than fit are left out.
-pub(super) async fn rows(
+pub(crate) async fn rows(
     app: &App,
     rollup: &Rollup,
     (from, to): (Timestamp, Timestamp),

@@ -163,16 +163,18 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
         start_loops(settings, &parts, &stop_loops, &loops);
     }
     crew.close();
-    let app = Arc::new(app(settings, &parts, fleet));
+    let demo = demo_switch(settings, is_demo);
+    let is_demo_on = demo.as_ref().map(watch::Sender::subscribe);
+    let app = Arc::new(app(settings, &parts, fleet, demo));
     let stop_servers = CancellationToken::new();
     let servers = TaskTracker::new();
     let urls = match listen(settings, &app, &stop_servers, &servers).await {
         Ok(urls) => urls,
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };
-    if is_demo && settings.roles.ingest {
+    if let Some(is_on) = is_demo_on {
         let clock = parts.clock.clone();
-        loops.spawn(crate::generate::demo::run(urls[0].clone(), stop_loops.clone(), clock));
+        loops.spawn(crate::generate::demo::run(urls[0].clone(), is_on, stop_loops.clone(), clock));
     }
     // Before the line that says ready: whoever reads it may tell the process to stop at once.
     let (Ok(terminate), Ok(interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -182,6 +184,13 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
     print_line(&format!("streamgauge ready on {}", urls.join(" and ")));
     let running = Running { parts, app, servers, crew, loops, stop_servers, stop_crew, stop_loops, stopped };
     running.until_told(terminate, interrupt).await
+}
+
+/// Returns the switch of the demo producer, where there is one: when it was asked for, or where nobody but this machine
+/// can reach the server.
+fn demo_switch(settings: &Settings, is_demo: bool) -> Option<watch::Sender<bool>> {
+    let is_local = settings.listen.iter().all(|listen| listen.is_loopback());
+    (settings.roles.ingest && (is_demo || is_local)).then(|| watch::Sender::new(is_demo))
 }
 
 fn start_crew(
@@ -243,7 +252,7 @@ fn stream_outbox(parts: &Parts, plan: &Arc<Plan>, topic: &str) -> StreamOutbox {
     StreamOutbox { plan: plan.clone(), sinks }
 }
 
-fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {
+fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>, demo: Option<watch::Sender<bool>>) -> App {
     let budget_bytes = settings.body_budget_bytes as usize;
     let log_metrics = parts.log.metrics.clone();
     let doors = parts.plans.iter().zip(&settings.streams);
@@ -267,6 +276,7 @@ fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {
         draining: CancellationToken::new(),
         origins: settings.cors_origins.clone(),
         watchers: Watchers::default(),
+        demo,
         metrics_api: MetricsApi::default(),
     }
 }

@@ -58,6 +58,13 @@ pub(crate) struct Listen {
     pub(crate) metrics: BareMetrics,
 }
 
+impl Listen {
+    /// Returns whether only this machine can reach the address.
+    pub(crate) fn is_loopback(&self) -> bool {
+        resolve(&self.address).is_some_and(|resolved| resolved.ip().is_loopback())
+    }
+}
+
 /// Sizes of the embedded log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Embedded {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sg_core::time::{Clock, Timestamp};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::random::Random;
@@ -27,8 +28,13 @@ const MOOD_BURSTS: u64 = 40;
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// Sends events until `stop`; goes on over every error.
-pub(crate) async fn run(url: String, stop: CancellationToken, clock: Arc<dyn Clock>) {
+/// Sends events while it is on, until `stop`; goes on over every error.
+pub(crate) async fn run(
+    url: String,
+    mut is_on: watch::Receiver<bool>,
+    stop: CancellationToken,
+    clock: Arc<dyn Clock>,
+) {
     let key = std::env::var("STREAMGAUGE_KEY").ok();
     let server = match Server::new(&url, key.as_deref()) {
         Ok(server) => server,
@@ -40,7 +46,8 @@ pub(crate) async fn run(url: String, stop: CancellationToken, clock: Arc<dyn Clo
     let mut producer = Producer::new(uuid::Uuid::now_v7().as_u64_pair().1);
     let mut connection = Connection::new(&server);
     stop.run_until_cancelled(async {
-        loop {
+        // The sender lives as long as the server.
+        while is_on.wait_for(|is_on| *is_on).await.is_ok() {
             let burst = producer.burst(clock.now());
             send(&mut connection, &burst).await;
             tokio::time::sleep(burst.pause).await;

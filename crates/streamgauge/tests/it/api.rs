@@ -7,6 +7,7 @@ mod commands;
 mod events;
 mod fates;
 mod help;
+mod live;
 mod problems;
 mod queries;
 mod refusals;

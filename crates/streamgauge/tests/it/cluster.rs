@@ -3,6 +3,7 @@
 
 mod chaos;
 mod equal;
+mod live;
 mod moving;
 mod outages;
 mod outputs;

@@ -6,6 +6,7 @@ pub(crate) mod dice;
 pub(crate) mod http;
 pub(crate) mod services;
 pub(crate) mod tmpfs;
+pub(crate) mod watching;
 pub(crate) mod witness;
 
 use std::fs::File;

@@ -6,7 +6,8 @@ mod document;
 mod outages;
 mod routes;
 
-use std::io::{BufRead as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 
 use serde_json::Value;
 
@@ -16,8 +17,8 @@ use crate::systems::on_both_sides;
 
 use document::{Document, Operation, Sent};
 
-/// An answer that does not end: it is read line by line.
-const ENDLESS: &str = "/metrics/stream";
+/// Answers that do not end: they are read line by line.
+const ENDLESS: [&str; 2] = ["/metrics/stream", "/v1/stream"];
 
 /// Sends a request and checks that its answer is one that the document has for the operation.
 fn checked(server: &Server, document: &Document, operation: &Operation, sent: &Sent) -> Answer {
@@ -60,7 +61,7 @@ fn well_answered(server: &Server, document: &Document, operation: &Operation, se
 
 fn operations(document: &Document) -> Vec<Operation> {
     let mut operations = document.operations();
-    operations.retain(|operation| operation.path != ENDLESS);
+    operations.retain(|operation| !ENDLESS.contains(&operation.path.as_str()));
     // What is asked for has been sent before.
     operations.sort_by_key(|operation| operation.method != "POST");
     operations
@@ -198,26 +199,30 @@ fn the_stream_that_never_ends_sends_what_the_document_says() {
     on_both_sides(|server| {
         let document = Document::of(server);
         let all = document.operations();
-        let operation = all.iter().find(|known| known.path == ENDLESS).expect("it is in the document");
-        let content = &document.response(operation, 200).expect("200")["content"]["text/event-stream"];
-        let mut stream = connect(server.address()).expect("the server listens");
-        let request = format!("GET {ENDLESS} HTTP/1.1\r\nhost: here\r\n\r\n");
-        stream.get_mut().write_all(request.as_bytes()).expect("the server reads");
-        let lines = stream.lines().map(|line| line.expect("the server goes on"));
-        let head: Vec<String> = lines.take_while(|line| !line.starts_with("data:")).collect();
-        assert!(head.iter().any(|line| line == "content-type: text/event-stream"), "{head:?}");
-        let seen = server.client().get("/v1/status").expect("others are served meanwhile");
-        assert_eq!(seen.status, 200);
-        let numbers = first_data(server);
-        assert_eq!(document.faults(&content["x-data"], &numbers), Vec::<String>::new());
+        for path in ENDLESS {
+            let operation = all.iter().find(|known| known.path == path).expect("it is in the document");
+            let content = &document.response(operation, 200).expect("200")["content"]["text/event-stream"];
+            let stream = watch(server, path);
+            let lines = stream.lines().map(|line| line.expect("the server goes on"));
+            let head: Vec<String> = lines.take_while(|line| !line.starts_with("data:")).collect();
+            assert!(head.iter().any(|line| line == "content-type: text/event-stream"), "{head:?}");
+            let seen = server.client().get("/v1/status").expect("others are served meanwhile");
+            assert_eq!(seen.status, 200);
+            let data = first_data(server, path);
+            assert_eq!(document.faults(&content["x-data"], &data), Vec::<String>::new(), "{path}");
+        }
     });
 }
 
-fn first_data(server: &Server) -> Value {
+fn watch(server: &Server, path: &str) -> BufReader<TcpStream> {
     let mut stream = connect(server.address()).expect("the server listens");
-    let request = format!("GET {ENDLESS} HTTP/1.1\r\nhost: here\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\n\r\n");
     stream.get_mut().write_all(request.as_bytes()).expect("the server reads");
-    let mut lines = stream.lines().map(|line| line.expect("the server goes on"));
+    stream
+}
+
+fn first_data(server: &Server, path: &str) -> Value {
+    let mut lines = watch(server, path).lines().map(|line| line.expect("the server goes on"));
     let data = lines.find_map(|line| line.strip_prefix("data:").map(str::to_owned)).expect("data");
     serde_json::from_str(&data).expect("JSON")
 }

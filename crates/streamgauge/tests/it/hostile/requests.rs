@@ -159,7 +159,7 @@ fn tricks_with_paths_lead_nowhere() {
         ("/../../etc/passwd", 404),
         ("/%2e%2e/%2e%2e/etc/passwd", 404),
         ("/..%2f..%2fetc%2fpasswd", 404),
-        ("/live.js/../../Cargo.toml", 404),
+        ("/assets/../../Cargo.toml", 404),
         ("//v1/events", 404),
         ("/v1//status", 404),
         ("/v1/status/", 404),

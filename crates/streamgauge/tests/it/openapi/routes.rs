@@ -17,7 +17,7 @@ use super::document::Document;
 /// Where all routes stand.
 const ROUTES: &str = include_str!("../../../../sg-http/src/lib.rs");
 /// Pages and their files are for people, and in no document.
-const PAGES: &str = "page::";
+const PAGES: [&str; 2] = ["dashboard::", "docs::"];
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Returns the paths of the source's routes, without those of pages.
@@ -25,7 +25,7 @@ fn paths_in(source: &str) -> Vec<String> {
     let of_route = |route: &str| {
         let (path, rest) = route.trim_start().strip_prefix('"')?.split_once('"')?;
         let to = rest.split(".route(").next().unwrap_or_default();
-        (!to.contains(PAGES)).then(|| path.to_owned())
+        (!PAGES.iter().any(|pages| to.contains(pages))).then(|| path.to_owned())
     };
     source.split(".route(").skip(1).filter_map(of_route).collect()
 }

@@ -1,12 +1,11 @@
 //! Web analytics: events of sessions, the live stream of numbers, and pages of other origins.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::http::{Answer, connect};
+use crate::harness::http::Answer;
+use crate::harness::watching::Watching;
 use crate::harness::{PATIENCE, Server, until};
 
 use super::{asked, assert_refused, curl, flush, on_both_sides};
@@ -16,41 +15,15 @@ const WATCHERS_MAX: usize = 256;
 /// How long a connection may stay without a request.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A stream of server-sent events that is read line by line.
-struct Watching(BufReader<TcpStream>);
+fn watch(server: &Server) -> (Watching, String) {
+    Watching::begin(server, "/metrics/stream", None)
+}
 
-impl Watching {
-    /// Begins to watch; returns the first line of the answer beside.
-    fn begin(server: &Server) -> (Watching, String) {
-        let mut stream = connect(server.address()).expect("the server listens");
-        let request = b"GET /metrics/stream HTTP/1.1\r\nhost: here\r\n\r\n";
-        stream.get_mut().write_all(request).expect("the server reads");
-        let mut watching = Watching(stream);
-        let first = watching.line().expect("the server answers");
-        (watching, first)
-    }
-
-    /// Returns the next line; `None` at the end.
-    fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        let bytes = self.0.read_line(&mut line).expect("the server goes on");
-        (bytes > 0).then(|| line.trim_end().to_owned())
-    }
-
-    /// Returns the data of the next event, which must be called `metrics`.
-    fn event(&mut self) -> Option<Value> {
-        let mut name = String::new();
-        loop {
-            let line = self.line()?;
-            if let Some(read) = line.strip_prefix("event:") {
-                name = read.trim().to_owned();
-            }
-            if let Some(data) = line.strip_prefix("data:") {
-                assert_eq!(name, "metrics");
-                return Some(serde_json::from_str(data).expect("JSON"));
-            }
-        }
-    }
+/// Returns the data of the next event, which must be called `metrics`.
+fn event(watching: &mut Watching) -> Option<Value> {
+    let told = watching.next()?;
+    assert_eq!(told.name, "metrics");
+    Some(told.data)
 }
 
 #[test]
@@ -67,9 +40,9 @@ fn every_line_of_its_description_is_answered() {
         assert!(asked(server, "curl http://localhost:8082/actuator/health").starts_with(r#"{"status":"UP""#));
         let seen = curl(server, "curl -N --max-time 3 http://localhost:8082/metrics/stream || true").1;
         assert!(seen.starts_with("event: metrics\ndata: {\"receivedTotal\":1,\"writtenTotal\":1,"), "{seen}");
-        let (mut watching, first) = Watching::begin(server);
+        let (mut watching, first) = watch(server);
         assert_eq!(first, "HTTP/1.1 200 OK");
-        let numbers = watching.event().expect("an event a second");
+        let numbers = event(&mut watching).expect("an event a second");
         let names: Vec<&String> = numbers.as_object().expect("an object").keys().collect();
         assert_eq!(names, ["receivedTotal", "writtenTotal", "avgProcessingMs", "lag", "ts"]);
         assert_eq!((&numbers["receivedTotal"], &numbers["lag"]), (&1.into(), &0.into()));
@@ -79,22 +52,22 @@ fn every_line_of_its_description_is_answered() {
 #[test]
 fn the_stream_tells_the_real_lag_every_second() {
     let server = Server::start_with("flush = { interval = \"1h\", max_events = 50_000 }", &[]);
-    let (mut watching, _) = Watching::begin(&server);
-    let at_first = watching.event().expect("an event at once");
+    let (mut watching, _) = watch(&server);
+    let at_first = event(&mut watching).expect("an event at once");
     assert_eq!((&at_first["receivedTotal"], &at_first["lag"]), (&0.into(), &0.into()));
     let events = r#"[{"sessionId":"a","eventType":"x"},{"sessionId":"a","eventType":"x","eventId":"1"},{"sessionId":"a","eventType":"x","eventId":"1"}]"#;
     assert_eq!(server.post("/events", &[], events).status, 202);
     let lagging = |numbers: &Value| {
         numbers["lag"] == 3 && numbers["receivedTotal"] == 3 && numbers["writtenTotal"] == 0
     };
-    until(PATIENCE, "the lag shows", || watching.event().as_ref().is_some_and(lagging));
+    until(PATIENCE, "the lag shows", || event(&mut watching).as_ref().is_some_and(lagging));
     flush(&server);
     // One of them was a duplicate.
     let written = |numbers: &Value| {
         numbers["lag"] == 0 && numbers["receivedTotal"] == 3 && numbers["writtenTotal"] == 2
     };
-    until(PATIENCE, "the lag is gone", || watching.event().as_ref().is_some_and(written));
-    let (one, next) = (watching.event().expect("an event"), watching.event().expect("an event"));
+    until(PATIENCE, "the lag is gone", || event(&mut watching).as_ref().is_some_and(written));
+    let (one, next) = (event(&mut watching).expect("an event"), event(&mut watching).expect("an event"));
     let apart = next["ts"].as_i64().zip(one["ts"].as_i64()).map(|(next, one)| next - one);
     assert!(apart.is_some_and(|ms| (500..5_000).contains(&ms)), "{one} {next}");
 }
@@ -102,14 +75,14 @@ fn the_stream_tells_the_real_lag_every_second() {
 #[test]
 fn a_stream_outlives_the_idle_time_and_ends_with_the_server() {
     let mut server = Server::start(&[]);
-    let (mut watching, _) = Watching::begin(&server);
+    let (mut watching, _) = watch(&server);
     let began = Instant::now();
     while began.elapsed() < IDLE + Duration::from_secs(8) {
-        assert!(watching.event().is_some(), "it ended after {:?}", began.elapsed());
+        assert!(event(&mut watching).is_some(), "it ended after {:?}", began.elapsed());
     }
     let told = Instant::now();
     assert!(server.terminate().success());
-    while watching.event().is_some() {}
+    while event(&mut watching).is_some() {}
     assert!(told.elapsed() < Duration::from_secs(4), "{:?}", told.elapsed());
 }
 
@@ -118,15 +91,17 @@ fn so_many_may_watch_and_no_more() {
     let server = Server::start(&[]);
     let mut watching: Vec<Watching> = Vec::new();
     for number in 1..=WATCHERS_MAX {
-        let (watcher, first) = Watching::begin(&server);
+        let (watcher, first) = watch(&server);
         assert_eq!(first, "HTTP/1.1 200 OK", "{number}");
         watching.push(watcher);
     }
     let refused = server.get("/metrics/stream");
     assert_refused(&refused, 503, "too_many_watchers", None);
     assert_eq!(refused.header("retry-after"), Some("1"));
+    // Both streams have the same places.
+    assert_refused(&server.get("/v1/stream"), 503, "too_many_watchers", None);
     drop(watching.pop());
-    until(PATIENCE, "a place is free again", || Watching::begin(&server).1 == "HTTP/1.1 200 OK");
+    until(PATIENCE, "a place is free again", || watch(&server).1 == "HTTP/1.1 200 OK");
 }
 
 #[test]
@@ -141,8 +116,8 @@ fn blank_names_are_refused_and_nothing_is_written() {
         assert_refused(&server.post("/events", &[], body), 422, "blank_field", Some(field));
     }
     flush(&server);
-    let (mut watching, _) = Watching::begin(&server);
-    assert_eq!(watching.event().expect("an event")["receivedTotal"], 0);
+    let (mut watching, _) = watch(&server);
+    assert_eq!(event(&mut watching).expect("an event")["receivedTotal"], 0);
 }
 
 fn request(server: &Server, method: &str, path: &str, origin: &str) -> Answer {
@@ -157,11 +132,11 @@ fn pages_of_allowed_origins_may_post_and_watch() {
     let server =
         Server::start_with("http = { cors_origins = [\"https://a.example\", \"http://localhost:*\"] }", &[]);
     let allowed = |answer: &Answer| answer.header("access-control-allow-origin").map(str::to_owned);
-    for path in ["/events", "/v1/events", "/api/pageviews", "/metrics/stream"] {
+    for path in ["/events", "/v1/events", "/api/pageviews", "/metrics/stream", "/v1/stream"] {
         for origin in ["https://a.example", "http://localhost:5173", "http://localhost"] {
             let answer = request(&server, "OPTIONS", path, origin);
             assert_eq!((answer.status, allowed(&answer).as_deref()), (204, Some(origin)), "{path}");
-            let method = if path == "/metrics/stream" { "GET" } else { "POST" };
+            let method = if path.ends_with("/stream") { "GET" } else { "POST" };
             assert_eq!(answer.header("access-control-allow-methods"), Some(method));
             assert_eq!(answer.header("vary"), Some("origin"));
         }

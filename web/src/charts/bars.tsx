@@ -1,0 +1,166 @@
+// Bars over time: windows that are final are solid, open ones hatched, corrected ones marked.
+import { useSignal } from "@preact/signals";
+import { useId } from "preact/hooks";
+import * as format from "../format";
+import type { Slot } from "../live/state";
+import { Chart, moved } from "../ui/chart";
+import { useWidth } from "../ui/parts";
+import { Table } from "../ui/table";
+import { labelEvery, steps } from "./scale";
+
+const HEIGHT = 236;
+const LEFT = 46;
+const BOTTOM = 24;
+const TOP = 12;
+
+const STATES = { open: "open", grace: "in its grace", final: "final" } as const;
+
+function told(slot: Slot): string {
+  const corrected = slot.revision > 0 ? `, corrected ${slot.revision}×` : "";
+  const late = slot.late > 0 ? `, ${format.number(slot.late)} late` : "";
+  return `${format.clock(slot.start)}–${format.clock(slot.end)}: ${format.number(slot.events)} events, ${STATES[slot.state]}${corrected}${late}`;
+}
+
+function summary(slots: Slot[]): string {
+  const total = slots.reduce((sum, slot) => sum + slot.events, 0);
+  const peak = slots.reduce((most, slot) => (slot.events > most.events ? slot : most), slots[0]!);
+  const span = format.duration(slots.at(-1)!.end - slots[0]!.start);
+  if (total === 0) return `No events in ${span}.`;
+  return `${format.number(total)} events in ${span}, most at ${format.clock(peak.start)}: ${format.number(peak.events)}`;
+}
+
+export function Bars({ name, slots }: { name: string; slots: Slot[] }) {
+  return (
+    <Chart
+      name={name}
+      summary={summary(slots)}
+      chart={<Drawing name={name} slots={slots} />}
+      table={() => (
+        <Table
+          caption={name}
+          items={[...slots].reverse()}
+          keyOf={(slot) => slot.start}
+          columns={[
+            { name: "Window (UTC)", show: (slot) => `${format.moment(slot.start)} – ${format.clock(slot.end)}` },
+            { name: "Events", isNumber: true, show: (slot) => format.number(slot.events) },
+            { name: "Late", isNumber: true, show: (slot) => format.number(slot.late) },
+            { name: "State", show: (slot) => STATES[slot.state] },
+            { name: "Corrections", isNumber: true, show: (slot) => format.number(slot.revision) },
+          ]}
+        />
+      )}
+      legend={<Legend />}
+    />
+  );
+}
+
+function Legend() {
+  return (
+    <ul class="legend">
+      <li>
+        <i class="swatch solid" /> final
+      </li>
+      <li>
+        <i class="swatch grace" /> in its grace
+      </li>
+      <li>
+        <i class="swatch hatched" /> open
+      </li>
+      <li>
+        <i class="swatch corrected" /> corrected
+      </li>
+      <li class="quiet">times in UTC</li>
+    </ul>
+  );
+}
+
+function Drawing({ name, slots }: { name: string; slots: Slot[] }) {
+  const [place, width] = useWidth();
+  const cursor = useSignal(-1);
+  const hatch = useId();
+  const lines = steps(Math.max(...slots.map((slot) => slot.events)), true);
+  const top = lines.at(-1)!;
+  const inner = Math.max(1, width - LEFT);
+  const step = inner / slots.length;
+  const gap = step > 9 ? 2 : step > 5 ? 1 : 0.5;
+  const y = (value: number) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top);
+  const pane = slots[0]!.end - slots[0]!.start;
+  const every = labelEvery(slots.length, inner, 52) * pane;
+  const chosen = slots[cursor.value];
+  const key = (event: KeyboardEvent) => {
+    const next = moved(event.key, cursor.value, slots.length);
+    if (next === null) return;
+    cursor.value = next;
+    event.preventDefault();
+  };
+  const point = (event: PointerEvent & { currentTarget: HTMLElement }) => {
+    const x = event.clientX - event.currentTarget.getBoundingClientRect().left - LEFT;
+    cursor.value = x < 0 ? -1 : Math.min(slots.length - 1, Math.floor(x / step));
+  };
+  return (
+    <div
+      class="drawing"
+      ref={place}
+      tabIndex={0}
+      role="slider"
+      aria-label={name}
+      aria-valuemin={0}
+      aria-valuemax={slots.length - 1}
+      aria-valuenow={Math.max(0, cursor.value)}
+      aria-valuetext={chosen ? told(chosen) : summary(slots)}
+      onKeyDown={key}
+      onPointerMove={point}
+      onPointerLeave={() => (cursor.value = -1)}
+      onBlur={() => (cursor.value = -1)}
+    >
+      <svg width={width} height={HEIGHT} aria-hidden="true" class="bars">
+        <defs>
+          <pattern id={hatch} width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+            <rect width="6" height="6" class="hatch-back" />
+            <rect width="2.5" height="6" class="hatch-line" />
+          </pattern>
+        </defs>
+        {lines.map((value) => (
+          <g key={value}>
+            <line x1={LEFT} x2={width} y1={y(value)} y2={y(value)} class={value === 0 ? "base" : "grid"} />
+            <text x={LEFT - 8} y={y(value)} dy="0.32em" text-anchor="end">
+              {format.short(value)}
+            </text>
+          </g>
+        ))}
+        {slots.map((slot, index) => {
+          const x = LEFT + index * step;
+          const height = slot.events === 0 ? 0 : Math.max(1.5, HEIGHT - BOTTOM - y(slot.events));
+          const fill = slot.state === "open" ? { fill: `url(#${CSS.escape(hatch)})` } : {};
+          return (
+            <g key={slot.start} class={index === cursor.value ? "bar chosen" : "bar"}>
+              {index === cursor.value && (
+                <rect x={x} y={TOP} width={step} height={HEIGHT - TOP - BOTTOM} class="cursor" />
+              )}
+              <rect
+                x={x + gap / 2}
+                y={HEIGHT - BOTTOM - height}
+                width={Math.max(0.5, step - gap)}
+                height={height}
+                rx={Math.min(2, step / 4)}
+                class={slot.state}
+                {...fill}
+              />
+              {slot.revision > 0 && (
+                <path d={`M${x + step / 2 - 3.5} ${HEIGHT - BOTTOM - height - 7}h7l-3.5 5z`} class="corrected" />
+              )}
+              {slot.start % every === 0 && (
+                <text x={x + step / 2} y={HEIGHT - 6} text-anchor="middle">
+                  {format.clock(slot.start)}
+                </text>
+              )}
+            </g>
+          );
+        })}
+      </svg>
+      <p class="readout" aria-hidden="true">
+        {chosen ? told(chosen) : "\u00a0"}
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,118 @@
+// Series over time, drawn by uPlot: lines, or steps where a value holds until the next. Colours come from the page's
+// style, so that a change of theme redraws.
+import { useEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+import * as format from "../format";
+import { theme } from "../ui/theme";
+import { useWidth } from "../ui/parts";
+
+export interface Series {
+  name: string;
+  values: (number | null)[];
+}
+
+export const SERIES_MAX = 8;
+const HEIGHT = 320;
+/** Each colour also has its own dashes: they are told apart without colours too. */
+const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [5, 5], [1, 4], [14, 4], [4, 2, 1, 2]];
+
+interface Props {
+  times: number[];
+  series: Series[];
+  zone: string;
+  isStepped: boolean;
+  label: string;
+  /** The times at the two ends. */
+  range: [number, number];
+  /** What a part that is drawn over with the pointer is for. */
+  onSelect: (from: number, to: number) => void;
+}
+
+export function SeriesChart({ times, series, zone, isStepped, label, range, onSelect }: Props) {
+  const [place, width] = useWidth();
+  const plot = useRef<uPlot | null>(null);
+  const shape = JSON.stringify([series.map(({ name }) => name), zone, isStepped, theme.value, range]);
+  const data: uPlot.AlignedData = [times.map((time) => time / 1000), ...series.map(({ values }) => values)];
+  useEffect(() => {
+    if (!place.current || width === 0) return;
+    plot.current = new uPlot(options(series, width, zone, isStepped, range, onSelect), data, place.current);
+    return () => plot.current?.destroy();
+  }, [shape, width === 0]);
+  useEffect(() => plot.current?.setData(data));
+  useEffect(() => {
+    if (width > 0) plot.current?.setSize({ width, height: HEIGHT });
+  }, [width]);
+  return <div class="series" ref={place} role="img" aria-label={label} />;
+}
+
+function options(
+  series: Series[],
+  width: number,
+  zone: string,
+  isStepped: boolean,
+  [from, to]: [number, number],
+  onSelect: (from: number, to: number) => void,
+): uPlot.Options {
+  const axis = {
+    stroke: color("--soft"),
+    grid: { stroke: color("--line"), width: 1 },
+    ticks: { stroke: color("--line"), width: 1 },
+    font: "12px system-ui, sans-serif",
+  };
+  const stepped = uPlot.paths.stepped?.({ align: 1 });
+  return {
+    width,
+    height: HEIGHT,
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), zone),
+    cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
+    hooks: {
+      setSelect: [
+        (plot) => {
+          if (plot.select.width < 4) return;
+          const time = (pixel: number) => plot.posToVal(pixel, "x") * 1e3;
+          onSelect(time(plot.select.left), time(plot.select.left + plot.select.width));
+        },
+      ],
+    },
+    legend: { live: true },
+    scales: {
+      x: { range: () => [from / 1e3, to / 1e3] },
+      y: { range: (_, least, most) => [Math.min(0, least), most === least ? least + 1 : most * 1.05] },
+    },
+    axes: [
+      { ...axis, values: axisTimes(zone) },
+      { ...axis, size: 58, values: (_, splits) => splits.map((value) => format.short(value)) },
+    ],
+    series: [
+      { label: "Time", value: (_, seconds) => (seconds === null ? "–" : format.moment(seconds * 1e3, zone)) },
+      ...series.map(({ name }, index): uPlot.Series => ({
+        label: name,
+        stroke: color(`--series-${index % SERIES_MAX}`),
+        dash: DASHES[index % DASHES.length]!,
+        width: 2,
+        spanGaps: false,
+        value: (_, value) => (value === null ? "–" : format.number(value)),
+        ...(isStepped && stepped ? { paths: stepped } : {}),
+      })),
+    ],
+  };
+}
+
+/** A colour of the page's style as a canvas reads it: the variables hold one for each theme. */
+function color(name: string): string {
+  const probe = document.createElement("i");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const resolved = getComputedStyle(probe).color;
+  probe.remove();
+  return resolved;
+}
+
+function axisTimes(zone: string): uPlot.Axis.DynamicValues {
+  return (_, splits) => {
+    const isDaily = splits.length > 1 && splits[1]! - splits[0]! >= 86_400;
+    return splits.map((seconds) =>
+      isDaily ? format.moment(seconds * 1e3, zone).slice(5, 10) : format.clock(seconds * 1e3, zone),
+    );
+  };
+}

@@ -1,0 +1,100 @@
+// A server that has nothing yet: what to type, and what happens when it is typed.
+import { computed, signal } from "@preact/signals";
+import * as format from "../format";
+import { absolute, command } from "../api";
+import type { Live, Row } from "../live/state";
+import { href } from "../route";
+import { Copy, Panel } from "../ui/parts";
+
+/** Whether the server was seen without an event since the page was loaded. */
+const seenEmpty = signal(false);
+export const wasEmpty = computed(() => seenEmpty.value);
+
+export function firstCommand(): string {
+  return `curl -X POST ${absolute("v1/events")} \\
+  -d '{"event_type":"page_view","user_id":"you"}'`;
+}
+
+export function FirstMinute({ live, onGone }: { live: Live; onGone: () => void }) {
+  const isEmpty = live.stats.total.received === 0;
+  if (isEmpty && !seenEmpty.peek()) queueMicrotask(() => (seenEmpty.value = true));
+  const rows = [...live.rollups.values()].flatMap(({ definition, rows: all }) =>
+    [...all.values()].map((row) => ({ definition, row })),
+  );
+  const leave = () => {
+    seenEmpty.value = false;
+    onGone();
+  };
+  return (
+    <div class="first-minute">
+      <Panel title={isEmpty ? "Send the first event" : "It is in"}>
+        <pre class="command">
+          <code>{firstCommand()}</code>
+        </pre>
+        <p class="row-of-buttons">
+          <Copy text={firstCommand()} label="Copy" />
+          <DemoButton live={live} />
+        </p>
+        {isEmpty && (
+          <p class="waiting" role="status">
+            <i aria-hidden="true" />
+            Waiting for an event. This page says so the moment one arrives.
+          </p>
+        )}
+        {!isEmpty && <Arrived live={live} rows={rows} onGone={leave} />}
+      </Panel>
+    </div>
+  );
+}
+
+function DemoButton({ live }: { live: Live }) {
+  if (!live.server.roles.includes("ingest")) return null;
+  return (
+    <a
+      class="button quiet-button"
+      href={href("send")}
+      onClick={() => void command("v1/demo/start").catch(() => undefined)}
+    >
+      Or start the demo
+    </a>
+  );
+}
+
+function Arrived({
+  live,
+  rows,
+  onGone,
+}: {
+  live: Live;
+  rows: { definition: { name: string; by: string[]; measures: { name: string }[] }; row: Row }[];
+  onGone: () => void;
+}) {
+  const { total } = live.stats;
+  return (
+    <div class="arrived" role="status">
+      <p>
+        <strong>
+          {format.number(total.received)} received, {format.number(total.written)} counted.
+        </strong>{" "}
+        {total.lag > 0 ? "The rest is on its way." : ""}
+      </p>
+      <ul>
+        {rows.slice(0, 5).map(({ definition, row }) => (
+          <li key={definition.name + row.window_start + definition.by.map((name) => row[name]).join()}>
+            <code>{definition.name}</code> now says{" "}
+            {definition.by.map((name) => format.dimension(row[name])).join(", ")}:{" "}
+            {definition.measures.map(({ name }) => `${name} ${format.measure(row[name])}`).join(", ")}
+          </li>
+        ))}
+      </ul>
+      <p class="row-of-buttons">
+        <button type="button" class="button main" onClick={onGone}>
+          To the overview
+        </button>{" "}
+        <a class="button quiet-button" href={href("tail")}>
+          See the event itself
+        </a>
+      </p>
+    </div>
+  );
+}
