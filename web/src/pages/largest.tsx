@@ -85,9 +85,25 @@ function Ranking({
   answer: Answer;
   from: number;
 }) {
-  // Shares of what can be negative say nothing, but the largest stays the longest.
+  const fn = definition.measures.find(({ name }) => name === measure)?.fn;
+  // Only what adds up has shares, and what is negative has none worth saying.
+  const hasShares = (fn === "count" || fn === "sum") && answer.entries.every(({ value }) => (toDraw(value) ?? 0) >= 0);
   const share = (entry: Entry) => (answer.total > 0 ? (toDraw(entry.value) ?? 0) / answer.total : 0);
   const most = Math.max(...answer.entries.map(share), 1e-9);
+  const shares = {
+    name: "Share",
+    isNumber: true,
+    show: (entry: Entry) =>
+      isNumeric(entry.value) && (
+        <span class="share">
+          <svg width="100%" height="6" aria-hidden="true">
+            <rect width="100%" height="6" rx="3" class="track" />
+            <rect width={`${Math.max(0, (share(entry) / most) * 100)}%`} height="6" rx="3" class="fill" />
+          </svg>
+          {(share(entry) * 100).toFixed(share(entry) < 0.1 ? 1 : 0)} %
+        </span>
+      ),
+  };
   const filter = (entry: Entry) =>
     Object.fromEntries(Object.entries(entry.dimensions).map(([name, value]) => [`d.${name}`, String(value)]));
   return (
@@ -108,20 +124,7 @@ function Ranking({
           ),
         },
         { name: measure, isNumber: true, show: (entry) => format.measure(entry.value) },
-        {
-          name: "Share",
-          isNumber: true,
-          show: (entry) =>
-            isNumeric(entry.value) && (
-              <span class="share">
-                <svg width="100%" height="6" aria-hidden="true">
-                  <rect width="100%" height="6" rx="3" class="track" />
-                  <rect width={`${Math.max(0, (share(entry) / most) * 100)}%`} height="6" rx="3" class="fill" />
-                </svg>
-                {(share(entry) * 100).toFixed(share(entry) < 0.1 ? 1 : 0)} %
-              </span>
-            ),
-        },
+        ...(hasShares ? [shares] : []),
         { name: "Course", show: (entry) => <Spark values={answer.series.get(entry.key) ?? []} /> },
         {
           name: "Change",
