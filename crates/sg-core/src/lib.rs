@@ -11,6 +11,7 @@
 //! - [`cell`]: rows of a rollup and how they merge; [`sketch`]: measures that are more than a number.
 //! - [`fold`]: **the heart**, every record's fate; [`flush`]: what it hands to the store.
 //! - [`ports`]: the log and the store as the core sees them.
+//! - [`archive`]: files of raw events.
 //! - [`query`] and [`interval`]: how cells become answers.
 //! - [`metrics`]: what this process has done since it began.
 //! - [`limits`]: every limit with its reason.
@@ -22,6 +23,7 @@
 //! cell) or is *diverted*. A *duplicate* has the key and id of an earlier record; a *dead letter* cannot be folded.
 //! The *ledger* adds all of that up.
 
+pub mod archive;
 pub mod batch;
 pub mod cell;
 pub mod decimal;

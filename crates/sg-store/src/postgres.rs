@@ -1,7 +1,8 @@
 //! The store in a PostgreSQL database, for as many processes as wanted. This page wires the parts to the ports and does
 //! nothing else: `address` reads the URL, `check` looks at the server, `pool` holds connections and transactions,
 //! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `closing`,
-//! `outbox` and `retention` are the transactions, `status` and `events` the questions.
+//! `outbox` and `retention` are the transactions, `status` and `events` the questions; `manifest` is what the archive
+//! holds, and `archived` its port.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -9,6 +10,7 @@
 //! Needs cells of PostgreSQL's own and no extension: a version from 13 on, with `fsync` and `full_page_writes` on.
 
 mod address;
+mod archived;
 mod cells;
 mod check;
 mod claim;
@@ -17,6 +19,7 @@ mod error;
 mod events;
 mod flush;
 mod levels;
+mod manifest;
 mod measures;
 mod outbox;
 mod pool;

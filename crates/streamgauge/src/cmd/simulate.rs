@@ -160,7 +160,7 @@ async fn ways(args: &Args, server: &Server, connection: &mut Connection) -> anyh
 #[cfg(feature = "kafka")]
 fn topic(args: &Args, brokers: &str) -> anyhow::Result<delivery::Topic> {
     use crate::config::Settings;
-    let (layers, _) = crate::cmd::config::layers(None)?;
+    let (layers, _) = crate::cmd::config::layers(None, None)?;
     let settings = Settings::resolve(&layers).map_err(|errors| anyhow::anyhow!(errors.join("; ")))?;
     let found = settings.streams.iter().find(|known| known.stream.name == args.stream.name());
     let stream = found.with_context(|| format!("the configuration has no stream {}", args.stream.name()))?;
