@@ -99,6 +99,8 @@ impl Bucket {
             Error::NotFound { .. } => ": the bucket or the object is not there: make the bucket, or name another",
             _ => "",
         };
-        PortError::from_source(ErrorKind::Retry, format!("{doing} {}{path}{remedy}", self.url), error)
+        // One line: what a server says is often a page.
+        let said: Vec<String> = error.to_string().split_whitespace().map(str::to_owned).collect();
+        PortError::from_source(ErrorKind::Retry, format!("{doing} {}{path}{remedy}", self.url), said.join(" "))
     }
 }

@@ -149,8 +149,14 @@ impl Upload<'_> {
             if !matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) {
                 return Err(error.into());
             }
-            tracing::warn!(%stream, partition = self.number, "{error}; trying again");
-            metrics.stands(stream, self.number, |standing| standing.failing = Some(error.to_string()));
+            let mut is_news = false;
+            metrics.stands(stream, self.number, |standing| {
+                is_news = standing.failing.is_none();
+                standing.failing = Some(error.to_string());
+            });
+            if is_news {
+                tracing::warn!(%stream, partition = self.number, "{error}; trying again until it succeeds");
+            }
             pause.wait(self.stop).await?;
             self.check_epoch().await?;
         }

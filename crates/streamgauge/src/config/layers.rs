@@ -50,12 +50,13 @@ const LISTS: [&str; 3] = ["listen", "stream", "rollup"];
 
 const ENVIRONMENT_PREFIX: &str = "STREAMGAUGE_";
 /// Variables with the prefix that are no configuration keys.
-const OTHER_VARIABLES: [&str; 5] = [
+const OTHER_VARIABLES: [&str; 6] = [
     "STREAMGAUGE_KEY",
     "STREAMGAUGE_LOG_LEVEL",
     "STREAMGAUGE_TEST_KAFKA",
     "STREAMGAUGE_TEST_POSTGRES",
     "STREAMGAUGE_TEST_S3",
+    "STREAMGAUGE_TEST_S3_FOLDER",
 ];
 
 impl Layers {
