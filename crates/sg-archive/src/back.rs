@@ -18,7 +18,10 @@ const UNPACKED_BYTES_MAX: u64 = 1 << 30;
 /// Puts a file and its companion together.
 pub(crate) fn join(file: &ArchivedFile, content: &Bytes, packed: &[u8]) -> Result<LogBatch, PortError> {
     let wrong = |why: &str| {
-        PortError::new(ErrorKind::Corrupt, format!("reading {} of the archive {}: {why}", file.path, file.place))
+        PortError::new(
+            ErrorKind::Corrupt,
+            format!("reading {} of the archive {}: {why}", file.path, file.place),
+        )
     };
     if sha256(std::slice::from_ref(content)) != file.sha256 {
         return Err(wrong("its SHA-256 is not the one of the manifest"));
@@ -33,7 +36,8 @@ pub(crate) fn join(file: &ArchivedFile, content: &Bytes, packed: &[u8]) -> Resul
     let mut batch = EventBatch::new(Arc::from(file.stream.as_str()), lines.text);
     let mut places = Vec::with_capacity(known.len());
     for (record, (at, bytes)) in known.iter().zip(spans) {
-        let entry = entry(&mut batch, record, at, bytes).ok_or_else(|| wrong("its companion is another's"))?;
+        let entry =
+            entry(&mut batch, record, at, bytes).ok_or_else(|| wrong("its companion is another's"))?;
         batch.entries.push(entry);
         places.push((record.offset, record.appended_at));
     }

@@ -96,11 +96,17 @@ impl Bucket {
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
                 ": access was refused: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do"
             }
-            Error::NotFound { .. } => ": the bucket or the object is not there: make the bucket, or name another",
+            Error::NotFound { .. } => {
+                ": the bucket or the object is not there: make the bucket, or name another"
+            }
             _ => "",
         };
         // One line: what a server says is often a page.
         let said: Vec<String> = error.to_string().split_whitespace().map(str::to_owned).collect();
-        PortError::from_source(ErrorKind::Retry, format!("{doing} {}{path}{remedy}", self.url), said.join(" "))
+        PortError::from_source(
+            ErrorKind::Retry,
+            format!("{doing} {}{path}{remedy}", self.url),
+            said.join(" "),
+        )
     }
 }

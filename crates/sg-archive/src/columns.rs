@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
-use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow_array::{
+    Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -82,11 +84,7 @@ impl Columns {
         Ok(writer.into_inner().map_err(io::Error::other)?.into_pieces())
     }
 
-    fn batch(
-        &self,
-        schema: &Arc<Schema>,
-        rows: &[Row],
-    ) -> Result<RecordBatch, arrow_schema::ArrowError> {
+    fn batch(&self, schema: &Arc<Schema>, rows: &[Row]) -> Result<RecordBatch, arrow_schema::ArrowError> {
         let texts = |which: fn(&Row) -> Found| -> ArrayRef {
             let bytes = rows.iter().map(|row| which(row).2 as usize).sum();
             let mut column = StringBuilder::with_capacity(rows.len(), bytes);

@@ -134,7 +134,11 @@ impl Layout {
                 "dd" => Part::Day,
                 "HH" => Part::Hour,
                 "ts" => Part::Stamp,
-                other => return Err(format!("has no {{{other}}}: there are {{yyyy}} {{MM}} {{dd}} {{HH}} {{ts}}")),
+                other => {
+                    return Err(format!(
+                        "has no {{{other}}}: there are {{yyyy}} {{MM}} {{dd}} {{HH}} {{ts}}"
+                    ));
+                }
             });
             rest = &rest[close + 1..];
         }

@@ -6,7 +6,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 use sg_core::metrics::{head, line};
-use sg_core::ports::{ArchivedFile, ArchivePosition, ManifestQuery, Pending};
+use sg_core::ports::{ArchivePosition, ArchivedFile, ManifestQuery, Pending};
 
 use crate::App;
 use crate::answer;
@@ -46,7 +46,8 @@ pub(crate) async fn list(
 
 fn number(params: &Params, name: &str) -> Result<Option<u64>, ApiError> {
     let Some(text) = params.get(name) else { return Ok(None) };
-    let number = text.parse().map_err(|_| ApiError::BadQuery(format!("{name} is a whole number, not {text}")))?;
+    let number =
+        text.parse().map_err(|_| ApiError::BadQuery(format!("{name} is a whole number, not {text}")))?;
     Ok(Some(number))
 }
 
@@ -128,7 +129,8 @@ pub(crate) async fn render(out: &mut String, app: &App, pending: Option<&[Pendin
 }
 
 fn archived<'p>(app: &'p App, pending: &'p [Pending]) -> impl Iterator<Item = &'p Pending> {
-    let is_archived = |pending: &&Pending| app.archive.streams.iter().any(|(stream, _)| *stream == pending.stream);
+    let is_archived =
+        |pending: &&Pending| app.archive.streams.iter().any(|(stream, _)| *stream == pending.stream);
     pending.iter().filter(is_archived)
 }
 

@@ -11,8 +11,8 @@ use sg_core::ports::{PartitionStatus, Pending, RollupStatus, StatusDetail, Store
 use sg_core::time::Timestamp;
 
 use crate::App;
-use crate::{answer, archive};
 use crate::error::ApiError;
+use crate::{answer, archive};
 
 /// `GET /v1/status`.
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiError> {

@@ -100,12 +100,17 @@ impl Archivers {
     }
 
     async fn join(&self) -> Result<Box<dyn Membership>, PortError> {
-        let streams: Vec<String> = self.settings.streams.iter().map(|archived| archived.stream.clone()).collect();
+        let streams: Vec<String> =
+            self.settings.streams.iter().map(|archived| archived.stream.clone()).collect();
         self.settings.log.join(&streams).await
     }
 
     /// Follows the changes until told to stop, or until the membership fails.
-    async fn share(&mut self, membership: &mut dyn Membership, stop: &CancellationToken) -> Result<(), PortError> {
+    async fn share(
+        &mut self,
+        membership: &mut dyn Membership,
+        stop: &CancellationToken,
+    ) -> Result<(), PortError> {
         loop {
             let change = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -133,8 +138,13 @@ impl Archivers {
         let stop = CancellationToken::new();
         let (told, ended) = oneshot::channel();
         let (stream, number) = name.clone();
-        let archiver =
-            Archiver::new(archived, number, self.settings.clone(), (self.large.clone(), told_within), stop.clone());
+        let archiver = Archiver::new(
+            archived,
+            number,
+            self.settings.clone(),
+            (self.large.clone(), told_within),
+            stop.clone(),
+        );
         let runtime = tokio::runtime::Handle::current();
         // Packing files keeps a core busy for long: it has a thread of its own, as folding has.
         let work = move || {

@@ -14,8 +14,8 @@ use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
 use sg_core::ports::{ErrorKind, EventLog, Manifest, PortError, RollupReader, RollupWriter};
 use sg_core::time::Clock;
-use sg_pipeline::archiver::ArchivedStream;
 use sg_log::{EmbeddedLog, Options, RealDisk};
+use sg_pipeline::archiver::ArchivedStream;
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
 

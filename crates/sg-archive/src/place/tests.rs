@@ -16,7 +16,9 @@ fn reads_urls() {
 
 #[test]
 fn refuses_others() {
-    for url in ["", "file:", "s3://", "s3:///prefix", "gs://bucket", "s3://bucket/../x", "s3://b ucket", "./archive"] {
+    for url in
+        ["", "file:", "s3://", "s3:///prefix", "gs://bucket", "s3://bucket/../x", "s3://b ucket", "./archive"]
+    {
         assert!(Place::parse(url).is_err(), "{url}");
     }
 }

@@ -21,7 +21,12 @@ fn names_files_by_the_hour() {
     check(events, Format::Ndjson, Compression::Gzip, "events/2021/01/26/12/events-7-0.json.gz");
     check(events, Format::Parquet, Compression::None, "events/2021/01/26/12/events-7-0.parquet");
     check("d/x-{ts}.json.zst", Format::Ndjson, Compression::Zstd, "d/x-7-0.json.zst");
-    check("dt={yyyy}-{MM}-{dd}/part-{ts}.parquet", Format::Parquet, Compression::None, "dt=2021-01-26/part-7-0.parquet");
+    check(
+        "dt={yyyy}-{MM}-{dd}/part-{ts}.parquet",
+        Format::Parquet,
+        Compression::None,
+        "dt=2021-01-26/part-7-0.parquet",
+    );
 }
 
 #[test]

@@ -81,7 +81,9 @@ impl ArchiveMetrics {
         let writers = [("raw", &self.raw), ("aggregate", &self.aggregate), ("late", &self.late)];
         let counters: [(&str, &str, fn(&WriterMetrics) -> &Counter); 2] = [
             ("streamgauge_archive_writes_total", "Files written to the archive.", |writer| &writer.writes),
-            ("streamgauge_archive_errors_total", "Writes to the archive that failed.", |writer| &writer.errors),
+            ("streamgauge_archive_errors_total", "Writes to the archive that failed.", |writer| {
+                &writer.errors
+            }),
         ];
         for (name, help, counter) in counters {
             head(out, name, "counter", help);
@@ -93,17 +95,31 @@ impl ArchiveMetrics {
         self.raw.duration.render("streamgauge_archive_write_duration_seconds", help, out);
         self.records.render("streamgauge_archive_records_total", "Records in files of the manifest.", out);
         self.bytes.render("streamgauge_archive_bytes_total", "Bytes in files of the manifest.", out);
-        self.deleted.render("streamgauge_archive_deleted_total", "Files of the archive that were deleted.", out);
+        self.deleted.render(
+            "streamgauge_archive_deleted_total",
+            "Files of the archive that were deleted.",
+            out,
+        );
         let standings = self.standings();
         let name = "streamgauge_archive_lag_seconds";
-        head(out, name, "gauge", "Age of the oldest record that this process has seen and that is in no file.");
+        head(
+            out,
+            name,
+            "gauge",
+            "Age of the oldest record that this process has seen and that is in no file.",
+        );
         for ((stream, partition), standing) in &standings {
             let ms = standing.oldest.map_or(0, |oldest| now.0.saturating_sub(oldest.0).max(0));
             let labels = format!("stream=\"{stream}\",partition=\"{partition}\"");
             line(out, format_args!("{name}{{{labels}}} {}", ms as f64 / 1e3));
         }
         let name = "streamgauge_archive_failing";
-        head(out, name, "gauge", "1 where files can not be written at the moment; it is tried again for ever.");
+        head(
+            out,
+            name,
+            "gauge",
+            "1 where files can not be written at the moment; it is tried again for ever.",
+        );
         for ((stream, partition), standing) in &standings {
             let is_failing = standing.failing.is_some() || standing.stopped.is_some();
             let labels = format!("stream=\"{stream}\",partition=\"{partition}\"");

@@ -228,7 +228,8 @@ pub trait Manifest: Send + Sync {
     /// Dooms files that were written in vain, but for those that stand in the manifest.
     async fn abandon(&self, intent: &Intent) -> Result<(), PortError>;
     /// Dooms what was intended before a time, and returns the oldest doomed files.
-    async fn doomed(&self, intended_before: Timestamp, rows_max: usize) -> Result<Vec<DoomedFile>, PortError>;
+    async fn doomed(&self, intended_before: Timestamp, rows_max: usize)
+    -> Result<Vec<DoomedFile>, PortError>;
     /// Forgets doomed files, which are deleted for good.
     async fn forget(&self, files: &[DoomedFile]) -> Result<(), PortError>;
     /// Dooms a stream's files that are older than a time, some at once; returns how many.

@@ -30,8 +30,8 @@ const FILES_PER_CUT_MAX: usize = 256;
 const CUT_INTERVAL: Duration = Duration::from_millis(200);
 /// Bytes of a cut when another partition has the room for large ones.
 const SMALL_CUT_BYTES: u64 = 4 << 20;
-/// How long a last upload may take when the process stops.
-const LAST_UPLOAD_MAX: Duration = Duration::from_secs(3);
+/// How long the last uploads may take when the process stops.
+const LAST_UPLOADS_MAX: Duration = Duration::from_secs(3);
 
 /// The loop over one partition.
 pub(super) struct Archiver {
@@ -83,6 +83,8 @@ struct Gathering {
     large: Option<OwnedSemaphorePermit>,
     /// Whether files may grow beyond the row limit.
     is_behind: bool,
+    /// Where the log ended when the cut began: one that is behind does not follow what still comes in.
+    log_end: u64,
 }
 
 impl Archiver {
@@ -158,16 +160,21 @@ impl Archiver {
             };
             let (base, held) = (cut.base, cut.large);
             let files = cut.builder.finish()?;
-            if self.stop.is_cancelled() {
-                let last = upload.run(base, end, files);
-                return tokio::time::timeout(LAST_UPLOAD_MAX, last).await.unwrap_or(Err(Left::Stopped));
+            tokio::select! {
+                done = upload.run(base, end, files) => done?,
+                () = self.out_of_time() => return Err(Left::Stopped),
             }
-            upload.run(base, end, files).await?;
             drop(held);
             pause.reset();
             stretch.next = end;
             stretch.last_cut = Some(Instant::now());
         }
+    }
+
+    /// Waits until the process has been stopping for so long that the rest is left to the next one.
+    async fn out_of_time(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(LAST_UPLOADS_MAX).await;
     }
 
     /// Takes the partition over, and passes what the log has lost.
@@ -236,7 +243,8 @@ impl Archiver {
                 // So far behind, it ends with the log's records and not with their age.
                 Some(gathering) if gathering.is_behind => CUT_INTERVAL,
                 Some(gathering) => {
-                    let due = if self.has_full_file(gathering) { gathering.not_before } else { gathering.due };
+                    let due =
+                        if self.has_full_file(gathering) { gathering.not_before } else { gathering.due };
                     let wait = due.saturating_duration_since(Instant::now());
                     if wait.is_zero() {
                         return Ok(cut);
@@ -245,11 +253,14 @@ impl Archiver {
                 }
             };
             let batches = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Ok(cut),
                 batches = stretch.reader.next(READ_BYTES_MAX, wait) => batches?,
+                // What the log has already still goes into files.
+                () = self.stop.cancelled() => stretch.reader.next(READ_BYTES_MAX, Duration::ZERO).await?,
             };
             let is_end = batches.is_empty();
+            if is_end && self.stop.is_cancelled() {
+                return Ok(cut);
+            }
             keep(stretch, cut.as_mut(), batches);
             match &cut {
                 Some(gathering) if is_end && gathering.is_behind => return Ok(cut),
@@ -280,7 +291,7 @@ impl Archiver {
         let not_before = stretch.last_cut.map_or(now, |last| last + CUT_INTERVAL);
         let due = not_before.max(now + rules.age.saturating_sub(waited));
         let builder = self.archived.archive.begin(rules, self.number);
-        Ok(Gathering { builder, base, end: base, due, not_before, large, is_behind })
+        Ok(Gathering { builder, base, end: base, due, not_before, large, is_behind, log_end: extent.end })
     }
 
     /// Adds a batch's records from an index on, as far as they fit; returns the index behind them.
@@ -292,7 +303,8 @@ impl Archiver {
             FileLimits { rows: rules.rows, bytes: rules.bytes }
         };
         // So many at once that no limit is passed by much.
-        let room = usize::try_from(limits.rows.saturating_sub(cut.builder.rows() % limits.rows)).unwrap_or(records);
+        let room =
+            usize::try_from(limits.rows.saturating_sub(cut.builder.rows() % limits.rows)).unwrap_or(records);
         let until = records.min(from.saturating_add(room.clamp(1, 4_096)));
         cut.builder.add(batch, from..until, limits)?;
         cut.end = batch.place(until - 1).0 + 1;
@@ -302,11 +314,18 @@ impl Archiver {
     /// Returns whether a cut ends here, with so many records more at hand.
     fn ends(&self, cut: &Gathering, at_hand: u64) -> bool {
         let (rules, builder) = (&self.archived.rules, &cut.builder);
-        let bytes_max = if cut.large.is_some() { FILE_BYTES_MAX } else { rules.bytes.clamp(SMALL_CUT_BYTES, FILE_BYTES_MAX) };
+        let bytes_max = if cut.large.is_some() {
+            FILE_BYTES_MAX
+        } else {
+            rules.bytes.clamp(SMALL_CUT_BYTES, FILE_BYTES_MAX)
+        };
         if builder.files() >= FILES_PER_CUT_MAX || builder.bytes() >= bytes_max {
             return true;
         }
-        if cut.is_behind || !self.has_full_file(cut) {
+        if cut.is_behind {
+            return cut.end >= cut.log_end;
+        }
+        if !self.has_full_file(cut) {
             return false;
         }
         let is_soon = Instant::now() < cut.not_before;

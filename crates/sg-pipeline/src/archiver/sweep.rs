@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ArchivedStream;
 
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// A write that stalled may end after its file was deleted: so long after it was doomed a file is deleted once more.
 /// No request takes so long.
 const STALL_MAX: Duration = Duration::from_secs(600);

@@ -16,7 +16,7 @@ use super::{ArchivedStream, Settings};
 /// Files of a cut written at once.
 const WRITES_AT_ONCE: usize = 4;
 /// The first and the longest pause.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// The pause before the next try: each about twice the one before, no two processes at the same time.
 pub(super) struct Pause {
@@ -73,6 +73,8 @@ impl Upload<'_> {
             written?;
         }
         drop(writes);
+        let (metrics, stream) = (&self.settings.metrics, &self.archived.stream);
+        metrics.stands(stream, self.number, |standing| standing.failing = None);
         let cut = self.cut(base, end, &intent.paths, &files);
         // Nobody needs the bytes any more.
         drop(files);
@@ -80,7 +82,6 @@ impl Upload<'_> {
             self.settings.manifest.abandon(&intent).await?;
             return Err(Left::Missed);
         }
-        let metrics = &self.settings.metrics;
         metrics.records.add(cut.files.iter().map(|file| file.rows).sum());
         metrics.bytes.add(cut.files.iter().map(|file| file.bytes).sum());
         Ok(())
@@ -142,7 +143,6 @@ impl Upload<'_> {
             metrics.raw.duration.observe(began.elapsed());
             let Err(error) = written else {
                 metrics.raw.writes.add(1);
-                metrics.stands(stream, self.number, |standing| standing.failing = None);
                 return Ok(());
             };
             metrics.raw.errors.add(1);

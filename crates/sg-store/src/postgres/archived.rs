@@ -63,7 +63,11 @@ impl Manifest for PostgresStore {
         self.transact(Mode::Durable, job).await.map_err(|error| error.into_port(&doing()))
     }
 
-    async fn doomed(&self, intended_before: Timestamp, rows_max: usize) -> Result<Vec<DoomedFile>, PortError> {
+    async fn doomed(
+        &self,
+        intended_before: Timestamp,
+        rows_max: usize,
+    ) -> Result<Vec<DoomedFile>, PortError> {
         let times = (intended_before, self.clock.now());
         let job = async |lease: &Lease| manifest::doomed(lease, times, rows_max).await;
         self.transact(Mode::Durable, job).await.map_err(|error| error.into_port("listing doomed files"))

@@ -64,7 +64,11 @@ impl Manifest for SqliteStore {
         self.durably(doing, job).await
     }
 
-    async fn doomed(&self, intended_before: Timestamp, rows_max: usize) -> Result<Vec<DoomedFile>, PortError> {
+    async fn doomed(
+        &self,
+        intended_before: Timestamp,
+        rows_max: usize,
+    ) -> Result<Vec<DoomedFile>, PortError> {
         let job = move |side: &mut WriteSide| {
             let times = (intended_before, side.now());
             manifest::doomed(&side.connection, times, rows_max)
@@ -101,17 +105,14 @@ impl Manifest for SqliteStore {
     async fn marks(&self, stream: &str, partition: u32) -> Result<Vec<Mark>, PortError> {
         let stream = stream.to_owned();
         let doing = format!("reading marks of {stream}/{partition}");
-        self.pool
-            .read(doing, move |connection, _| manifest::marks(connection, &stream, partition))
-            .await
+        self.pool.read(doing, move |connection, _| manifest::marks(connection, &stream, partition)).await
     }
 
     async fn drop_marks(&self, stream: &str, partition: u32, reach: u64) -> Result<(), PortError> {
         let stream = stream.to_owned();
         let doing = format!("removing marks of {stream}/{partition}");
-        let job = move |side: &mut WriteSide| {
-            manifest::drop_marks(&side.connection, (&stream, partition), reach)
-        };
+        let job =
+            move |side: &mut WriteSide| manifest::drop_marks(&side.connection, (&stream, partition), reach);
         self.writer.run(doing, job).await
     }
 }

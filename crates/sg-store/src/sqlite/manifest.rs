@@ -256,7 +256,8 @@ pub(crate) fn files(connection: &Connection, query: &ManifestQuery) -> Result<Ve
     )?;
     let bound = |offset: Option<u64>| offset.map(|offset| i64::try_from(offset).unwrap_or(i64::MAX));
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let given = params![query.after, query.stream, query.partition, bound(query.from), bound(query.to), limit];
+    let given =
+        params![query.after, query.stream, query.partition, bound(query.from), bound(query.to), limit];
     let rows = statement.query_map(given, |row| {
         Ok(ArchivedFile {
             id: row.get(0)?,
@@ -280,8 +281,9 @@ pub(crate) fn write_mark(connection: &Connection, flush: &Flush) -> Result<(), E
     if !flush.marks() {
         return Ok(());
     }
-    connection.prepare_cached("INSERT INTO sg_marks VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")?.execute(
-        params![
+    connection
+        .prepare_cached("INSERT INTO sg_marks VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")?
+        .execute(params![
             flush.plan.stream.name,
             flush.partition,
             to_integer(flush.end)?,
@@ -289,8 +291,7 @@ pub(crate) fn write_mark(connection: &Connection, flush: &Flush) -> Result<(), E
             flush.clock.r.0,
             to_integer(flush.dedup_from.0)?,
             flush.dedup_from.1.0
-        ],
-    )?;
+        ])?;
     Ok(())
 }
 

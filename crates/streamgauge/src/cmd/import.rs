@@ -69,8 +69,8 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 
 /// Returns the settings of the old and of the new side.
 fn settings(args: &Args) -> Result<(Settings, Settings), ExitCode> {
-    let (mut layers, errors) =
-        config_cmd::layers(args.config.as_deref(), None).map_err(|error| fail(exit::CONFIGURATION, &error))?;
+    let (mut layers, errors) = config_cmd::layers(args.config.as_deref(), None)
+        .map_err(|error| fail(exit::CONFIGURATION, &error))?;
     layers.flag("data_dir", Value::String(args.data_dir.display().to_string()), "--data-dir");
     // What a server is to do is no matter here, and must not be found fault with.
     let roles = ["ingest", "process", "query", "archive"].map(|role| Value::String(role.to_owned()));

@@ -24,8 +24,8 @@ use toml::Value;
 
 use crate::clock::WallClock;
 use crate::cmd::{config as config_cmd, fail, print_line};
-use crate::config::{Origin, Settings};
 use crate::config::settings::listen_value;
+use crate::config::{Origin, Settings};
 use crate::exit;
 use crate::wire::{self, Parts};
 
@@ -283,8 +283,7 @@ fn archived_names(parts: &Parts) -> Vec<String> {
 }
 
 fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>, archive_metrics: Arc<ArchiveMetrics>) -> App {
-    let place =
-        |archived: &ArchivedStream| (archived.stream.clone(), archived.archive.place().to_owned());
+    let place = |archived: &ArchivedStream| (archived.stream.clone(), archived.archive.place().to_owned());
     let budget_bytes = settings.body_budget_bytes as usize;
     let log_metrics = parts.log.metrics.clone();
     let doors = parts.plans.iter().zip(&settings.streams);
