@@ -63,7 +63,7 @@ fn manifest(server: &Server) -> Vec<Value> {
 }
 
 /// Waits until the log's records are all in files.
-fn archived(server: &Server) {
+pub(crate) fn archived(server: &Server) {
     let mut last = Value::Null;
     until(2 * PATIENCE, "everything is archived", || {
         last = server.get("/v1/status").json()["archive"].clone();
@@ -74,7 +74,7 @@ fn archived(server: &Server) {
 
 /// The lines of a stream's files, read from a folder, after the manifest was held to what lies there: rows, bytes and
 /// sums are right, the files of a partition follow each other without hole or overlap, and nothing else is there.
-fn lines(server: &Server, folder: &Path, stream: &str) -> Vec<String> {
+pub(crate) fn lines(server: &Server, folder: &Path, stream: &str) -> Vec<String> {
     let files = manifest(server);
     let mut expected = BTreeSet::new();
     let mut lines = Vec::new();
