@@ -145,6 +145,9 @@ pub struct RawRow {
     pub received_at: Timestamp,
 }
 
+/// Offsets between two marks of a partition: a rebuild reads at most so many in vain.
+pub const OFFSETS_PER_MARK: u64 = 1_000_000;
+
 /// The work of one partition over `base..end`, written all or nothing.
 #[derive(Debug)]
 pub struct Flush {
@@ -170,4 +173,11 @@ pub struct Flush {
     pub raw: Vec<RawRows>,
     /// Dead letters, ascending by offset.
     pub dead_letters: Vec<DeadLetter>,
+}
+
+impl Flush {
+    /// Returns whether the flush leaves a mark: where a later rebuild may begin.
+    pub fn marks(&self) -> bool {
+        self.base / OFFSETS_PER_MARK != self.end / OFFSETS_PER_MARK
+    }
 }

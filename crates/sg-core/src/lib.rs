@@ -12,6 +12,7 @@
 //! - [`fold`]: **the heart**, every record's fate; [`flush`]: what it hands to the store.
 //! - [`ports`]: the log and the store as the core sees them.
 //! - [`outbox`] and [`output`]: what became known with a flush, and the records that tell others.
+//! - [`archive`]: files of raw events.
 //! - [`query`] and [`interval`]: how cells become answers.
 //! - [`metrics`]: what this process has done since it began.
 //! - [`limits`]: every limit with its reason.
@@ -23,6 +24,7 @@
 //! cell) or is *diverted*. A *duplicate* has the key and id of an earlier record; a *dead letter* cannot be folded.
 //! The *ledger* adds all of that up.
 
+pub mod archive;
 pub mod batch;
 pub mod cell;
 pub mod decimal;

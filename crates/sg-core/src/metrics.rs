@@ -1,11 +1,15 @@
 //! The process's counters: plain atomics, one field each, whose help text stands beside it. What is a promise (how many
 //! events were counted) is read from the store instead and rendered elsewhere.
 
+mod archive;
+
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::reason::Code;
+
+pub use archive::{ArchiveMetrics, ArchiverStanding, WriterMetrics};
 
 /// A number that only grows.
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
-//! What the core asks of the outside: a log and a store. Ports take batches, speak the core's words and decide
+//! What the core asks of the outside: a log, a store and an archive. Ports take batches, speak the core's words and decide
 //! nothing; `Ok` means durable, unless a method says otherwise. No default methods, so that no wrapper can forget one.
+
+mod archive;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,11 @@ use crate::query::{
     Tally, TallyQuery,
 };
 use crate::time::Timestamp;
+
+pub use archive::{
+    Archive, ArchiveClaim, ArchivePosition, ArchivedFile, Cut, CutBuilder, CutFile, DoomedFile, FileLimits,
+    Intent, Manifest, ManifestQuery, Mark,
+};
 
 /// What a caller can do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

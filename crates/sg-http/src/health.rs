@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::status::resident_bytes;
 use crate::systems::metric_names;
-use crate::{App, Roles};
+use crate::{App, Roles, archive};
 
 /// `GET /livez`.
 pub(crate) async fn live() -> Response {
@@ -158,6 +158,7 @@ pub(crate) async fn metrics(app: &App) -> Response {
         }
     }
     metric_names::render_process(&mut out, app);
+    archive::render(&mut out, app, pending.as_ref().ok().map(Vec::as_slice)).await;
     if let Ok(pending) = &pending {
         render_stopped(&mut out, pending);
     }

@@ -1,11 +1,12 @@
 //! The doors: events in, answers out. Holds no business rule: every answer is a call of a port and a translation.
 //!
 //! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
-//! events in a body, `ingest` is the way in; `rollups`, `events`, `late`, `status` and `health` are the ways out, `live` tells
+//! events in a body, `ingest` is the way in; `rollups`, `events`, `late`, `archive`, `status` and `health` are the ways out, `live` tells
 //! what changes, `systems` are those in which clients of other systems ask; `dashboard` and `docs` hand out the pages; `error`
 //! is the one place where a failure becomes a status; `openapi` says of all of them what they take and answer.
 
 mod answer;
+mod archive;
 mod body;
 mod cors;
 mod dashboard;
@@ -32,9 +33,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use sg_core::metrics::{Counter, Metrics};
+use sg_core::metrics::{ArchiveMetrics, Counter, Metrics};
 use sg_core::plan::Plan;
-use sg_core::ports::{EventLog, Pipeline, RollupReader};
+use sg_core::ports::{EventLog, Manifest, Pipeline, RollupReader};
 use sg_core::time::{Clock, Timestamp};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,10 @@ pub struct App {
     pub log: Arc<dyn EventLog>,
     /// Where answers come from.
     pub store: Arc<dyn RollupReader>,
+    /// What is in which file of the archive.
+    pub manifest: Arc<dyn Manifest>,
+    /// What is archived, and how that gets on.
+    pub archive: ArchiveView,
     /// The loops in between.
     pub pipeline: Arc<dyn Pipeline>,
     /// The process's clock.
@@ -85,6 +90,15 @@ pub struct App {
     pub demo: Option<watch::Sender<bool>>,
     /// What the stream metrics API has answered.
     pub metrics_api: MetricsApi,
+}
+
+/// The archive as this process has it.
+#[derive(Debug, Default)]
+pub struct ArchiveView {
+    /// The streams that are archived, each with its place.
+    pub streams: Vec<(String, String)>,
+    /// What this process's archivers count.
+    pub metrics: Arc<ArchiveMetrics>,
 }
 
 /// What a process does; the routes it has follow from that.
@@ -211,6 +225,7 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
             .route("/v1/rollups/{name}", get(rollups::rows))
             .route("/v1/rollups/{name}/top", get(rollups::top))
             .route("/v1/dead-letters", get(dead_letters::list))
+            .route("/v1/archive", get(archive::list))
             .route("/api/aggregations", get(hourly_aggregations::aggregations))
             .route("/api/aggregations/latest", get(hourly_aggregations::latest))
             .route("/api/stats", get(hourly_aggregations::stats))

@@ -11,8 +11,8 @@ use sg_core::ports::{MAIN_LANE, PartitionStatus, Pending, RollupStatus, StatusDe
 use sg_core::time::Timestamp;
 
 use crate::App;
-use crate::answer;
 use crate::error::ApiError;
+use crate::{answer, archive};
 
 /// `GET /v1/status`.
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
@@ -25,6 +25,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
     let rollups: Vec<Value> = status.rollups.iter().map(|rollup| rollup_json(&app, rollup)).collect();
     let judge_bytes: u64 =
         pending.iter().filter_map(|pending| pending.owned.as_ref()).map(|owned| owned.judge_bytes).sum();
+    let archive = archive::status(&app, &pending).await?;
     let body = json!({
         "version": app.version,
         "log": app.backends.0,
@@ -34,6 +35,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
         "uptime_ms": app.clock.now().0 - app.started_at.0,
         "streams": streams,
         "rollups": rollups,
+        "archive": archive,
         "memory": {
             "resident_bytes": resident_bytes(),
             "body_bytes_in_flight": app.budget_bytes - app.budget.available_permits(),

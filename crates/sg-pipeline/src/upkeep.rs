@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sg_core::plan::Plan;
-use sg_core::ports::{EventLog, PortError, RollupWriter};
+use sg_core::ports::{ArchivePosition, EventLog, Manifest, PortError, RollupWriter};
 use sg_core::time::Clock;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,10 @@ pub struct Upkeep {
     pub store: Arc<dyn RollupWriter>,
     /// The clock that retention goes by.
     pub clock: Arc<dyn Clock>,
+    /// What the archive holds, for the streams that are archived.
+    pub manifest: Arc<dyn Manifest>,
+    /// The streams of which nothing is removed before it is archived.
+    pub archived: Vec<String>,
 }
 
 impl Upkeep {
@@ -42,6 +46,9 @@ impl Upkeep {
             round += 1;
             if round % ROUNDS_PER_RETENTION == 0 {
                 self.retain(&stop).await;
+                if let Err(error) = self.drop_marks().await {
+                    tracing::warn!("removing marks: {error}");
+                }
             }
         }
     }
@@ -51,20 +58,50 @@ impl Upkeep {
     /// # Errors
     /// Those of the store and the log; nothing is lost then.
     pub async fn trim(&self) -> Result<(), PortError> {
+        let positions = self.manifest.archive_positions().await?;
         let needed: Vec<(String, u32, u64)> = self
             .store
             .sync()
             .await?
             .into_iter()
             .map(|needed| {
+                let unarchived = self.unarchived(&positions, &needed.stream, needed.partition);
                 // Nobody judges duplicates of a stream that is configured no more: its window would stand still and
                 // pin the log for ever. What was never folded stays all the same.
                 let is_configured = self.plans.iter().any(|plan| *plan.name == *needed.stream);
                 let window_from = if is_configured { needed.window_from } else { needed.next_offset };
-                (needed.stream, needed.partition, needed.next_offset.min(window_from))
+                let first = needed.next_offset.min(window_from).min(unarchived);
+                (needed.stream, needed.partition, first)
             })
             .collect();
         self.log.trim(&needed).await
+    }
+
+    /// Returns the first offset that the archive does not have yet; beyond all where there is no archive.
+    fn unarchived(&self, positions: &[ArchivePosition], stream: &str, partition: u32) -> u64 {
+        if !self.archived.iter().any(|archived| archived == stream) {
+            return u64::MAX;
+        }
+        // Of a partition whose archive never began nothing is in a file.
+        position_of(positions, stream, partition).map_or(0, |position| position.next_offset)
+    }
+
+    /// Removes marks from which no rebuild can begin, since neither log nor archive reach so far.
+    async fn drop_marks(&self) -> Result<(), PortError> {
+        let positions = self.manifest.archive_positions().await?;
+        for plan in &self.plans {
+            for partition in 0..self.log.partitions(&plan.name).await? {
+                let start = self.log.extent(&plan.name, partition).await?.start;
+                let archived = position_of(&positions, &plan.name, partition);
+                let reach = archived.map_or(start, |position| {
+                    let complete_from = position.first_offset.max(position.removed_to);
+                    // A file reaches further back only where files and log meet.
+                    if position.next_offset >= start { complete_from.min(start) } else { start }
+                });
+                self.manifest.drop_marks(&plan.name, partition, reach).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn retain(&self, stop: &CancellationToken) {
@@ -81,4 +118,12 @@ impl Upkeep {
             }
         }
     }
+}
+
+fn position_of<'p>(
+    positions: &'p [ArchivePosition],
+    stream: &str,
+    partition: u32,
+) -> Option<&'p ArchivePosition> {
+    positions.iter().find(|position| position.stream == stream && position.partition == partition)
 }

@@ -9,6 +9,8 @@ use sg_core::ports::{ErrorKind, PortError};
 pub(crate) const READ_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long dead letters and late events are kept.
 pub(crate) const LETTERS_KEEP: Duration = Duration::from_secs(30 * 86_400);
+/// Archive files retired in one transaction.
+pub(crate) const FILES_PER_STEP: i64 = 100;
 
 fn invalid(what: String) -> PortError {
     PortError::new(ErrorKind::Invalid, what)

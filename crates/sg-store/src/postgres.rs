@@ -2,7 +2,8 @@
 //! nothing else: `address` reads the URL, `check` looks at the server before it is used and
 //! `look` from outside, `pool` holds connections and transactions,
 //! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `closing`,
-//! `outbox` and `retention` are the transactions, `status` and `events` the questions.
+//! `outbox` and `retention` are the transactions, `status` and `events` the questions; `manifest` is what the archive
+//! holds, and `archived` its port.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -10,6 +11,7 @@
 //! Needs cells of PostgreSQL's own and no extension: a version from 13 on, with `fsync` and `full_page_writes` on.
 
 mod address;
+mod archived;
 mod cells;
 mod check;
 mod claim;
@@ -19,6 +21,7 @@ mod events;
 mod flush;
 mod levels;
 mod look;
+mod manifest;
 mod measures;
 mod outbox;
 mod pool;

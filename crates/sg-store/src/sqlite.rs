@@ -1,11 +1,13 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
 //! lie in them; `claim`, `flush`, `cells`, `raw`, `closing`, `outbox` and `retention` are the transactions, `status`, `events`
-//! and `counts` the questions, and `index` makes those for raw events fast.
+//! and `counts` the questions, and `index` makes those for raw events fast. `manifest` is what the archive holds, and
+//! `archived` its port.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
 
+mod archived;
 mod cells;
 mod claim;
 mod closing;
@@ -15,6 +17,7 @@ mod events;
 mod flush;
 mod index;
 mod levels;
+mod manifest;
 mod measures;
 mod outbox;
 mod pool;

@@ -1,6 +1,8 @@
 //! Configuration: what was typed (`layers`), what it means (`settings`), and how both are read (`reader`).
 //! The built-in configuration is a file like any other, `builtin.toml`; nothing of it is known to the code.
 
+pub(crate) mod archive;
+pub(crate) mod env_file;
 mod inherited;
 pub(crate) mod layers;
 mod measures;

@@ -1,5 +1,6 @@
-//! From settings to objects: the only place that knows which log and which store run.
+//! From settings to objects: the only place that knows which log, which store and which archive run.
 
+mod archive;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
 
@@ -11,9 +12,10 @@ use std::time::Duration;
 use anyhow::Context;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
-use sg_core::ports::{ErrorKind, EventLog, OutputTopics, PortError, RollupReader, RollupWriter};
+use sg_core::ports::{ErrorKind, EventLog, Manifest, OutputTopics, PortError, RollupReader, RollupWriter};
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, RealDisk};
+use sg_pipeline::archiver::ArchivedStream;
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
 
@@ -70,12 +72,22 @@ pub(crate) struct Parts {
     pub(crate) log: LogParts,
     pub(crate) writer: Arc<dyn RollupWriter>,
     pub(crate) reader: Arc<dyn RollupReader>,
+    pub(crate) manifest: Arc<dyn Manifest>,
+    pub(crate) archive: ArchiveParts,
     pub(crate) store_name: &'static str,
     pub(crate) plans: Vec<Arc<Plan>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     /// Held as long as the process works on the data directory.
     _lock: Option<File>,
+}
+
+/// What is archived, and the log to read it from.
+pub(crate) struct ArchiveParts {
+    /// Streams that are archived by a process of this role.
+    pub(crate) streams: Vec<ArchivedStream>,
+    /// The log, for archivers of this process; where others share the log, a handle of its own.
+    pub(crate) log: Arc<dyn EventLog>,
 }
 
 /// A log and what the server asks of it beside the port.
@@ -111,13 +123,33 @@ pub(crate) async fn open(
         #[cfg(not(feature = "kafka"))]
         LogChoice::Kafka(_) => return Err(Failure::not_built("kafka")),
     };
-    let (writer, reader, store_name) = open_store(&settings.store, &clock).await?;
+    let StoreParts { writer, reader, manifest, name: store_name } =
+        open_store(&settings.store, &clock).await?;
+    let archive = open_archive(settings, &log.log, &plans)?;
     if matches!(settings.store, StoreChoice::Sqlite(_)) {
         writer.prepare(&streams, &settings.rollups).await.map_err(Failure::of_disk)?;
     } else if settings.roles.process {
         patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
     }
-    Ok(Parts { log, writer, reader, store_name, plans, clock, metrics: Arc::default(), _lock: lock })
+    let metrics = Arc::default();
+    Ok(Parts { log, writer, reader, manifest, archive, store_name, plans, clock, metrics, _lock: lock })
+}
+
+#[cfg_attr(not(feature = "kafka"), allow(unused_variables, reason = "of a log that others share"))]
+fn open_archive(
+    settings: &Settings,
+    log: &Arc<dyn EventLog>,
+    plans: &[Arc<Plan>],
+) -> Result<ArchiveParts, Failure> {
+    let streams = archive::open(settings)?;
+    let log = match &settings.log {
+        #[cfg(feature = "kafka")]
+        LogChoice::Kafka(brokers) if settings.roles.archive && !streams.is_empty() => {
+            kafka::archive_log(settings, brokers, plans).map_err(Failure::of_port)?
+        }
+        _ => log.clone(),
+    };
+    Ok(ArchiveParts { streams, log })
 }
 
 /// The log and the store of a data directory that no server works on.
@@ -148,7 +180,7 @@ pub(crate) async fn open_resting(settings: &Settings, clock: &Arc<dyn Clock>) ->
     }
     let lock = lock(&settings.data_dir)?;
     let log = embedded_log(settings, dir, clock, false)?.log;
-    let (_, reader, _) = open_store(&settings.store, clock).await?;
+    let reader = open_store(&settings.store, clock).await?.reader;
     Ok(Resting { log, reader, _lock: lock })
 }
 
@@ -179,7 +211,20 @@ fn embedded_log(
     })
 }
 
-type StoreParts = (Arc<dyn RollupWriter>, Arc<dyn RollupReader>, &'static str);
+/// A store, by its ports.
+struct StoreParts {
+    writer: Arc<dyn RollupWriter>,
+    reader: Arc<dyn RollupReader>,
+    manifest: Arc<dyn Manifest>,
+    name: &'static str,
+}
+
+impl StoreParts {
+    fn of<S: RollupWriter + RollupReader + Manifest + 'static>(store: S, name: &'static str) -> StoreParts {
+        let store = Arc::new(store);
+        StoreParts { writer: store.clone(), reader: store.clone(), manifest: store, name }
+    }
+}
 
 #[cfg_attr(
     not(feature = "postgres"),
@@ -188,14 +233,13 @@ type StoreParts = (Arc<dyn RollupWriter>, Arc<dyn RollupReader>, &'static str);
 async fn open_store(choice: &StoreChoice, clock: &Arc<dyn Clock>) -> Result<StoreParts, Failure> {
     match choice {
         StoreChoice::Sqlite(path) => {
-            let store = Arc::new(SqliteStore::open(path, clock.clone()).map_err(Failure::of_disk)?);
-            Ok((store.clone(), store, "sqlite"))
+            let store = SqliteStore::open(path, clock.clone()).map_err(Failure::of_disk)?;
+            Ok(StoreParts::of(store, "sqlite"))
         }
         #[cfg(feature = "postgres")]
         StoreChoice::Postgres(url) => {
             let store = sg_store::postgres::PostgresStore::open(url, clock.clone()).await;
-            let store = Arc::new(store.map_err(Failure::of_port)?);
-            Ok((store.clone(), store, "postgres"))
+            Ok(StoreParts::of(store.map_err(Failure::of_port)?, "postgres"))
         }
         #[cfg(not(feature = "postgres"))]
         StoreChoice::Postgres(_) => Err(Failure::not_built("postgres")),

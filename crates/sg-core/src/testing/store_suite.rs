@@ -1,6 +1,7 @@
 //! What every store must do, whatever it is made of. A backend implements [`StoreUnderTest`] and calls each case with
 //! a fresh store. What a flush is made of comes from the real fold, so that fold and store are held to each other.
 
+mod archiving;
 mod asking;
 mod closing;
 mod feed;
@@ -13,9 +14,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 
-use crate::ports::{RollupReader, RollupWriter};
+use crate::ports::{Manifest, RollupReader, RollupWriter};
 use crate::time::{Clock, Timestamp};
 
+pub use archiving::{
+    dooms_what_an_earlier_owner_meant, leaves_marks, retires_files_and_passes_gaps, takes_files_in_once,
+};
 pub use asking::{counts_events_and_users, orders_cells, tallies};
 pub use closing::{
     announces_windows_once, closes_when_all_are_idle, corrects_final_windows, goes_on_where_the_budget_ended,
@@ -41,6 +45,8 @@ pub trait StoreUnderTest: Send + Sync {
     fn writer(&self) -> &dyn RollupWriter;
     /// Returns its reading side.
     fn reader(&self) -> &dyn RollupReader;
+    /// Returns the archive's manifest in it.
+    fn manifest(&self) -> &dyn Manifest;
     /// Returns its clock.
     fn clock(&self) -> &ManualClock;
     /// Closes the store and opens it again over the same data.

@@ -1,5 +1,6 @@
 //! Health and meters as Spring Boot's Actuator words them, for probes and monitors that read those.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
@@ -25,7 +26,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
         "kafkaStreams": component(stopped.as_deref(), &json!({"roles": app.roles.names()})),
         "livenessState": {"status": "UP"},
         "readinessState": {"status": if standing.is_stopping { "OUT_OF_SERVICE" } else { "UP" }},
-        "s3": {"status": "UNKNOWN", "details": {"archive": "off"}},
+        "s3": archive(&app),
     });
     let is_down = standing.store.is_some() || standing.log.is_some() || stopped.is_some();
     let status = match (is_down, standing.is_stopping) {
@@ -34,6 +35,17 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
         (false, false) => "UP",
     };
     said(status, json!({"status": status, "components": components, "groups": ["liveness", "readiness"]}))
+}
+
+/// Files that can not be written stop nothing else: the process is as healthy as before.
+fn archive(app: &App) -> Value {
+    if app.archive.streams.is_empty() {
+        return json!({"status": "UNKNOWN", "details": {"archive": "off"}});
+    }
+    let places: BTreeSet<&str> = app.archive.streams.iter().map(|(_, place)| place.as_str()).collect();
+    let faults = app.archive.metrics.faults();
+    let fault = (!faults.is_empty()).then(|| faults.join("; "));
+    component(fault.as_deref(), &json!({"archive": places}))
 }
 
 fn component(fault: Option<&str>, details: &Value) -> Value {

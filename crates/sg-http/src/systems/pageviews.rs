@@ -1,6 +1,8 @@
 //! Pageviews: the meters of its producer. Its paths, the shape of a pageview and the empty answer are the stream's
 //! definition, and posting is `ingest`'s.
 
+use sg_core::metrics::WriterMetrics;
+
 use crate::App;
 
 /// The stream whose events are pageviews.
@@ -24,5 +26,25 @@ pub(super) fn meters(app: &App) -> Vec<Meter> {
         tag: "endpoint",
         values: vec![("batch", door.taken_in_batches.get()), ("single", door.taken_singly.get())],
     });
-    produced.into_iter().collect()
+    produced.into_iter().chain(archive_meters(app)).collect()
+}
+
+/// The meters of what writes files, by the writer.
+fn archive_meters(app: &App) -> Vec<Meter> {
+    if app.archive.streams.is_empty() {
+        return Vec::new();
+    }
+    let metrics = &app.archive.metrics;
+    let writers = [("raw", &metrics.raw), ("aggregate", &metrics.aggregate), ("late", &metrics.late)];
+    let meter = |name, description, count: fn(&WriterMetrics) -> u64| Meter {
+        name,
+        description,
+        tag: "writer",
+        values: writers.iter().map(|(name, writer)| (*name, count(writer))).collect(),
+    };
+    vec![
+        meter("s3.writes", "Files written to the archive", |writer| writer.writes.get()),
+        meter("s3.errors", "Writes to the archive that failed", |writer| writer.errors.get()),
+        meter("s3.write.duration", "Writes to the archive that were timed", |writer| writer.duration.count()),
+    ]
 }

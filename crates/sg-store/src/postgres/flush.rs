@@ -19,6 +19,7 @@ use super::cells::{self, Encoded, Standing, arrays, boxed};
 use super::closing::{self, Moment};
 use super::error::Error;
 use super::levels;
+use super::manifest;
 use super::measures::count;
 use super::pool::{Connections, Lease, Mode, Prepared};
 use super::raw::{self, Pieces};
@@ -84,6 +85,7 @@ async fn attempt(
     // Read after the partition's row is locked: what moves `removed_before` locks that row first.
     let standings = standings(lease, flush).await?;
     raw::write(lease, flush, now, faults).await?;
+    manifest::write_mark(lease, flush).await?;
     let mut statements: Vec<Prepared> = Vec::new();
     let mut ledgers: Vec<usize> = Vec::new();
     for (index, encoded) in encode(flush, &standings).await?.into_iter().enumerate() {

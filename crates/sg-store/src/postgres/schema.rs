@@ -22,8 +22,11 @@ use super::tables::{cells_table, check_length, raw_table};
 use super::wire::Ms;
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../sql/postgres/0001_store.sql"), include_str!("../../sql/postgres/0002_outputs.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../sql/postgres/0001_store.sql"),
+    include_str!("../../sql/postgres/0002_outputs.sql"),
+    include_str!("../../sql/postgres/0003_archive.sql"),
+];
 /// The schema's version as this binary makes it.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// The prefix of names that the server keeps for itself.

@@ -15,7 +15,7 @@ use crate::unfit::to_integer;
 use super::cells::{self, Standing};
 use super::closing::{self, Corrected};
 use super::error::{Error, from_integer};
-use super::raw;
+use super::{manifest, raw};
 
 /// Writes a flush, all or nothing.
 pub(crate) fn flush(
@@ -90,6 +90,7 @@ fn missed(connection: &Connection, flush: &Flush) -> Result<FlushOutcome, Error>
 fn write(connection: &Connection, flush: &Flush, now: Timestamp, faults: &Faults) -> Result<(), Error> {
     faults.step()?;
     raw::write(connection, flush, now, faults)?;
+    manifest::write_mark(connection, flush)?;
     let mut corrected: Corrected = Vec::with_capacity(flush.plan.rollups.len());
     for (index, planned) in flush.plan.rollups.iter().enumerate() {
         corrected.push(write_rollup(connection, flush, (index, planned), now, faults)?);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use rusqlite::Connection;
-use sg_core::ports::{ErrorKind, FlushOutcome};
+use sg_core::ports::{ErrorKind, FlushOutcome, Manifest};
 use sg_core::testing::store_suite::{self as suite, Feed, ManualClock, StoreUnderTest, T0};
 
 use super::*;
@@ -46,6 +46,10 @@ impl StoreUnderTest for Fresh {
     }
 
     fn reader(&self) -> &dyn RollupReader {
+        self.store()
+    }
+
+    fn manifest(&self) -> &dyn Manifest {
         self.store()
     }
 
@@ -93,6 +97,26 @@ async fn levels_run_through_all_time() {
 #[tokio::test]
 async fn sketches_merge_over_partitions() {
     suite::sketches_merge_over_partitions(&mut Fresh::new(), 1).await;
+}
+
+#[tokio::test]
+async fn takes_files_in_once() {
+    suite::takes_files_in_once(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn dooms_what_an_earlier_owner_meant() {
+    suite::dooms_what_an_earlier_owner_meant(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn retires_files_and_passes_gaps() {
+    suite::retires_files_and_passes_gaps(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn leaves_marks() {
+    suite::leaves_marks(&Fresh::new()).await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ impl Topic {
     /// # Errors
     /// When the configuration is wrong or has no such stream, or the brokers cannot be used.
     pub(crate) fn open(stream: &str, brokers: &str) -> anyhow::Result<Topic> {
-        let (layers, _) = config_cmd::layers(None)?;
+        let (layers, _) = config_cmd::layers(None, None)?;
         let settings = Settings::resolve(&layers).map_err(|errors| anyhow::anyhow!(errors.join("; ")))?;
         let found = settings.streams.iter().find(|known| known.stream.name == stream);
         let found = found.with_context(|| format!("the configuration has no stream {stream}"))?;

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use toml::Value;
 
 use crate::cmd::{fail, print_line};
-use crate::config::{Layers, Origin, Settings};
+use crate::config::{Layers, Origin, Settings, env_file};
 use crate::exit;
 
 /// Prints the effective configuration with the origin of each value; secrets show as ***.
@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// The configuration file; streamgauge.toml where it exists.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
+    /// A file of variables, NAME=value by line, that counts as part of the environment.
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,7 +39,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     if matches!(args.action, Some(Action::Init)) {
         return print_line(crate::config::layers::BUILTIN.trim_end());
     }
-    let (layers, mut errors) = match layers(args.config.as_deref()) {
+    let (layers, mut errors) = match layers(args.config.as_deref(), args.env_file.as_deref()) {
         Ok(read) => read,
         Err(error) => return fail(exit::CONFIGURATION, &error),
     };
@@ -57,10 +60,13 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 /// Reads all layers but flags; returns the errors of variables beside them.
-pub(crate) fn layers(file: Option<&std::path::Path>) -> anyhow::Result<(Layers, Vec<String>)> {
+pub(crate) fn layers(
+    file: Option<&std::path::Path>,
+    env_file: Option<&std::path::Path>,
+) -> anyhow::Result<(Layers, Vec<String>)> {
     let mut layers = Layers::builtin()?;
     layers.file(file)?;
-    let errors = layers.environment(std::env::vars());
+    let errors = layers.environment(env_file::variables(env_file)?.into_iter());
     Ok((layers, errors))
 }
 

@@ -168,7 +168,7 @@ async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
 /// Says what is configured. A URL that cannot be is an error of the configuration.
 fn of_archive(url: &str) -> Finding {
     let says = match url {
-        "off" => "off: raw events are not archived, and this version has no archive yet".to_owned(),
+        "off" => "off: raw events are not archived".to_owned(),
         other => format!("{other}, as far as the configuration tells: nothing was asked there"),
     };
     Finding::ok("archive", says)
@@ -176,7 +176,7 @@ fn of_archive(url: &str) -> Finding {
 
 /// Returns the settings that `serve` would have, and the archive's URL; every error of them.
 fn settings(args: &Args) -> Result<(Settings, String), Vec<String>> {
-    let read = config_cmd::layers(args.config.as_deref());
+    let read = config_cmd::layers(args.config.as_deref(), None);
     let (mut layers, mut errors) = read.map_err(|error| vec![format!("{error:#}")])?;
     let data_dir = args.data_dir.as_ref().map(|dir| dir.display().to_string());
     let texts = [
@@ -192,7 +192,7 @@ fn settings(args: &Args) -> Result<(Settings, String), Vec<String>> {
     if !args.listen.is_empty() {
         layers.flag("listen", crate::config::settings::listen_value(&args.listen), "--listen");
     }
-    layers.complete_store(&std::env::vars().collect());
+    layers.complete_store();
     match Settings::resolve(&layers) {
         Ok(settings) if errors.is_empty() => {
             let archive = layers.table.get("archive").and_then(Value::as_str).unwrap_or("off");

@@ -71,8 +71,8 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 
 /// Returns the settings of the old and of the new side.
 fn settings(args: &Args) -> Result<(Settings, Settings), ExitCode> {
-    let (mut layers, errors) =
-        config_cmd::layers(args.config.as_deref()).map_err(|error| fail(exit::CONFIGURATION, &error))?;
+    let (mut layers, errors) = config_cmd::layers(args.config.as_deref(), None)
+        .map_err(|error| fail(exit::CONFIGURATION, &error))?;
     layers.flag("data_dir", Value::String(args.data_dir.display().to_string()), "--data-dir");
     // What a server is to do is no matter here, and must not be found fault with.
     let roles = ["ingest", "process", "query", "archive"].map(|role| Value::String(role.to_owned()));
@@ -90,7 +90,7 @@ fn settings(args: &Args) -> Result<(Settings, Settings), ExitCode> {
             layers.flag(key, Value::String(value.clone()), flag);
         }
     }
-    layers.complete_store(&std::env::vars().collect());
+    layers.complete_store();
     let (old, new) = (resolve(&old, &errors)?, resolve(&layers, &errors)?);
     if matches!((&new.log, &new.store), (LogChoice::Kafka(_), StoreChoice::Postgres(_))) {
         return Ok((old, new));

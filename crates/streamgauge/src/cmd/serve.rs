@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sg_core::metrics::ArchiveMetrics;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
 use sg_http::server::Server;
-use sg_http::{App, Door, MetricsApi, Watchers};
+use sg_http::{App, ArchiveView, Door, MetricsApi, Watchers};
+use sg_pipeline::archiver::{self, ArchivedStream, Archivers, Sweeper};
 use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
 use sg_pipeline::outbox::{Outbox, Sink, StreamOutbox, Topics};
@@ -23,8 +25,8 @@ use toml::Value;
 
 use crate::clock::WallClock;
 use crate::cmd::{config as config_cmd, fail, print_line};
-use crate::config::Settings;
 use crate::config::settings::listen_value;
+use crate::config::{Origin, Settings};
 use crate::exit;
 use crate::wire::{self, Parts};
 
@@ -40,6 +42,9 @@ pub(crate) struct Args {
     /// The configuration file; streamgauge.toml where it exists.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// A file of variables, NAME=value by line, that counts as part of the environment.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
     /// Where the log and the database live.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -53,13 +58,13 @@ pub(crate) struct Args {
     /// The store: sqlite:, sqlite:PATH or postgres://USER@HOST/DATABASE.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// The archive: off.
+    /// The archive of raw events: off, file:FOLDER or s3://BUCKET[/PREFIX].
     #[arg(long, value_name = "URL")]
     archive: Option<String>,
     /// What this process does: ingest,process,query,archive. Several processes share the work on Kafka and PostgreSQL.
     #[arg(long, value_delimiter = ',')]
     roles: Vec<String>,
-    /// Also sends made-up events, so that there is something to see.
+    /// Also sends made-up events, so that there is something to see, and archives into the data directory.
     #[arg(long)]
     demo: bool,
     /// Starts on a damaged log with what can still be read of it; says what is lost.
@@ -101,8 +106,8 @@ pub(crate) fn start_logging() {
 }
 
 fn settings(args: &Args) -> Result<Settings, ExitCode> {
-    let (mut layers, mut errors) =
-        config_cmd::layers(args.config.as_deref()).map_err(|error| fail(exit::CONFIGURATION, &error))?;
+    let (mut layers, mut errors) = config_cmd::layers(args.config.as_deref(), args.env_file.as_deref())
+        .map_err(|error| fail(exit::CONFIGURATION, &error))?;
     let texts = [
         ("log", &args.log, "--log"),
         ("store", &args.store, "--store"),
@@ -126,7 +131,11 @@ fn settings(args: &Args) -> Result<Settings, ExitCode> {
             "--roles",
         );
     }
-    layers.complete_store(&std::env::vars().collect());
+    if args.demo && layers.origin("archive") == Origin::Default {
+        let dir = layers.table.get("data_dir").and_then(Value::as_str).unwrap_or(".");
+        layers.flag("archive", Value::String(format!("file:{dir}/archive")), "--demo");
+    }
+    layers.complete_store();
     match Settings::resolve(&layers) {
         Ok(settings) if errors.is_empty() => Ok(settings),
         Ok(_) => Err(config_cmd::report(&errors, false)),
@@ -158,6 +167,10 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
     let (told, stopped) = mpsc::channel(16);
     let (stop_crew, crew) = (CancellationToken::new(), TaskTracker::new());
     let (stop_loops, loops) = (CancellationToken::new(), TaskTracker::new());
+    let archive_metrics = Arc::new(ArchiveMetrics::default());
+    if settings.roles.archive && !parts.archive.streams.is_empty() {
+        start_archive(&parts, &archive_metrics, &stop_crew, &crew, told.clone());
+    }
     if settings.roles.process {
         start_crew(settings, &parts, &fleet, &stop_crew, &crew, told);
         start_loops(settings, &parts, &stop_loops, &loops);
@@ -165,7 +178,7 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
     crew.close();
     let demo = demo_switch(settings, is_demo);
     let is_demo_on = demo.as_ref().map(watch::Sender::subscribe);
-    let app = Arc::new(app(settings, &parts, fleet, demo));
+    let app = Arc::new(app(settings, &parts, fleet, (archive_metrics, demo)));
     let stop_servers = CancellationToken::new();
     let servers = TaskTracker::new();
     let urls = match listen(settings, &app, &stop_servers, &servers).await {
@@ -201,15 +214,13 @@ fn start_crew(
     crew: &TaskTracker,
     told: mpsc::Sender<Stopped>,
 ) {
-    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let owners = owner::Settings {
         log: parts.log.log.clone(),
         store: parts.writer.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
-        name: format!("{node}-{}", std::process::id()),
-        // The second half of a time-ordered id is random: a secret that senders cannot know.
-        seed: uuid::Uuid::now_v7().as_u64_pair().1,
+        name: process_name(),
+        seed: secret(),
         flush_interval: settings.flush_interval,
         flush_events_max: settings.flush_events_max,
     };
@@ -217,6 +228,48 @@ fn start_crew(
     let stop = stop.clone();
     crew.spawn(async move {
         if let Err(error) = all.run(stop).await {
+            // A full channel means that the process is leaving already.
+            drop(told.try_send(Stopped::Apart(error)));
+        }
+    });
+}
+
+fn process_name() -> String {
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{node}-{}", std::process::id())
+}
+
+/// The second half of a time-ordered id is random: a secret that senders cannot know.
+fn secret() -> u64 {
+    uuid::Uuid::now_v7().as_u64_pair().1
+}
+
+fn start_archive(
+    parts: &Parts,
+    metrics: &Arc<ArchiveMetrics>,
+    stop: &CancellationToken,
+    crew: &TaskTracker,
+    told: mpsc::Sender<Stopped>,
+) {
+    let settings = archiver::Settings {
+        log: parts.archive.log.clone(),
+        manifest: parts.manifest.clone(),
+        streams: parts.archive.streams.clone(),
+        clock: parts.clock.clone(),
+        metrics: metrics.clone(),
+        name: process_name(),
+        seed: secret(),
+    };
+    let sweeper = Sweeper {
+        manifest: parts.manifest.clone(),
+        streams: parts.archive.streams.clone(),
+        clock: parts.clock.clone(),
+        metrics: metrics.clone(),
+    };
+    crew.spawn(sweeper.run(stop.clone()));
+    let archivers = Archivers::new(settings).run(stop.clone());
+    crew.spawn(async move {
+        if let Err(error) = archivers.await {
             // A full channel means that the process is leaving already.
             drop(told.try_send(Stopped::Apart(error)));
         }
@@ -236,6 +289,9 @@ fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loo
         log: parts.log.log.clone(),
         store: parts.writer.clone(),
         clock: parts.clock.clone(),
+        manifest: parts.manifest.clone(),
+        // Only an embedded log is trimmed, and only its own process archives it.
+        archived: if settings.roles.archive { archived_names(parts) } else { Vec::new() },
     };
     loops.spawn(outbox.run(stop.clone()));
     loops.spawn(upkeep.run(stop.clone()));
@@ -252,7 +308,12 @@ fn stream_outbox(parts: &Parts, plan: &Arc<Plan>, topic: &str) -> StreamOutbox {
     StreamOutbox { plan: plan.clone(), sinks }
 }
 
-fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>, demo: Option<watch::Sender<bool>>) -> App {
+fn archived_names(parts: &Parts) -> Vec<String> {
+    parts.archive.streams.iter().map(|archived| archived.stream.clone()).collect()
+}
+
+fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>, (archive_metrics, demo): (Arc<ArchiveMetrics>, Option<watch::Sender<bool>>)) -> App {
+    let place = |archived: &ArchivedStream| (archived.stream.clone(), archived.archive.place().to_owned());
     let budget_bytes = settings.body_budget_bytes as usize;
     let log_metrics = parts.log.metrics.clone();
     let doors = parts.plans.iter().zip(&settings.streams);
@@ -262,6 +323,11 @@ fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>, demo: Option<watch
             .collect(),
         log: parts.log.log.clone(),
         store: parts.reader.clone(),
+        manifest: parts.manifest.clone(),
+        archive: ArchiveView {
+            streams: parts.archive.streams.iter().map(place).collect(),
+            metrics: archive_metrics,
+        },
         pipeline: fleet,
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),

@@ -72,7 +72,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 
 fn settings(log: Option<String>, config: Option<PathBuf>) -> Result<Settings, ExitCode> {
     let (mut layers, mut errors) =
-        config_cmd::layers(config.as_deref()).map_err(|error| fail(exit::CONFIGURATION, &error))?;
+        config_cmd::layers(config.as_deref(), None).map_err(|error| fail(exit::CONFIGURATION, &error))?;
     if let Some(log) = log {
         layers.flag("log", Value::String(log), "--log");
     }

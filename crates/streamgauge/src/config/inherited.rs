@@ -1,4 +1,4 @@
-//! Variables that deployments already set for Kafka and PostgreSQL, in the spellings that are common: they say the same
+//! Variables that deployments already set for Kafka, PostgreSQL and S3, in the spellings that are common: they say the same
 //! as keys of the configuration, and rank with `STREAMGAUGE_…` but behind it.
 
 use std::collections::BTreeMap;
@@ -19,10 +19,24 @@ pub(crate) fn keys(variables: &BTreeMap<String, String>) -> Vec<Inherited> {
     if let Some((url, name)) = store(&get) {
         keys.push(("store", Value::String(url), name));
     }
+    if is_enabled(variables)
+        && let Some(bucket) = get("S3_BUCKET")
+    {
+        keys.push(("archive", Value::String(format!("s3://{bucket}")), "S3_ENABLED"));
+    }
     if let Some(seconds) = get("FLUSH_INTERVAL_SECONDS") {
         keys.push(("flush.interval", Value::String(format!("{seconds}s")), "FLUSH_INTERVAL_SECONDS"));
     }
     keys
+}
+
+fn is_enabled(variables: &BTreeMap<String, String>) -> bool {
+    variables.get("S3_ENABLED").is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+}
+
+/// Returns whether a bucket is asked for and not named.
+pub(crate) fn wants_bucket(variables: &BTreeMap<String, String>) -> bool {
+    is_enabled(variables) && variables.get("S3_BUCKET").is_none_or(String::is_empty)
 }
 
 /// Returns the grace that the first rollup gets.

@@ -33,6 +33,8 @@ impl std::fmt::Display for Origin {
 pub(crate) struct Layers {
     /// The effective values.
     pub(crate) table: Table,
+    /// All variables of the environment, for what is not a key.
+    pub(crate) variables: BTreeMap<String, String>,
     /// Origins of values that are not the default, by dotted path.
     origins: BTreeMap<String, Origin>,
 }
@@ -48,14 +50,20 @@ const LISTS: [&str; 3] = ["listen", "stream", "rollup"];
 
 const ENVIRONMENT_PREFIX: &str = "STREAMGAUGE_";
 /// Variables with the prefix that are no configuration keys.
-const OTHER_VARIABLES: [&str; 4] =
-    ["STREAMGAUGE_KEY", "STREAMGAUGE_LOG_LEVEL", "STREAMGAUGE_TEST_KAFKA", "STREAMGAUGE_TEST_POSTGRES"];
+const OTHER_VARIABLES: [&str; 6] = [
+    "STREAMGAUGE_KEY",
+    "STREAMGAUGE_LOG_LEVEL",
+    "STREAMGAUGE_TEST_KAFKA",
+    "STREAMGAUGE_TEST_POSTGRES",
+    "STREAMGAUGE_TEST_S3",
+    "STREAMGAUGE_TEST_S3_FOLDER",
+];
 
 impl Layers {
     /// Starts from the built-in configuration.
     pub(crate) fn builtin() -> anyhow::Result<Layers> {
         let table = BUILTIN.parse().context("the built-in configuration is not TOML")?;
-        Ok(Layers { table, origins: BTreeMap::new() })
+        Ok(Layers { table, variables: BTreeMap::new(), origins: BTreeMap::new() })
     }
 
     /// Lays a file over: the named one, or `streamgauge.toml` where it exists.
@@ -80,6 +88,9 @@ impl Layers {
         let mut errors = Vec::new();
         let variables: BTreeMap<String, String> = variables.collect();
         self.inherit(&variables);
+        if inherited::wants_bucket(&variables) {
+            errors.push("S3_ENABLED: there is no bucket: name it in S3_BUCKET".to_owned());
+        }
         let ours = variables.iter().filter(|(name, _)| {
             name.starts_with(ENVIRONMENT_PREFIX) && !OTHER_VARIABLES.contains(&name.as_str())
         });
@@ -94,6 +105,7 @@ impl Layers {
                 None => errors.push(format!("{name}: there is no such key")),
             }
         }
+        self.variables = variables;
         errors
     }
 
@@ -113,9 +125,9 @@ impl Layers {
     }
 
     /// Gives the store's URL the password of the environment where it has none.
-    pub(crate) fn complete_store(&mut self, variables: &BTreeMap<String, String>) {
+    pub(crate) fn complete_store(&mut self) {
         let url = self.table.get("store").and_then(Value::as_str);
-        if let Some(url) = url.and_then(|url| inherited::with_password(url, variables)) {
+        if let Some(url) = url.and_then(|url| inherited::with_password(url, &self.variables)) {
             self.table.insert("store".to_owned(), Value::String(url));
         }
     }

@@ -146,9 +146,14 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Returns whether a key is `"off"`.
+    pub(crate) fn is_off(&self, key: &str) -> bool {
+        self.table.get(key).and_then(Value::as_str) == Some("off")
+    }
+
     /// Reads a key that is `"off"` or a table.
     pub(crate) fn table_or_off(&mut self, key: &'static str, errors: &mut Errors) -> Option<Reader<'t>> {
-        if self.table.get(key).and_then(Value::as_str) == Some("off") {
+        if self.is_off(key) {
             self.asked.push(key);
             return None;
         }

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sg_archive::{Place, Variables};
 use sg_core::definition::{Rollup, Stream};
 use sg_http::{Answers, BareMetrics, Origins, Roles};
 use toml::Value;
 
+use super::archive::{self, StreamArchive};
 use super::layers::Layers;
 use super::reader::{Errors, Reader};
 use super::{outputs, streams};
@@ -18,6 +20,10 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) log: LogChoice,
     pub(crate) store: StoreChoice,
+    /// Where streams are archived that do not say otherwise; `None` is nowhere.
+    pub(crate) archive: Option<Place>,
+    /// The variables by which buckets are reached.
+    pub(crate) aws: Variables,
     pub(crate) listen: Vec<Listen>,
     pub(crate) flush_interval: Duration,
     pub(crate) flush_events_max: u64,
@@ -98,11 +104,25 @@ pub(crate) struct StreamSettings {
     pub(crate) topic: String,
     pub(crate) paths: Vec<String>,
     pub(crate) answer: Answers,
+    /// How the stream is archived; `None` when it is not.
+    pub(crate) archive: Option<StreamArchive>,
 }
 
 const ROLES: [&str; 4] = ["ingest", "process", "query", "archive"];
 
 impl Settings {
+    /// Returns the streams that are archived, each with where to.
+    pub(crate) fn archived(&self) -> Vec<(&StreamSettings, &StreamArchive, &Place)> {
+        let mut archived = Vec::new();
+        for stream in &self.streams {
+            let Some(archive) = &stream.archive else { continue };
+            if let Some(place) = archive.place.as_ref().or(self.archive.as_ref()) {
+                archived.push((stream, archive, place));
+            }
+        }
+        archived
+    }
+
     /// Reads the merged layers.
     ///
     /// # Errors
@@ -113,7 +133,7 @@ impl Settings {
         let data_dir = PathBuf::from(reader.required("data_dir", &mut errors));
         let log = log_choice(&reader.required("log", &mut errors), &data_dir, &mut errors);
         let store = store_choice(&reader.required("store", &mut errors), &data_dir, &mut errors);
-        check_archive(&reader.text("archive", "off", &mut errors), &mut errors);
+        let archive = archive::place("archive", &reader.text("archive", "off", &mut errors), &mut errors);
         let roles = roles(&reader.texts("roles", &mut errors), &log, &store, &mut errors);
         let auth = reader.text("auth", "keys", &mut errors);
         let listen = listen(&mut reader, &auth, &mut errors);
@@ -134,6 +154,8 @@ impl Settings {
             data_dir,
             log,
             store,
+            archive,
+            aws: Variables::of(&layers.variables),
             listen,
             flush_interval,
             flush_events_max,
@@ -188,12 +210,6 @@ fn store_choice(url: &str, data_dir: &std::path::Path, errors: &mut Errors) -> S
         );
     }
     StoreChoice::Sqlite(data_dir.join("streamgauge.db"))
-}
-
-fn check_archive(url: &str, errors: &mut Errors) {
-    if url != "off" {
-        errors.add("archive", format!("is \"off\", not {url}"));
-    }
 }
 
 /// Reads what the process does. A split that would leave events unread or uncounted is refused with what to do.

@@ -7,6 +7,7 @@ use sg_core::definition::{Dedup, FieldType, LatePolicy, RawTable, Rollup, Stream
 use sg_core::time::millis;
 use sg_http::Answers;
 
+use super::archive;
 use super::measures::measure;
 use super::outputs;
 use super::reader::{Errors, Reader};
@@ -82,6 +83,7 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
         dedup
     });
     StreamSettings {
+        archive: archive::stream(item, &name, errors),
         topic,
         paths: item.texts("paths", errors),
         answer: answer(item, errors),

@@ -16,6 +16,9 @@ use crate::config::settings::StreamSettings;
 /// Bytes of events that wait for the brokers: what some seconds bring, then the door refuses more.
 const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of records read ahead for the archive, over all partitions: files need no low latency.
+const ARCHIVE_READ_BYTES_MAX: usize = 16 << 20;
+
 /// Opens the log. Topics that are not there are made; those that are there are left as they are.
 pub(super) async fn open(
     settings: &Settings,
@@ -66,6 +69,21 @@ pub(crate) fn writer(
 ) -> Result<Arc<dyn EventLog>, PortError> {
     let mut options = options(settings, brokers, plans);
     options.topics.retain(|topic| plans.iter().any(|plan| *plan.name == *topic.stream));
+    Ok(Arc::new(KafkaLog::open(options)?))
+}
+
+/// Opens the log a second time, for archivers: they read the same partitions as the fold does, share them among
+/// themselves in a group of their own, and keep little in memory.
+pub(super) fn archive_log(
+    settings: &Settings,
+    brokers: &str,
+    plans: &[Arc<Plan>],
+) -> Result<Arc<dyn EventLog>, PortError> {
+    let mut options = options(settings, brokers, plans);
+    let archived = settings.archived();
+    options.topics.retain(|topic| archived.iter().any(|(stream, ..)| stream.stream.name == topic.stream));
+    options.group += ".archive";
+    options.read_bytes_max = options.read_bytes_max.min(ARCHIVE_READ_BYTES_MAX);
     Ok(Arc::new(KafkaLog::open(options)?))
 }
 

@@ -1,6 +1,7 @@
 //! Several processes on a real broker and a real PostgreSQL: whatever happens to them, every accepted event is counted
 //! once, and no partition stands still for ever.
 
+mod archiving;
 mod chaos;
 mod equal;
 mod live;

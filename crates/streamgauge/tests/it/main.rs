@@ -1,6 +1,7 @@
 //! The black-box tests, in one binary: it links once.
 
 mod api;
+mod archive;
 mod closing;
 mod cluster;
 mod crash;

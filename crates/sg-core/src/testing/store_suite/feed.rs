@@ -123,6 +123,12 @@ impl Feed {
         Feed { plan, partition, next: checkpoint.next_offset, fold, checkpoint }
     }
 
+    /// Passes a hole of the log: the next event has this offset.
+    pub fn pass_to(&mut self, offset: u64) {
+        self.fold.pass_to(offset);
+        self.next = offset;
+    }
+
     /// Returns the owner as it was before it took anything in: what a second process would see.
     pub fn restarted(&self) -> Feed {
         Feed {

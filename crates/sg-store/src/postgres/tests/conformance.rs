@@ -263,3 +263,31 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn takes_files_in_once() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::takes_files_in_once(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn dooms_what_an_earlier_owner_meant() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::dooms_what_an_earlier_owner_meant(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn retires_files_and_passes_gaps() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::retires_files_and_passes_gaps(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn leaves_marks() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::leaves_marks(&fresh).await;
+    fresh.drop().await;
+}

@@ -56,6 +56,9 @@ fn serve_explains_itself() {
           --config <CONFIG>
               The configuration file; streamgauge.toml where it exists
 
+          --env-file <FILE>
+              A file of variables, NAME=value by line, that counts as part of the environment
+
           --data-dir <DIR>
               Where the log and the database live
 
@@ -71,14 +74,15 @@ fn serve_explains_itself() {
               The store: sqlite:, sqlite:PATH or postgres://USER@HOST/DATABASE
 
           --archive <URL>
-              The archive: off
+              The archive of raw events: off, file:FOLDER or s3://BUCKET[/PREFIX]
 
           --roles <ROLES>
               What this process does: ingest,process,query,archive. Several processes share the work on
               Kafka and PostgreSQL
 
           --demo
-              Also sends made-up events, so that there is something to see
+              Also sends made-up events, so that there is something to see, and archives into the data
+              directory
 
           --salvage
               Starts on a damaged log with what can still be read of it; says what is lost
@@ -255,6 +259,9 @@ fn config_explains_itself() {
           --config <CONFIG>
               The configuration file; streamgauge.toml where it exists
 
+          --env-file <FILE>
+              A file of variables, NAME=value by line, that counts as part of the environment
+
       -h, --help
               Print help (see a summary with '-h')
     "#);
@@ -269,6 +276,8 @@ fn config_check_explains_itself() {
 
     Options:
           --config <CONFIG>  The configuration file; streamgauge.toml where it exists
+          --env-file <FILE>  A file of variables, NAME=value by line, that counts as part of the
+                             environment
       -h, --help             Print help
     "#);
 }
@@ -282,6 +291,8 @@ fn config_init_explains_itself() {
 
     Options:
           --config <CONFIG>  The configuration file; streamgauge.toml where it exists
+          --env-file <FILE>  A file of variables, NAME=value by line, that counts as part of the
+                             environment
       -h, --help             Print help
     "#);
 }

@@ -77,7 +77,18 @@ fn the_status_names_the_process_and_its_memory() {
     let members: Vec<&String> = status.as_object().expect("an object").keys().collect();
     assert_eq!(
         members,
-        ["version", "log", "store", "roles", "started_at", "uptime_ms", "streams", "rollups", "memory"]
+        [
+            "version",
+            "log",
+            "store",
+            "roles",
+            "started_at",
+            "uptime_ms",
+            "streams",
+            "rollups",
+            "archive",
+            "memory"
+        ]
     );
     let memory = &status["memory"];
     for (name, least) in

@@ -133,7 +133,8 @@ impl Drop for Services {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+/// Returns a variable that names a real server; `None` where it need not be there.
+pub(crate) fn variable(name: &str) -> Option<String> {
     let found = std::env::var(name).ok().filter(|address| !address.is_empty());
     if found.is_none() {
         assert!(std::env::var("CI").is_err(), "{name} is not set: in CI every server is there");
