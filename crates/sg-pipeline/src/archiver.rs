@@ -2,6 +2,7 @@
 //! and nobody waits for it: a bucket that is slow or away only makes its own lag grow. What a file is made of and where
 //! it lies is the archive's business; that it counts, the manifest's.
 
+mod back;
 mod partition;
 mod sweep;
 mod upload;
@@ -17,6 +18,7 @@ use sg_core::time::Clock;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub use back::Back;
 use partition::Archiver;
 pub use sweep::Sweeper;
 

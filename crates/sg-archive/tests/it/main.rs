@@ -42,12 +42,13 @@ fn batch(records: Range<u64>) -> LogBatch {
             1 => batch.push_side(format!("0193e1f2-0000-7000-8000-{offset:012x}").as_bytes()),
             _ => batch.push_side(format!("given {offset}").as_bytes()),
         };
+        let kind = if offset % 2 == 0 { batch.push_side(b"view") } else { Span::NONE };
         let is_foreign = offset % 5 >= 3;
         let time = |ms: u64| Timestamp(T0 + i64::try_from(ms).expect("small"));
         batch.entries.push(Entry {
             raw,
             id,
-            kind: if offset % 2 == 0 { batch.push_side(b"view") } else { Span::NONE },
+            kind,
             key_hash: offset.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             key: Span::NONE,
             event_time: (offset % 3 != 0).then(|| time(offset * 977 % 50_000_000)),

@@ -181,21 +181,24 @@ impl Archiver {
     async fn claim(&self) -> Result<ArchivePosition, Left> {
         let Settings { log, manifest, .. } = &self.settings;
         let (stream, partition) = (self.archived.stream.clone(), self.number);
-        let extent = log.extent(&stream, partition).await?;
         let claim = ArchiveClaim {
             stream: stream.clone(),
             partition,
             owner: self.settings.name.clone(),
             log_identity: log.identity(&stream).await?,
-            start: extent.start,
+            start: log.extent(&stream, partition).await?.start,
         };
         let mut position = manifest.claim_archive(&claim).await?;
+        // Asked again: whoever had the partition before may have gone on until the claim.
+        let extent = log.extent(&stream, partition).await?;
         if position.next_offset > extent.end {
+            // A log whose leader has just changed may say less than it holds.
             let doing = format!(
-                "archiving {stream}/{partition} from offset {}: the log ends at {}: it is not the one that was archived",
+                "archiving {stream}/{partition} from offset {}: the log ends at {}: if it is not the one that was \
+                 archived, begin with an empty store",
                 position.next_offset, extent.end
             );
-            return Err(PortError::new(ErrorKind::Corrupt, doing).into());
+            return Err(PortError::new(ErrorKind::Retry, doing).into());
         }
         if position.next_offset < extent.start {
             let lost = extent.start - position.next_offset;

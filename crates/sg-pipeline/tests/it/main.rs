@@ -1,5 +1,6 @@
 //! The loops between log and store, over real logs and real stores.
 
+mod archiver;
 mod carry;
 mod confluence;
 mod crew;

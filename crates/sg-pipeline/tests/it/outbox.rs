@@ -11,8 +11,10 @@ use sg_core::flush::{Checkpoint, Flush};
 use sg_core::metrics::Metrics;
 use sg_core::output::{ClosedOutput, OutputRecord, Outputs};
 use sg_core::plan::Plan;
-use sg_core::ports::{Manifest, Claim, ErrorKind, FlushOutcome, MAIN_LANE, Needed, OutboxRow, OutputTopics, Parked, PortError, Refresh,
-    RefusedRecord, RollupReader, RollupWriter, StatusDetail,};
+use sg_core::ports::{
+    Claim, ErrorKind, FlushOutcome, MAIN_LANE, Manifest, Needed, OutboxRow, OutputTopics, Parked, PortError,
+    Refresh, RefusedRecord, RollupReader, RollupWriter, StatusDetail,
+};
 use sg_core::testing::store_suite::{Feed, ManualClock, StoreUnderTest, T0, cells, rollups, stream};
 use sg_core::time::Timestamp;
 use sg_pipeline::outbox::{Outbox, Sink, StreamOutbox, Topics};

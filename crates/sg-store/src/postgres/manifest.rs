@@ -90,10 +90,10 @@ async fn insert_intents(
     now: Timestamp,
     doomed_at: Option<Ms>,
 ) -> Result<(), Error> {
-    let sql = "INSERT INTO sg_archive_intents AS i SELECT $1::text, path, $3::text, $4::bigint, $5::bigint, $6::timestamptz, $7::timestamptz \
-               FROM unnest($2::text[]) AS path \
+    let sql = "INSERT INTO sg_archive_intents AS i SELECT $1::text, given.path, $3::text, $4::bigint, $5::bigint, $6::timestamptz, $7::timestamptz \
+               FROM unnest($2::text[]) AS given (path) \
                WHERE $7::timestamptz IS NULL OR NOT EXISTS \
-               (SELECT 1 FROM sg_archive_files f WHERE f.place = $1 AND f.path = path) \
+               (SELECT 1 FROM sg_archive_files f WHERE f.place = $1 AND f.path = given.path) \
                ON CONFLICT (place, path) DO UPDATE SET doomed_at = coalesce(i.doomed_at, excluded.doomed_at)";
     let given: [&(dyn ToSql + Sync); 7] = [
         &intent.place,

@@ -312,7 +312,12 @@ fn archived_names(parts: &Parts) -> Vec<String> {
     parts.archive.streams.iter().map(|archived| archived.stream.clone()).collect()
 }
 
-fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>, (archive_metrics, demo): (Arc<ArchiveMetrics>, Option<watch::Sender<bool>>)) -> App {
+fn app(
+    settings: &Settings,
+    parts: &Parts,
+    fleet: Arc<Fleet>,
+    (archive_metrics, demo): (Arc<ArchiveMetrics>, Option<watch::Sender<bool>>),
+) -> App {
     let place = |archived: &ArchivedStream| (archived.stream.clone(), archived.archive.place().to_owned());
     let budget_bytes = settings.body_budget_bytes as usize;
     let log_metrics = parts.log.metrics.clone();
