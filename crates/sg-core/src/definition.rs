@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::limits::AVERAGE_EXTRA_SCALE;
 use crate::output::Outputs;
+use crate::sketch;
 
 /// A stream: where events of one kind go in, and the rules they must keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,6 +245,12 @@ impl Rollup {
     /// Returns whether a measure of the rollup is a sketch.
     pub fn has_sketches(&self) -> bool {
         self.measures.iter().any(|measure| measure.function.is_sketch())
+    }
+
+    /// Returns how many of its cells' sketches are handled together, of as many as some bytes may hold.
+    pub fn sketched_cells(&self, bytes_max: usize, cells_max: usize) -> usize {
+        let of_cell: usize = self.measures.iter().map(|measure| sketch::bytes_max(&measure.function)).sum();
+        (bytes_max / of_cell.max(1)).clamp(1, cells_max)
     }
 
     /// Returns whether a measure of the rollup is a level.

@@ -11,6 +11,9 @@ use std::fmt;
 use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 
+use crate::definition::Function;
+use crate::limits::DIMENSION_BYTES_MAX;
+
 pub use quantile::Quantile;
 
 /// Bytes from a store that are no sketch of the expected kind.
@@ -100,10 +103,14 @@ impl Eq for Distinct {}
 
 /// The values that occur most often, with bounds: the frequent-items sketch of Apache DataSketches (Misra and Gries).
 ///
-/// Exact while there are no more different values than it keeps, sixteen times the number asked for; beyond that a count is too large by no
-/// more than its error, which depends on the order in which sketches were merged.
+/// Exact while there are no more different values than eight times the number asked for; beyond that a count is too
+/// large by no more than its error, which depends on the order in which sketches were merged.
 #[derive(Debug, Clone)]
-pub struct Top(FrequentItemsSketch<String>);
+pub struct Top {
+    sketch: FrequentItemsSketch<String>,
+    /// About how many bytes its texts take: those that came in, while none has been dropped for it.
+    text_bytes: usize,
+}
 
 /// One value of [`Top`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,30 +124,37 @@ pub struct Frequent {
 }
 
 /// Counters kept for each value that is asked for: a long tail then hardly moves the head.
-const COUNTERS_PER_ITEM: u32 = 16;
+const COUNTERS_PER_ITEM: u32 = 8;
+/// A handle and the allocator's share of one text.
+const TEXT_OVERHEAD_BYTES: usize = 40;
 
 impl Top {
     /// Makes an empty sketch that is to name `k` values.
     pub fn new(k: u32) -> Top {
-        let counters = k.saturating_mul(COUNTERS_PER_ITEM).next_power_of_two();
-        // A map is used up to three quarters.
-        let sketch = FrequentItemsSketch::new(2 * counters as usize);
-        Top(sketch.expect("the configuration bounds k, so the size is a power of two within the limits"))
+        let sketch = FrequentItemsSketch::new(map_size(k));
+        let sketch =
+            sketch.expect("the configuration bounds k, so the size is a power of two within the limits");
+        Top { sketch, text_bytes: 0 }
     }
 
     /// Takes in one value.
     pub fn add(&mut self, value: &str) {
-        self.0.update_ref(value);
+        let known = self.sketch.num_active_items();
+        self.sketch.update_ref(value);
+        if self.sketch.num_active_items() > known {
+            self.text_bytes += value.len() + TEXT_OVERHEAD_BYTES;
+        }
     }
 
     /// Takes in the values of another sketch.
     pub fn merge(&mut self, other: &Top) {
-        self.0.merge(&other.0);
+        self.sketch.merge(&other.sketch);
+        self.text_bytes += other.text_bytes;
     }
 
     /// Returns the `k` values that occurred most often, the most frequent first, equal ones by their texts.
     pub fn frequent(&self, k: u32) -> Vec<Frequent> {
-        let rows = self.0.frequent_items(ErrorType::NoFalseNegatives);
+        let rows = self.sketch.frequent_items(ErrorType::NoFalseNegatives);
         let mut found: Vec<Frequent> = rows
             .iter()
             .map(|row| Frequent {
@@ -158,7 +172,7 @@ impl Top {
 
     /// Returns the sketch as bytes, in the format of Apache DataSketches.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.serialize()
+        self.sketch.serialize()
     }
 
     /// Reads a sketch.
@@ -167,12 +181,29 @@ impl Top {
     /// [`Unreadable`] when the bytes are no such sketch.
     pub fn from_bytes(bytes: &[u8]) -> Result<Top, Unreadable> {
         let read = FrequentItemsSketch::deserialize(bytes);
-        read.map(Top).map_err(|error| Unreadable::new("top", error.message()))
+        let whole = |sketch| Top { sketch, text_bytes: bytes.len() };
+        read.map(whole).map_err(|error| Unreadable::new("top", error.message()))
     }
 
     /// Returns about how many bytes of memory it holds.
     pub fn memory(&self) -> usize {
-        self.0.estimated_size()
+        self.sketch.estimated_size() + self.text_bytes
+    }
+}
+
+/// Returns the size of the map behind `k` values, a power of two of which three quarters are used.
+fn map_size(k: u32) -> usize {
+    (k as usize * COUNTERS_PER_ITEM as usize * 4).div_ceil(3).next_power_of_two()
+}
+
+/// Returns the most bytes that a sketch of a function takes where it is stored: by it a store bounds how many it handles
+/// at once. A distribution over more than a thousandfold has more, but hardly any has.
+pub fn bytes_max(function: &Function) -> usize {
+    match function {
+        Function::Distinct(_) => (1 << REGISTERS_LOG2) + 64,
+        Function::Quantile { .. } => 16 << 10,
+        Function::Top { k, .. } => map_size(*k) / 4 * 3 * (DIMENSION_BYTES_MAX + 16),
+        _ => 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Questions about rollups: which there are, their rows over time, and the largest of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
@@ -21,8 +22,11 @@ use crate::params::{Named, Params};
 const PAGE_ROWS: usize = 1_000;
 /// Cells read for one page; what does not fit follows with the cursor.
 const PAGE_CELLS: usize = 200_000;
-/// As [`PAGE_CELLS`], for cells with sketches: up to some KiB each.
+/// As [`PAGE_CELLS`], for cells with sketches; and the bytes of sketches that a page may hold in memory.
 const PAGE_SKETCHED_CELLS: usize = 5_000;
+const PAGE_SKETCH_BYTES: usize = 32 << 20;
+/// Rows of a filled answer, of which a page is cut: bounds the work and the memory of one question.
+const FILLED_ROWS_MAX: usize = 200_000;
 /// Rows of `/top` unless asked otherwise.
 const TOP_ROWS: usize = 10;
 
@@ -265,6 +269,7 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
         } else {
             question.cuts((question.from.unwrap_or(seen.0), question.to.unwrap_or(seen.1).max(seen.0)))?
         };
+        check_filled(&rows, &filled)?;
         let empty: Vec<Value> =
             question.rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
         rows = query::fill_with_zeros(rows, &filled, &empty);
@@ -289,9 +294,25 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
     Ok(Page { rows, range, next })
 }
 
+/// Checks that every series in every interval is no more than a question may make.
+fn check_filled(rows: &[Row], filled: &Cuts) -> Result<(), ApiError> {
+    let series: BTreeSet<&[String]> = rows.iter().map(|row| row.dimensions.as_slice()).collect();
+    let intervals = filled.iter().take(FILLED_ROWS_MAX + 1).count();
+    if series.len().saturating_mul(intervals) > FILLED_ROWS_MAX {
+        return Err(ApiError::RangeTooLarge(format!(
+            "{} series in {intervals} intervals are more than {FILLED_ROWS_MAX} rows to fill: ask for a shorter range, a coarser interval, or filter",
+            series.len()
+        )));
+    }
+    Ok(())
+}
+
 /// Returns how many cells of a rollup are read for one page.
 pub(crate) fn cells_of_a_page(rollup: &Rollup) -> usize {
-    if rollup.has_sketches() { PAGE_SKETCHED_CELLS } else { PAGE_CELLS }
+    match rollup.has_sketches() {
+        true => rollup.sketched_cells(PAGE_SKETCH_BYTES, PAGE_SKETCHED_CELLS),
+        false => PAGE_CELLS,
+    }
 }
 
 async fn read_cells(
@@ -370,7 +391,7 @@ pub(crate) async fn top(
         filters: rollup.by.iter().enumerate().filter_map(filter).collect(),
         windows: Vec::new(),
         order: CellOrder::OldestFirst,
-        cells_max: if rollup.has_sketches() { PAGE_SKETCHED_CELLS } else { QUERY_CELLS_MAX },
+        cells_max: if rollup.has_sketches() { cells_of_a_page(rollup) } else { QUERY_CELLS_MAX },
     };
     let written = largest(&app, &query, measure, count).await?;
     Ok(answer::json(format!(

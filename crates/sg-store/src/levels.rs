@@ -63,6 +63,26 @@ fn moved(value: &Value) -> Level {
     }
 }
 
+/// How the levels of cells are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// All cells of the panes between the first and the last are there: one standing leads to the next.
+    Running,
+    /// Cells in between may be missing: each has a standing of its own.
+    Each,
+}
+
+/// Tells cells their own standings, which are in the cells' order.
+pub(crate) fn place(rollup: &Rollup, cells: &mut [CellRow], standings: Vec<Vec<i64>>) {
+    let places = places(rollup);
+    for (cell, standing) in cells.iter_mut().zip(standings) {
+        for (place, reached) in places.iter().zip(standing) {
+            let Level { delta, .. } = moved(&cell.values[*place]);
+            cell.values[*place] = Value::Level(Level { delta, read_at: cell.pane, reached });
+        }
+    }
+}
+
 /// Returns the different dimensions of cells, and the oldest of their panes; `None` without cells.
 pub(crate) fn asked(cells: &[CellRow]) -> Option<(Vec<Vec<String>>, Timestamp)> {
     let oldest = cells.iter().map(|cell| cell.pane).min()?;

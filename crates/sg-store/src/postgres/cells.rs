@@ -14,6 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::announced::{Announced, Keys};
 use crate::answers;
+use crate::levels::Found;
 use crate::names::{dimension_columns, key_columns};
 use crate::unfit::{Unfit, to_integer};
 
@@ -382,7 +383,8 @@ pub(crate) async fn read(lease: &Lease, query: &CellQuery) -> Result<Vec<CellRow
     while let Some(row) = rows.try_next().await? {
         cells.push(cell_row(rollup, &row)?);
     }
-    levels::read(lease, rollup, &mut cells).await?;
+    let found = if query.windows.is_empty() { Found::Running } else { Found::Each };
+    levels::read(lease, rollup, &mut cells, found).await?;
     sketches::read(lease, rollup, &mut cells).await?;
     Ok(cells)
 }

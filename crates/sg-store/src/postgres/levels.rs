@@ -5,12 +5,14 @@ use sg_core::definition::Rollup;
 use sg_core::flush::{LevelBases, RollupDelta};
 use sg_core::query::CellRow;
 use sg_core::time::Timestamp;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 
-use crate::levels::{self, BASE, DAY_MS, Standings};
-use crate::names::dimension_columns;
+use crate::levels::{self, BASE, DAY_MS, Found, Standings};
+use crate::names::{dimension_columns, key_columns};
+use crate::sketches::CellKey;
 
-use super::cells::{arrays, boxed};
+use super::cells::{arrays, boxed, key_arrays, key_types, parameters};
 use super::error::Error;
 use super::pool::{Lease, Prepared};
 use super::tables::{cells_table, days_table};
@@ -122,52 +124,66 @@ pub(crate) async fn sweep(lease: &Lease, rollup: &Rollup, before: Timestamp) -> 
 }
 
 /// Tells cells where their levels stand.
-pub(crate) async fn read(lease: &Lease, rollup: &Rollup, cells: &mut [CellRow]) -> Result<(), Error> {
+pub(crate) async fn read(
+    lease: &Lease,
+    rollup: &Rollup,
+    cells: &mut [CellRow],
+    found: Found,
+) -> Result<(), Error> {
     let Some((keys, oldest)) = levels::asked(cells).filter(|_| rollup.has_levels()) else { return Ok(()) };
-    let dimensions = dimension_columns(rollup);
-    let key: Vec<String> = dimensions.iter().map(|name| format!("k.{name}")).collect();
-    let places = levels::places(rollup);
-    let oldest_ms = Ms(oldest);
-    let mut given: Vec<&(dyn ToSql + Sync)> = vec![&oldest_ms];
-    let mut columns: Vec<Column> = dimensions.iter().map(|_| Column::of(Type::TEXT)).collect();
-    for key in &keys {
-        key.iter().zip(&mut columns).for_each(|(text, column)| column.push_text(text));
+    if found == Found::Each {
+        let keys: Vec<CellKey> = cells.iter().map(|cell| (cell.pane, cell.dimensions.clone())).collect();
+        let own = standings_at(lease, rollup, &keys).await?;
+        levels::place(rollup, cells, own);
+        return Ok(());
     }
-    given.extend(columns.iter().map(|column| column as &(dyn ToSql + Sync)));
-    let selected: Vec<String> = key
-        .iter()
-        .cloned()
-        .chain(places.iter().map(|at| level(rollup, *at, &key, "$1::timestamptz")))
-        .collect();
-    let from = match dimensions.len() {
-        0 => String::new(),
-        width => {
-            let members: Vec<String> = (0..width).map(|at| format!("${}::text[]", at + 2)).collect();
-            format!(" FROM unnest({}) AS k({})", members.join(", "), dimensions.join(", "))
-        }
-    };
-    let rows = lease.query(&format!("SELECT {}{from}", selected.join(", ")), &given).await?;
-    let mut standings = Standings::new();
-    for row in &rows {
-        let key = (0..dimensions.len()).map(|at| row.try_get(at)).collect::<Result<Vec<String>, _>>()?;
-        let read = (0..places.len()).map(|at| row.try_get(dimensions.len() + at));
-        standings.insert(key, read.collect::<Result<Vec<i64>, _>>()?);
-    }
+    let keys: Vec<CellKey> = keys.into_iter().map(|dimensions| (oldest, dimensions)).collect();
+    let read = standings_at(lease, rollup, &keys).await?;
+    let standings: Standings = keys.into_iter().map(|(_, dimensions)| dimensions).zip(read).collect();
     levels::reach(rollup, cells, standings, oldest);
     Ok(())
 }
 
-/// Returns the base: the moves of cells that are gone.
+/// Returns where the levels of dimensions stand at the ends of panes, in the order of the keys.
+async fn standings_at(lease: &Lease, rollup: &Rollup, keys: &[CellKey]) -> Result<Vec<Vec<i64>>, Error> {
+    let key: Vec<String> = dimension_columns(rollup).iter().map(|name| format!("k.{name}")).collect();
+    let places = levels::places(rollup);
+    let selected: Vec<String> = places.iter().map(|at| level(rollup, *at, &key, "k.pane")).collect();
+    let sql = format!(
+        "SELECT {} FROM unnest({}) WITH ORDINALITY AS k({}, nth) ORDER BY nth",
+        selected.join(", "),
+        key_types(rollup),
+        key_columns(rollup).join(", "),
+    );
+    let columns = key_arrays(rollup, keys)?;
+    let rows = lease.query(&sql, &parameters(&columns)).await?;
+    let standing = |row: &Row| (0..places.len()).map(|at| row.try_get(at)).collect::<Result<Vec<i64>, _>>();
+    Ok(rows.iter().map(standing).collect::<Result<_, _>>()?)
+}
+
+/// Returns the base: the moves of cells that are gone, or are not shown any more.
 pub(crate) async fn bases(lease: &Lease, rollup: &Rollup) -> Result<LevelBases, Error> {
     if !rollup.has_levels() {
         return Ok(LevelBases::new());
     }
     let (dimensions, columns) = (dimension_columns(rollup), levels::columns(rollup));
     let names: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let sql =
-        format!("SELECT {} FROM {} WHERE day = $1", joined(&dimensions, &names), days_table(&rollup.name));
+    let listed = joined(&dimensions, &names);
+    let sums: Vec<String> = columns.iter().map(|column| format!("sum({column})::bigint")).collect();
+    let summed = joined(&dimensions, &[&sums.join(", ")]);
+    let grouped = match dimensions.join(", ").as_str() {
+        "" => "HAVING count(*) > 0".to_owned(),
+        names => format!("GROUP BY {names}"),
+    };
+    // While retention is under way, cells that are to go are still there.
+    let sql = format!(
+        "SELECT {summed} FROM (SELECT {listed} FROM {} WHERE day = $1 UNION ALL SELECT {listed} FROM {} \
+         WHERE pane < (SELECT removed_before FROM sg_rollups WHERE rollup = $2)) AS gone {grouped}",
+        days_table(&rollup.name),
+        cells_table(&rollup.name),
+    );
     let width = dimensions.len();
-    let rows = lease.query(&sql, &[&Ms(BASE)]).await?;
+    let rows = lease.query(&sql, &[&Ms(BASE), &rollup.name]).await?;
     let bases = rows.iter().map(|row| {
         let key = (0..width).map(|at| row.try_get(at)).collect::<Result<_, _>>()?;
         let moves = (width..width + columns.len()).map(|at| row.try_get(at)).collect::<Result<_, _>>()?;

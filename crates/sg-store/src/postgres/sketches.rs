@@ -21,8 +21,14 @@ use super::pool::Lease;
 use super::tables::{cells_table, sketches_table};
 use super::wire::{Column, Ms};
 
-/// Cells whose sketches are read, merged and written together: some MiB.
+/// Bytes of sketches that are read, merged and written together, at the most.
+const BYTES_PER_STATEMENT: usize = 8 << 20;
+/// Cells of one statement: more save nothing.
 const CELLS_PER_STATEMENT: usize = 500;
+
+fn cells_per_statement(rollup: &Rollup) -> usize {
+    rollup.sketched_cells(BYTES_PER_STATEMENT, CELLS_PER_STATEMENT)
+}
 
 /// Returns the statement that makes the table.
 pub(crate) fn create(rollup: &Rollup) -> String {
@@ -52,7 +58,7 @@ pub(crate) async fn write(
     let sorted = delta.cells.sorted();
     let is_kept = |cell: &&CellDelta<'_>| window::end_of(cell.pane, rollup.window_ms) > removed_before;
     let kept: Vec<&CellDelta<'_>> = sorted.iter().filter(is_kept).collect();
-    for cells in kept.chunks(CELLS_PER_STATEMENT) {
+    for cells in kept.chunks(cells_per_statement(rollup)) {
         write_some(lease, rollup, partition, cells).await?;
     }
     Ok(())
@@ -236,7 +242,7 @@ pub(crate) async fn read(lease: &Lease, rollup: &Rollup, cells: &mut [CellRow]) 
     }
     let keys: Vec<CellKey> = cells.iter().map(|cell| (cell.pane, cell.dimensions.clone())).collect();
     let mut found: BTreeMap<CellKey, Sketches> = BTreeMap::new();
-    for keys in keys.chunks(CELLS_PER_STATEMENT) {
+    for keys in keys.chunks(cells_per_statement(rollup)) {
         for (key, _, more) in stored(lease, rollup, keys).await? {
             merge_into(&mut found, key, more);
         }

@@ -14,6 +14,7 @@ use sg_core::window;
 use crate::announced::Keys;
 use crate::answers;
 use crate::faults::Faults;
+use crate::levels::Found;
 use crate::names::{dimension_columns, key_columns};
 use crate::unfit::to_integer;
 
@@ -157,7 +158,8 @@ pub(crate) fn read(connection: &Connection, query: &CellQuery) -> Result<Vec<Cel
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(parameters), |row| cell_row(rollup, row))?;
     let mut cells = rows.collect::<Result<Vec<CellRow>, _>>()?;
-    levels::read(connection, rollup, &mut cells)?;
+    let found = if query.windows.is_empty() { Found::Running } else { Found::Each };
+    levels::read(connection, rollup, &mut cells, found)?;
     sketches::read(connection, rollup, &mut cells)?;
     Ok(cells)
 }

@@ -1,14 +1,14 @@
 //! Levels in SQLite: the table of days beside the cells, written by flushes, moved by retention, read with cells.
 
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 use sg_core::definition::Rollup;
 use sg_core::flush::{LevelBases, RollupDelta};
 use sg_core::query::CellRow;
 use sg_core::time::Timestamp;
 use sg_core::window;
 
-use crate::levels::{self, BASE, DAY_MS, Standings};
+use crate::levels::{self, BASE, DAY_MS, Found, Standings};
 use crate::names::{dimension_columns, quoted};
 
 use super::error::Error;
@@ -119,37 +119,60 @@ pub(crate) fn retire(
 }
 
 /// Tells cells where their levels stand.
-pub(crate) fn read(connection: &Connection, rollup: &Rollup, cells: &mut [CellRow]) -> Result<(), Error> {
+pub(crate) fn read(
+    connection: &Connection,
+    rollup: &Rollup,
+    cells: &mut [CellRow],
+    found: Found,
+) -> Result<(), Error> {
     let Some((keys, oldest)) = levels::asked(cells).filter(|_| rollup.has_levels()) else { return Ok(()) };
     let dimensions = dimension_columns(rollup);
     let key: Vec<String> = (0..dimensions.len()).map(|at| format!("?{}", at + 2)).collect();
     let places = levels::places(rollup);
     let standing: Vec<String> = places.iter().map(|at| level(rollup, *at, &key, "?1")).collect();
     let mut statement = connection.prepare_cached(&format!("SELECT {}", standing.join(", ")))?;
+    let mut standing_of = |pane: Timestamp, key: &[String]| {
+        let parameters = std::iter::once(Sql::Integer(pane.0)).chain(key.iter().cloned().map(Sql::Text));
+        statement.query_row(params_from_iter(parameters), |row| {
+            (0..places.len()).map(|at| row.get(at)).collect::<Result<Vec<i64>, _>>()
+        })
+    };
+    if found == Found::Each {
+        let own = cells.iter().map(|cell| standing_of(cell.pane, &cell.dimensions));
+        let own = own.collect::<Result<Vec<_>, _>>()?;
+        levels::place(rollup, cells, own);
+        return Ok(());
+    }
     let mut standings = Standings::new();
     for key in keys {
-        let parameters = std::iter::once(Sql::Integer(oldest.0)).chain(key.iter().cloned().map(Sql::Text));
-        let read = statement.query_row(params_from_iter(parameters), |row| {
-            (0..places.len()).map(|at| row.get(at)).collect::<Result<Vec<i64>, _>>()
-        })?;
-        standings.insert(key, read);
+        let standing = standing_of(oldest, &key)?;
+        standings.insert(key, standing);
     }
     levels::reach(rollup, cells, standings, oldest);
     Ok(())
 }
 
-/// Returns the base: the moves of cells that are gone.
+/// Returns the base: the moves of cells that are gone, or are not shown any more.
 pub(crate) fn bases(connection: &Connection, rollup: &Rollup) -> Result<LevelBases, Error> {
     if !rollup.has_levels() {
         return Ok(LevelBases::new());
     }
     let (dimensions, columns) = (dimension_columns(rollup), levels::columns(rollup));
     let names: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let sql =
-        format!("SELECT {} FROM {} WHERE day = ?", joined(&dimensions, &names), days_table(&rollup.name));
+    let listed = joined(&dimensions, &names);
+    let sums: Vec<String> = columns.iter().map(|column| format!("sum({column})")).collect();
+    let summed = joined(&dimensions, &[&sums.join(", ")]);
+    // While retention is under way, cells that are to go are still there.
+    let sql = format!(
+        "SELECT {summed} FROM (SELECT {listed} FROM {} WHERE day = ?1 UNION ALL SELECT {listed} FROM {} \
+         WHERE pane < (SELECT removed_before FROM sg_rollups WHERE rollup = ?2)) GROUP BY {}",
+        days_table(&rollup.name),
+        cells_table(&rollup.name),
+        joined(&dimensions, &["true"]),
+    );
     let width = dimensions.len();
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map([BASE.0], |row| {
+    let rows = statement.query_map(params![BASE.0, rollup.name], |row| {
         let key = (0..width).map(|at| row.get(at)).collect::<Result<_, _>>()?;
         let moves = (width..width + columns.len()).map(|at| row.get(at)).collect::<Result<_, _>>()?;
         Ok((key, moves))

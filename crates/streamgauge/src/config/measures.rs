@@ -9,8 +9,8 @@ use super::reader::{Errors, Reader};
 const FUNCTIONS: &str = "count, sum, min, max, avg, level, distinct, quantile or top";
 /// Values that `top` names unless it says otherwise.
 const TOP_DEFAULT: u64 = 10;
-/// Values that `top` names at most: a cell keeps sixteen times as many counters.
-const TOP_MAX: u64 = 100;
+/// Values that `top` names at most: a cell keeps eight to fifteen times as many texts.
+const TOP_MAX: u64 = 50;
 /// The share that `quantile` reads unless it says otherwise: the median.
 const QUANTILE_DEFAULT_PPM: u32 = 500_000;
 

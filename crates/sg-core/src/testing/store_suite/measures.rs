@@ -151,6 +151,46 @@ async fn check_levels(store: &dyn StoreUnderTest, rollups: &[Rollup], events: &[
             let some = store.reader().cells(&query).await.expect("nothing fails");
             assert!(some.iter().all(|cell| all.contains(cell)), "{some:?}");
         }
+        // So do cells that are asked for by their windows, whatever lies between.
+        let apart: Vec<&CellRow> = all.iter().step_by(3).collect();
+        let query = CellQuery {
+            rollup: rollup.clone(),
+            from: Timestamp::NEVER,
+            to: Timestamp(i64::MAX),
+            filters: Vec::new(),
+            windows: apart
+                .iter()
+                .map(|cell| (window::start_of(cell.pane, rollup.window_ms), cell.dimensions.clone()))
+                .collect(),
+            order: CellOrder::OldestFirst,
+            cells_max: 1_000_000,
+        };
+        let found = store.reader().cells(&query).await.expect("nothing fails");
+        assert!(
+            !found.is_empty() && found.iter().all(|cell| all.contains(cell)),
+            "{}: {found:?}",
+            rollup.name
+        );
+        check_bases(store, rollup, events, &all).await;
+    }
+}
+
+/// The base and the cells that are shown come to all events, also while retention is under way: an import brings both.
+async fn check_bases(store: &dyn StoreUnderTest, rollup: &Rollup, events: &[Event], shown: &[CellRow]) {
+    let mut sums: BTreeMap<Vec<String>, i64> = BTreeMap::new();
+    for (dimensions, moves) in store.reader().level_bases(rollup).await.expect("nothing fails") {
+        *sums.entry(dimensions).or_default() += moves[0];
+    }
+    for cell in shown {
+        if let Value::Level(level) = &cell.values[1] {
+            *sums.entry(cell.dimensions.clone()).or_default() += level.delta;
+        }
+    }
+    for (dimensions, sum) in sums {
+        let mine =
+            events.iter().filter(|(_, _, _, user)| dimensions.iter().all(|dimension| dimension == user));
+        let steps = mine.map(|(_, kind, _, _)| i64::from(*kind == "in") - i64::from(*kind == "out"));
+        assert_eq!(sum, steps.sum::<i64>(), "{} {dimensions:?}", rollup.name);
     }
 }
 
