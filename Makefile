@@ -1,8 +1,12 @@
 # Two commands do everything: `make run` and `make test`. Logic lives in the binary and in tests.
-.PHONY: run test check bench smoke doctor clean
+.PHONY: run test check bench smoke doctor up down reset test-deploy clean
 SHELL := /bin/bash
 # What a build needs: SQLite and the Kafka client are compiled in.
 BUILD := cargo cc c++ pkg-config libssl
+# With PROFILES=full everything is told of everything else; other profiles are for settings of deploy/.env.
+COMPOSE := docker compose -f deploy/compose.yaml $(if $(filter full,$(PROFILES)),--env-file deploy/full.env) \
+	$(if $(wildcard deploy/.env),--env-file deploy/.env) $(if $(PROFILES),--profile $(PROFILES))
+COMPOSE_ALL := docker compose -f deploy/compose.yaml --profile full --profile bulk --profile simulation --profile test
 
 run: ## Builds and starts the server with a demo producer.
 	tools/need $(BUILD)
@@ -33,6 +37,21 @@ smoke: ## Sends marked events through a running server, at URL (http://127.0.0.1
 doctor: ## Looks at everything a server needs, and says what mends it.
 	tools/need $(BUILD)
 	cargo run --release --quiet --bin streamgauge -- doctor $(if $(URL),--url $(URL))
+
+up: ## Starts Streamgauge in one container, or what PROFILES names: make up PROFILES=full.
+	$(COMPOSE) up -d --build --wait
+
+down: ## Stops what `make up` or up.sh started; data stays.
+	$(COMPOSE_ALL) down --remove-orphans
+
+reset: ## Starts again without any data: containers and volumes are removed first.
+	$(COMPOSE_ALL) down --remove-orphans --volumes
+	$(COMPOSE) up -d --build --wait
+
+test-deploy: ## Checks everything in deploy/ with the tools it is for; says what it leaves out and why.
+	tools/need $(BUILD) curl
+	cargo build --release --bin streamgauge
+	tools/test-deploy
 
 clean: ## Removes what was built, and the demo's data.
 	cargo clean
