@@ -4,8 +4,9 @@ SHELL := /bin/bash
 # What a build needs: SQLite and the Kafka client are compiled in.
 BUILD := cargo cc c++ pkg-config libssl
 # With PROFILES=full everything is told of everything else; other profiles are for settings of deploy/.env.
-COMPOSE := docker compose -f deploy/compose.yaml $(if $(filter full,$(PROFILES)),--env-file deploy/full.env) \
-	$(if $(wildcard deploy/.env),--env-file deploy/.env) $(if $(PROFILES),--profile $(PROFILES))
+comma := ,
+COMPOSE := docker compose -f deploy/compose.yaml $(if $(filter full,$(subst $(comma), ,$(PROFILES))),--env-file deploy/full.env) \
+	$(if $(wildcard deploy/.env),--env-file deploy/.env) $(addprefix --profile ,$(subst $(comma), ,$(PROFILES)))
 COMPOSE_ALL := docker compose -f deploy/compose.yaml --profile full --profile bulk --profile simulation --profile test
 
 run: ## Builds and starts the server with a demo producer.
