@@ -5,17 +5,17 @@
 #   realtime    stream_metrics_minute            as rt, password rt
 # Streamgauge writes one database. A name that is that one is left alone.
 set -euo pipefail
-: "${STREAMGAUGE_DB:=pipeline}" "${STREAMGAUGE_DB_USER:=pipeline}" "${STREAMGAUGE_DB_PASSWORD:=pipeline}"
+: "${PIPELINE_DB:=pipeline}" "${PIPELINE_USER:=pipeline}" "${PIPELINE_PASSWORD:=pipeline}"
 
 # Runs SQL from stdin in a database; :db, :user, :password and those given stand for values.
 sql() {
   psql --quiet --set=ON_ERROR_STOP=1 --username="${POSTGRES_USER:-postgres}" --dbname="$1" "${@:2}" \
-    --set=db="$STREAMGAUGE_DB" --set=user="$STREAMGAUGE_DB_USER" --set=password="$STREAMGAUGE_DB_PASSWORD"
+    --set=db="$PIPELINE_DB" --set=user="$PIPELINE_USER" --set=password="$PIPELINE_PASSWORD"
 }
 
 # Makes a database from which tables of ours can be read, with SQL from stdin; a database of that name stays as it is.
 window() {
-  [[ $1 != "$STREAMGAUGE_DB" ]] || return 0
+  [[ $1 != "$PIPELINE_DB" ]] || return 0
   echo 'CREATE DATABASE :"name"' | sql postgres --set=name="$1"
   {
     cat <<'SQL'
