@@ -1,10 +1,15 @@
 # Two commands do everything: `make run` and `make test`. Logic lives in the binary and in tests.
-.PHONY: run test check bench smoke doctor clean
+.PHONY: run test check bench smoke doctor up down reset test-deploy clean
 SHELL := /bin/bash
 # What a build needs: SQLite and the Kafka client are compiled in.
 BUILD := cargo cc c++ pkg-config libssl
 # The dashboard goes into the binary; it is built when its sources are newer.
 WEB := $(shell find web/src web/public web/*.* -type f 2>/dev/null)
+# With PROFILES=full everything is told of everything else; other profiles are for settings of deploy/.env.
+comma := ,
+COMPOSE := docker compose -f deploy/compose.yaml $(if $(filter full,$(subst $(comma), ,$(PROFILES))),--env-file deploy/full.env) \
+	$(if $(wildcard deploy/.env),--env-file deploy/.env) $(addprefix --profile ,$(subst $(comma), ,$(PROFILES)))
+COMPOSE_ALL := docker compose -f deploy/compose.yaml --profile full --profile bulk --profile simulation --profile test
 
 run: web/dist/index.html ## Builds and starts the server with a demo producer.
 	tools/need $(BUILD)
@@ -46,6 +51,21 @@ smoke: ## Sends marked events through a running server, at URL (http://127.0.0.1
 doctor: ## Looks at everything a server needs, and says what mends it.
 	tools/need $(BUILD)
 	cargo run --release --quiet --bin streamgauge -- doctor $(if $(URL),--url $(URL))
+
+up: ## Starts Streamgauge in one container, or what PROFILES names: make up PROFILES=full.
+	$(COMPOSE) up -d --build --wait
+
+down: ## Stops what `make up` or up.sh started; data stays.
+	$(COMPOSE_ALL) down --remove-orphans
+
+reset: ## Starts again without any data: containers and volumes are removed first.
+	$(COMPOSE_ALL) down --remove-orphans --volumes
+	$(COMPOSE) up -d --build --wait
+
+test-deploy: ## Checks everything in deploy/ with the tools it is for; says what it leaves out and why.
+	tools/need $(BUILD) curl
+	cargo build --release --bin streamgauge
+	tools/test-deploy
 
 clean: ## Removes what was built, and the demo's data.
 	cargo clean
