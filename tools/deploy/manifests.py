@@ -1,7 +1,10 @@
 """Holds rendered manifests against the schemas of the oldest and newest Kubernetes that are carried, strictly; and sees
-that what belongs together does: selectors meet labels, probes and services meet ports, autoscalers meet Deployments."""
+that what belongs together does: selectors meet labels, probes and services meet ports, autoscalers meet Deployments. The
+binary, its first argument, has nothing to say against the variables and the configuration that a pod gets."""
 
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import kubernetes_validate
@@ -37,8 +40,10 @@ def check(path):
 
     workloads = [document for document in documents if document["kind"] in ("StatefulSet", "Deployment")]
     pods = [workload["spec"]["template"] for workload in workloads]
+    texts = [document["data"]["streamgauge.toml"] for document in documents if document["kind"] == "ConfigMap"]
     for workload in workloads:
         check_workload(workload)
+        check_settings(workload, texts)
     for document in documents:
         check_links(document, workloads, pods, documents)
     return len(documents)
@@ -60,6 +65,19 @@ def check_workload(workload):
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes, volumes
 
 
+def check_settings(workload, texts):
+    """Has the binary judge what the pod is told, with a word for each secret."""
+    container = workload["spec"]["template"]["spec"]["containers"][0]
+    variables = {variable["name"]: variable.get("value", "secret") for variable in container["env"]}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [Path(sys.argv[1]).resolve(), "config", "check"]
+        if texts:
+            Path(folder, "streamgauge.toml").write_text(texts[0])
+            assert "--config=/etc/streamgauge/streamgauge.toml" in container["args"], container["args"]
+        done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, f"{workload['metadata']['name']}: {done.stdout}{done.stderr}"
+
+
 def check_links(document, workloads, pods, documents):
     kind, spec = document["kind"], document.get("spec", {})
     selected = {"Service": spec.get("selector"), "PodDisruptionBudget": (spec.get("selector") or {}).get("matchLabels"),
@@ -77,5 +95,5 @@ def check_links(document, workloads, pods, documents):
         assert all(endpoint["port"] in ports for endpoint in spec["endpoints"]), ports
 
 
-total = sum(check(Path(path)) for path in sys.argv[1:])
-print(f"{total} manifests are what Kubernetes {' and '.join(VERSIONS)} take (ServiceMonitors by their links alone)")
+total = sum(check(Path(path)) for path in sys.argv[2:])
+print(f"{total} manifests are what Kubernetes {' and '.join(VERSIONS)} take, and the server can be set to (ServiceMonitors by their links alone)")

@@ -11,7 +11,7 @@ services = json.load(sys.stdin)["services"]
 published = {}
 for name, service in services.items():
     for port in service.get("ports", []):
-        assert port["host_ip"] == "127.0.0.1", f"{name} is published on {port['host_ip']}"
+        assert port.get("host_ip") == "127.0.0.1", f"{name} is published on {port.get('host_ip', 'every address')}"
         assert port["published"] not in published, f"{port['published']} is published twice"
         published[port["published"]] = name
     for volume in service.get("volumes", []):
