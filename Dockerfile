@@ -3,9 +3,15 @@
 #   docker build -t streamgauge .
 #   docker run -p 127.0.0.1:8080:8080 -e STREAMGAUGE_AUTH=off -v data:/var/lib/streamgauge streamgauge
 
+FROM node:20-bookworm-slim AS dashboard
+WORKDIR /src/web
+COPY web/ .
+RUN npm ci && npm run build
+
 FROM rust:1.90-bookworm AS build
 WORKDIR /src
 COPY . .
+COPY --from=dashboard /src/web/dist web/dist
 # SQLite and Kafka's client are compiled in; the image of Rust has the compilers, OpenSSL's headers and zlib's.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \

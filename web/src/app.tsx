@@ -204,7 +204,8 @@ function Foot() {
         </p>
       )}
       <p>
-        <a href="/docs">API</a> <a href="/v1/status">status</a> <a href="/metrics">metrics</a> <a href="/v1/rollups">rollups</a>
+        <a href="/docs">API</a> <a href="/v1/status">status</a> <a href="/metrics">metrics</a>{" "}
+        <a href="/v1/rollups">rollups</a>
       </p>
     </footer>
   );

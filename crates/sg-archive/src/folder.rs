@@ -32,7 +32,7 @@ impl Folder {
                 }
             }
             match file.parent() {
-                Some(parent) if parent.exists() => File::open(parent)?.sync_all(),
+                Some(parent) if parent.try_exists()? => File::open(parent)?.sync_all(),
                 _ => Ok(()),
             }
         })
@@ -70,7 +70,7 @@ impl Folder {
 /// Makes the folders above a file, and makes them last.
 fn make_parents(file: &Path) -> io::Result<()> {
     let Some(parent) = file.parent() else { return Ok(()) };
-    if parent.as_os_str().is_empty() || parent.exists() {
+    if parent.as_os_str().is_empty() || parent.try_exists()? {
         return Ok(());
     }
     make_parents(parent)?;

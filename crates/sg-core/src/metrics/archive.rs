@@ -79,18 +79,16 @@ impl ArchiveMetrics {
     /// Writes all of it in the Prometheus text format.
     pub fn render(&self, now: Timestamp, out: &mut String) {
         let writers = [("raw", &self.raw), ("aggregate", &self.aggregate), ("late", &self.late)];
-        let counters: [(&str, &str, fn(&WriterMetrics) -> &Counter); 2] = [
-            ("streamgauge_archive_writes_total", "Files written to the archive.", |writer| &writer.writes),
-            ("streamgauge_archive_errors_total", "Writes to the archive that failed.", |writer| {
-                &writer.errors
-            }),
-        ];
-        for (name, help, counter) in counters {
+        let mut count = |name: &str, help: &str, counts: [&Counter; 3]| {
             head(out, name, "counter", help);
-            for (kind, writer) in writers {
-                line(out, format_args!("{name}{{writer=\"{kind}\"}} {}", counter(writer).get()));
+            for ((kind, _), counted) in writers.iter().zip(counts) {
+                line(out, format_args!("{name}{{writer=\"{kind}\"}} {}", counted.get()));
             }
-        }
+        };
+        let writes = writers.map(|(_, writer)| &writer.writes);
+        count("streamgauge_archive_writes_total", "Files written to the archive.", writes);
+        let errors = writers.map(|(_, writer)| &writer.errors);
+        count("streamgauge_archive_errors_total", "Writes to the archive that failed.", errors);
         let help = "One write of a file of raw events, its companion included.";
         self.raw.duration.render("streamgauge_archive_write_duration_seconds", help, out);
         self.records.render("streamgauge_archive_records_total", "Records in files of the manifest.", out);
