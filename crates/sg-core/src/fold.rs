@@ -1,14 +1,14 @@
 //! The heart: gives every record of a partition its fate and its cells. Pure: no clock, no I/O, and no state
 //! that is not a function of the checkpoint and the records since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::batch::{EventBatch, Fields, LogBatch, MISSING, Span};
 use crate::cell::{Given, Value, push_dimension};
 use crate::definition::LatePolicy;
 use crate::flush::{
-    Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, RollupDelta,
+    Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, Replay, RollupDelta,
 };
 use crate::judge::{Fingerprint, Judge, Verdict};
 use crate::plan::{Filter, Plan, RollupPlan, Takes};
@@ -34,6 +34,9 @@ pub struct Fold {
     dead_letters: Vec<DeadLetter>,
     /// Records that the store refused: they become dead letters instead.
     refused_by_store: BTreeMap<u64, Refusal>,
+    replays: Vec<Replay>,
+    /// Replays of letters that others have replayed already: they are duplicates, however far back the others lie.
+    repeated: BTreeSet<u64>,
     scratch: Scratch,
 }
 
@@ -90,6 +93,8 @@ impl Fold {
             raw_bytes: 0,
             dead_letters: Vec::new(),
             refused_by_store: BTreeMap::new(),
+            replays: Vec::new(),
+            repeated: BTreeSet::new(),
             scratch: Scratch { empty: empty.collect(), ..Scratch::default() },
             plan,
         }
@@ -98,6 +103,11 @@ impl Fold {
     /// Marks a record that the store refused as bad data; it becomes a dead letter when it is folded.
     pub fn refuse(&mut self, offset: u64, refusal: Refusal) {
         self.refused_by_store.insert(offset, refusal);
+    }
+
+    /// Marks a replay of a letter that the store has counted before; it becomes a duplicate when it is folded.
+    pub fn repeat(&mut self, offset: u64) {
+        self.repeated.insert(offset);
     }
 
     /// Shows the judge records of the duplicate window that were folded before the checkpoint, without counting them.
@@ -199,7 +209,14 @@ impl Fold {
             self.dead_letter(&record, &refusal);
             return None;
         }
-        if let Verdict::Duplicate { conflict } = self.judge.judge(fingerprint, entry.content, offset) {
+        let verdict = match self.judge.judge(fingerprint, entry.content, offset) {
+            Verdict::New if self.repeated.contains(&offset) => Verdict::Duplicate { conflict: false },
+            verdict => verdict,
+        };
+        if let Some(letter) = events.replay_of(index) {
+            self.replays.push(Replay { offset, letter, is_counted: verdict == Verdict::New });
+        }
+        if let Verdict::Duplicate { conflict } = verdict {
             self.ledger.duplicate += 1;
             self.ledger.id_conflict += u64::from(conflict);
             return None;
@@ -259,6 +276,7 @@ impl Fold {
             event_type: record.batch.text(entry.kind).to_owned(),
             received_at: record.received_at,
             raw: record.batch.bytes(entry.raw).to_vec(),
+            replay_of: record.batch.replay_of(record.index),
         });
     }
 
@@ -326,6 +344,7 @@ impl Fold {
             rollups: std::mem::replace(&mut self.rollups, fresh),
             raw: std::mem::take(&mut self.raw),
             dead_letters: std::mem::take(&mut self.dead_letters),
+            replays: std::mem::take(&mut self.replays),
         };
         self.base = self.next_offset;
         self.raw_bytes = 0;

@@ -11,8 +11,8 @@ use crate::definition::{Rollup, Stream};
 use crate::flush::{Checkpoint, Flush, Ledger, LevelBases, PartitionClock};
 use crate::plan::Plan;
 use crate::query::{
-    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
-    Tally, TallyQuery,
+    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
+    StoredLate, Tally, TallyQuery,
 };
 use crate::time::Timestamp;
 
@@ -175,6 +175,11 @@ pub enum FlushOutcome {
     Refused {
         /// What the store said.
         detail: String,
+    },
+    /// Nothing was written: these records stand for dead letters that others have replayed already.
+    Repeated {
+        /// Their offsets, ascending.
+        offsets: Vec<u64>,
     },
 }
 
@@ -362,6 +367,8 @@ pub trait RollupReader: Send + Sync {
     async fn active_users(&self, stream: &str, from: Timestamp, to: Timestamp) -> Result<u64, PortError>;
     /// Returns dead letters, newest first.
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError>;
+    /// Counts the dead letters of one stream, or of all, by reason.
+    async fn letter_counts(&self, stream: Option<&str>) -> Result<Vec<LetterCount>, PortError>;
     /// Returns late events that rollups diverted, newest first.
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError>;
     /// Returns the state of every partition, stream and rollup, all of one moment.

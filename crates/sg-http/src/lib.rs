@@ -171,6 +171,7 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .route("/metrics/stream", get(web_analytics::stream).options(cors::preflight_of_reads))
         .route("/api/pipeline/memory", get(hourly_aggregations::memory))
         .route("/api/pipeline/flush", post(status::flush))
+        .route("/v1/dead-letters/replay", post(dead_letters::replay))
         .route("/v1/rollups", get(rollups::list))
         .route("/docs/errors/{code}", get(pages::error_page));
     if app.roles.ingest {
@@ -193,6 +194,7 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
             .route("/v1/rollups/{name}", get(rollups::rows))
             .route("/v1/rollups/{name}/top", get(rollups::top))
             .route("/v1/dead-letters", get(dead_letters::list))
+            .route("/v1/dead-letters/{stream}/{partition}/{offset}", get(dead_letters::show))
             .route("/api/aggregations", get(hourly_aggregations::aggregations))
             .route("/api/aggregations/latest", get(hourly_aggregations::latest))
             .route("/api/stats", get(hourly_aggregations::stats))

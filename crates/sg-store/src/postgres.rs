@@ -1,6 +1,6 @@
 //! The store in a PostgreSQL database, for as many processes as wanted. This page wires the parts to the ports and does
 //! nothing else: `address` reads the URL, `check` looks at the server, `pool` holds connections and transactions,
-//! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `closing`,
+//! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`,
 //! `outbox` and `retention` are the transactions, `status` and `events` the questions.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
@@ -16,11 +16,13 @@ mod closing;
 mod error;
 mod events;
 mod flush;
+mod letters;
 mod levels;
 mod measures;
 mod outbox;
 mod pool;
 mod raw;
+mod replays;
 mod retention;
 mod schema;
 mod sketches;
@@ -39,8 +41,8 @@ use sg_core::ports::{
     StatusDetail, StoreStatus,
 };
 use sg_core::query::{
-    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
-    Tally, TallyQuery,
+    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
+    StoredLate, Tally, TallyQuery,
 };
 use sg_core::time::{Clock, Timestamp};
 
@@ -229,9 +231,15 @@ impl RollupReader for PostgresStore {
     }
 
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError> {
-        let job = async |lease: &Lease| status::dead_letters(lease, query).await;
+        let job = async |lease: &Lease| letters::read(lease, query).await;
         let read = self.transact(Mode::Question, job).await;
         read.map_err(|error| error.into_answer("reading dead letters"))
+    }
+
+    async fn letter_counts(&self, stream: Option<&str>) -> Result<Vec<LetterCount>, PortError> {
+        let job = async |lease: &Lease| letters::counts(lease, stream).await;
+        let read = self.transact(Mode::Question, job).await;
+        read.map_err(|error| error.into_answer("counting dead letters"))
     }
 
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError> {

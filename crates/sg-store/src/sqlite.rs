@@ -1,6 +1,6 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
-//! lie in them; `claim`, `flush`, `cells`, `raw`, `closing` and `retention` are the transactions, `status`, `events`
+//! lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing` and `retention` are the transactions, `status`, `events`
 //! and `counts` the questions, and `index` makes those for raw events fast.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
@@ -14,10 +14,12 @@ mod error;
 mod events;
 mod flush;
 mod index;
+mod letters;
 mod levels;
 mod measures;
 mod pool;
 mod raw;
+mod replays;
 mod retention;
 mod schema;
 mod sketches;
@@ -37,8 +39,8 @@ use sg_core::ports::{
     StoreStatus,
 };
 use sg_core::query::{
-    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
-    Tally, TallyQuery,
+    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
+    StoredLate, Tally, TallyQuery,
 };
 use sg_core::time::{Clock, Timestamp};
 
@@ -226,9 +228,14 @@ impl RollupReader for SqliteStore {
 
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError> {
         let query = query.clone();
-        self.pool
-            .read("reading dead letters", move |connection, _| status::dead_letters(connection, &query))
-            .await
+        self.pool.read("reading dead letters", move |connection, _| letters::read(connection, &query)).await
+    }
+
+    async fn letter_counts(&self, stream: Option<&str>) -> Result<Vec<LetterCount>, PortError> {
+        let stream = stream.map(str::to_owned);
+        let question =
+            move |connection: &rusqlite::Connection, _| letters::counts(connection, stream.as_deref());
+        self.pool.read("counting dead letters", question).await
     }
 
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError> {

@@ -31,6 +31,7 @@ enum Command {
     Load(cmd::load::Args),
     Audit(cmd::audit::Args),
     Flush(cmd::flush::Args),
+    DeadLetters(cmd::dead_letters::Args),
     Config(cmd::config::Args),
     Healthcheck(cmd::healthcheck::Args),
     #[cfg(all(feature = "kafka", feature = "postgres"))]
@@ -95,6 +96,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Load(args) => cmd::load::run(args).await,
         Command::Audit(args) => cmd::audit::run(args).await,
         Command::Flush(args) => cmd::flush::run(args).await,
+        Command::DeadLetters(args) => cmd::dead_letters::run(args).await,
         Command::Config(args) => cmd::config::run(args),
         Command::Healthcheck(args) => cmd::healthcheck::run(args).await,
         #[cfg(all(feature = "kafka", feature = "postgres"))]

@@ -6,7 +6,7 @@ use crate::limits::DIMENSION_BYTES_MAX;
 use bytes::Bytes;
 use std::time::Duration;
 
-fn stream() -> Stream {
+pub(super) fn stream() -> Stream {
     Stream {
         name: "s".into(),
         default_type: String::new(),
@@ -21,7 +21,7 @@ fn stream() -> Stream {
     }
 }
 
-fn rollup() -> Rollup {
+pub(super) fn rollup() -> Rollup {
     let amount = NumberField { name: "amount".into(), scale: 2 };
     Rollup {
         name: "r".into(),

@@ -22,7 +22,8 @@ use super::tables::{cells_table, check_length, raw_table};
 use super::wire::Ms;
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 1] = [include_str!("../../sql/postgres/0001_store.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../sql/postgres/0001_store.sql"), include_str!("../../sql/postgres/0002_replays.sql")];
 /// The prefix of names that the server keeps for itself.
 const RESERVED: &str = "pg_";
 

@@ -15,7 +15,7 @@ use crate::unfit::to_integer;
 use super::cells::{self, Standing};
 use super::closing::{self, Corrected};
 use super::error::{Error, from_integer};
-use super::raw;
+use super::{raw, replays};
 
 /// Writes a flush, all or nothing.
 pub(crate) fn flush(
@@ -32,6 +32,10 @@ pub(crate) fn flush(
         Ok(false) => return missed(&transaction, flush),
         Err(error) if error.is_bad_data() => return Ok(FlushOutcome::Refused { detail: error.to_string() }),
         Err(error) => return Err(error),
+    }
+    let repeated = replays::take(&transaction, flush, now)?;
+    if !repeated.is_empty() {
+        return Ok(FlushOutcome::Repeated { offsets: repeated });
     }
     match write(&transaction, flush, now, faults) {
         Ok(()) => {}
@@ -98,6 +102,7 @@ fn write(connection: &Connection, flush: &Flush, now: Timestamp, faults: &Faults
         write_dead_letter(connection, flush, letter, now)?;
         faults.step()?;
     }
+    replays::mark(connection, flush, now)?;
     closing::close(connection, &flush.plan, &corrected, (now, now), faults)
 }
 
@@ -177,7 +182,9 @@ fn write_dead_letter(
     now: Timestamp,
 ) -> Result<(), Error> {
     connection
-        .prepare_cached("INSERT INTO sg_dead_letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)")?
+        .prepare_cached(
+            "INSERT INTO sg_dead_letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)",
+        )?
         .execute(params![
             flush.plan.stream.name,
             flush.partition,
@@ -189,7 +196,9 @@ fn write_dead_letter(
             letter.event_type,
             letter.received_at.0,
             now.0,
-            letter.raw
+            letter.raw,
+            letter.replay_of.map(|(partition, _)| partition),
+            letter.replay_of.map(|(_, offset)| to_integer(offset)).transpose()?
         ])?;
     Ok(())
 }

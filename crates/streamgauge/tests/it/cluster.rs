@@ -3,6 +3,7 @@
 
 mod chaos;
 mod equal;
+mod letters;
 mod moving;
 mod outages;
 mod topics;

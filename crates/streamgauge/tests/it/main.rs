@@ -7,5 +7,6 @@ mod crash;
 mod faults;
 mod harness;
 mod hostile;
+mod mending;
 mod systems;
 mod tidy;

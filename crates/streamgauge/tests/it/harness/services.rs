@@ -1,8 +1,9 @@
 //! Real servers beside the one under test: Kafka and PostgreSQL, shared by tests that leave them alone, or started for one
 //! test that stops and breaks them.
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -99,6 +100,22 @@ impl Services {
             .output()
             .expect("java can be run");
         assert!(output.status.success(), "{class} {args:?}: {output:?}");
+    }
+
+    /// Writes records to a topic as others do, one a line.
+    pub(crate) fn produce(&self, topic: &str, lines: &[String]) {
+        let jars = tool(&["jars"]);
+        let mut child = Command::new("java")
+            .args(["-cp", &format!("{}/*", jars.trim()), "org.apache.kafka.tools.ConsoleProducer"])
+            .args(["--bootstrap-server", &self.kafka, "--topic", topic])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("java can be run");
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        stdin.write_all(lines.join("\n").as_bytes()).expect("the producer reads its lines");
+        drop(stdin);
+        assert!(child.wait().expect("the producer can be waited for").success());
     }
 }
 
