@@ -1,6 +1,8 @@
 //! The heart: gives every record of a partition its fate and its cells. Pure: no clock, no I/O, and no state
 //! that is not a function of the checkpoint and the records since.
 
+mod again;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,6 +17,9 @@ use crate::plan::{Filter, Plan, RollupPlan, Takes};
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::window;
+
+use again::Again;
+pub use again::{Fates, Stretch, Tally};
 
 /// Folds the records of one partition, from a checkpoint on, into what the next flush writes.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub struct Fold {
     replays: Vec<Replay>,
     /// Replays of letters that others have replayed already: they are duplicates, however far back the others lie.
     repeated: BTreeSet<u64>,
+    /// Set when records are folded again.
+    again: Option<Box<Again>>,
     scratch: Scratch,
 }
 
@@ -95,6 +102,7 @@ impl Fold {
             refused_by_store: BTreeMap::new(),
             replays: Vec::new(),
             repeated: BTreeSet::new(),
+            again: None,
             scratch: Scratch { empty: empty.collect(), ..Scratch::default() },
             plan,
         }
@@ -140,14 +148,17 @@ impl Fold {
         } else {
             batch.events.len()
         };
-        let mut read_back;
-        let events: &Arc<EventBatch> = if batch.events.fields.is_some() {
+        let read_back;
+        let events: &Arc<EventBatch> = if self.again.is_some() {
+            read_back = self.read_again(batch);
+            &read_back
+        } else if batch.events.fields.is_some() {
             &batch.events
         } else {
             let mut copy = EventBatch::clone(&batch.events);
             self.plan.read_back(&mut copy);
             read_back = Arc::new(copy);
-            &mut read_back
+            &read_back
         };
         let Some(fields) = &events.fields else { return };
         let mut raw = Vec::new();
@@ -196,6 +207,10 @@ impl Fold {
         self.clock.r = self.clock.r.max(appended_at);
         self.judge.advance(offset, self.clock.r);
 
+        if self.again.is_some() {
+            self.record_again(&record, arrived, fingerprint);
+            return None;
+        }
         if event_time > arrived.plus(self.plan.stream.max_future) {
             let detail = format!("{event_time} lies ahead of the time of arrival, {arrived}");
             self.dead_letter(&record, &Refusal::new(Code::FutureTimestamp, "timestamp", detail));
@@ -237,8 +252,17 @@ impl Fold {
         delta.folded += 1;
         let row = &record.fields.texts[record.index * self.plan.text_slots()..];
         if is_late && rollup.late == LatePolicy::Divert {
+            if let Some(again) = &mut self.again {
+                again.tally.diverted += 1;
+                return;
+            }
             self.raw_bytes += LETTER_OVERHEAD_BYTES + record.batch.entries[record.index].raw.len();
             delta.late.push(record.late_event(planned, Timestamp(end.0 - rollup.window_ms), row));
+            return;
+        }
+        if let Some(again) = &mut self.again
+            && again.passes_over(Timestamp(end.0 - rollup.window_ms), end)
+        {
             return;
         }
         let key = &mut self.scratch.key;

@@ -1,6 +1,8 @@
 //! What the core asks of the outside: a log and a store. Ports take batches, speak the core's words and decide
 //! nothing; `Ok` means durable, unless a method says otherwise. No default methods, so that no wrapper can forget one.
 
+mod rewriting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use crate::query::{
     StoredLate, Tally, TallyQuery,
 };
 use crate::time::Timestamp;
+
+pub use rewriting::{Rebuilder, Rewriter};
 
 /// What a caller can do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

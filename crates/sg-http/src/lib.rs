@@ -15,6 +15,7 @@ mod ingest;
 mod page;
 mod pages;
 mod params;
+mod rebuild;
 mod rollups;
 pub mod server;
 mod split;
@@ -28,7 +29,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use sg_core::metrics::{Counter, Metrics};
 use sg_core::plan::Plan;
-use sg_core::ports::{EventLog, Pipeline, RollupReader};
+use sg_core::ports::{EventLog, Pipeline, Rebuilder, RollupReader};
 use sg_core::time::{Clock, Timestamp};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,8 @@ pub struct App {
     pub store: Arc<dyn RollupReader>,
     /// The loops in between.
     pub pipeline: Arc<dyn Pipeline>,
+    /// Makes cells again.
+    pub rebuilder: Arc<dyn Rebuilder>,
     /// The process's clock.
     pub clock: Arc<dyn Clock>,
     /// The process's counters.
@@ -172,6 +175,7 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .route("/api/pipeline/memory", get(hourly_aggregations::memory))
         .route("/api/pipeline/flush", post(status::flush))
         .route("/v1/dead-letters/replay", post(dead_letters::replay))
+        .route("/v1/rebuild", post(rebuild::rebuild))
         .route("/v1/rollups", get(rollups::list))
         .route("/docs/errors/{code}", get(pages::error_page));
     if app.roles.ingest {

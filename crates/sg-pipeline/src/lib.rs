@@ -6,6 +6,7 @@
 //! - [`fleet`]: what waits in all partitions, as the doors see it.
 //! - [`outbox`]: announces what became final or was corrected.
 //! - [`upkeep`]: retention and trimming.
+//! - [`rebuild`]: makes cells again from the log.
 //! - [`carry`]: from an old log and store to new ones, once, while no server runs.
 //!
 //! Nothing here knows which log or store it works with, and nothing here decides an event's fate: that is `sg_core::fold`.
@@ -15,4 +16,5 @@ pub mod crew;
 pub mod fleet;
 pub mod outbox;
 pub mod owner;
+pub mod rebuild;
 pub mod upkeep;

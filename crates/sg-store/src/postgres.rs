@@ -24,6 +24,7 @@ mod pool;
 mod raw;
 mod replays;
 mod retention;
+mod rewrite;
 mod schema;
 mod sketches;
 mod status;
@@ -35,15 +36,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush, LevelBases};
+use sg_core::fold::Fates;
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter,
-    StatusDetail, StoreStatus,
+    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, PortError, Refresh, Rewriter, RollupReader,
+    RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
     StoredLate, Tally, TallyQuery,
 };
+use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::{Clock, Timestamp};
 
 use crate::faults::Faults;
@@ -187,6 +190,28 @@ impl RollupWriter for PostgresStore {
         };
         let synced = self.transact(Mode::Durable, job).await;
         synced.map_err(|error| error.into_port("making the store durable"))
+    }
+}
+
+#[async_trait]
+impl Rewriter for PostgresStore {
+    async fn fates(&self, stream: &str, partition: u32, range: (u64, u64)) -> Result<Fates, PortError> {
+        let job = async |lease: &Lease| rewrite::fates(lease, stream, partition, range).await;
+        let read = self.transact(Mode::Snapshot, job).await;
+        read.map_err(|error| {
+            error.into_port(&format!("reading what became of records of {stream}/{partition}"))
+        })
+    }
+
+    async fn rewrite(&self, rewrite: &Rewrite) -> Result<RewriteOutcome, PortError> {
+        let now = self.clock.now();
+        let job = async |lease: &Lease| {
+            let done = rewrite::rewrite(lease, rewrite, now, &self.faults).await?;
+            Ok(done)
+        };
+        let rewritten = self.transact(Mode::Durable, job).await;
+        let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup.name;
+        rewritten.map_err(|error| error.into_port(&format!("making cells of {rollup} again")))
     }
 }
 

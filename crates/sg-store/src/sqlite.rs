@@ -21,6 +21,7 @@ mod pool;
 mod raw;
 mod replays;
 mod retention;
+mod rewrite;
 mod schema;
 mod sketches;
 mod status;
@@ -33,15 +34,17 @@ use async_trait::async_trait;
 use rusqlite::params;
 use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush, LevelBases};
+use sg_core::fold::Fates;
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, FlushOutcome, Needed, OutboxRow, PortError, Refresh, RollupReader, RollupWriter, StatusDetail,
-    StoreStatus,
+    Claim, FlushOutcome, Needed, OutboxRow, PortError, Refresh, Rewriter, RollupReader, RollupWriter,
+    StatusDetail, StoreStatus,
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
     StoredLate, Tally, TallyQuery,
 };
+use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::{Clock, Timestamp};
 
 use crate::faults::Faults;
@@ -175,6 +178,27 @@ impl RollupWriter for SqliteStore {
             Ok(needed)
         };
         self.writer.run("making the store durable", job).await
+    }
+}
+
+#[async_trait]
+impl Rewriter for SqliteStore {
+    async fn fates(&self, stream: &str, partition: u32, range: (u64, u64)) -> Result<Fates, PortError> {
+        let doing = format!("reading what became of records of {stream}/{partition}");
+        let stream = stream.to_owned();
+        let job =
+            move |side: &mut writer::WriteSide| rewrite::fates(&side.connection, &stream, partition, range);
+        self.writer.run(doing, job).await
+    }
+
+    async fn rewrite(&self, rewrite: &Rewrite) -> Result<RewriteOutcome, PortError> {
+        let rewrite = rewrite.clone();
+        let doing = format!("making cells of {} again", rewrite.plan.rollups[rewrite.rollup].rollup.name);
+        let job = move |side: &mut writer::WriteSide| {
+            let now = side.now();
+            side.durably(|side| rewrite::rewrite(&mut side.connection, &rewrite, now, &side.faults))
+        };
+        self.writer.run(doing, job).await
     }
 }
 

@@ -206,6 +206,40 @@ impl Connection {
         self.request(Method::POST, path, Some(kind), body).await
     }
 
+    /// Posts a body to a path and hears the answer line by line, however long it takes as long as lines come.
+    ///
+    /// # Errors
+    /// [`Unanswered`], any status but a success, and what the hearer says.
+    pub(crate) async fn post_lines(
+        &mut self,
+        path: &str,
+        kind: &'static str,
+        body: Bytes,
+        hear: &mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
+    ) -> anyhow::Result<()> {
+        let silent =
+            || self.server.unanswered(true, format!("nothing came for {} s", ANSWER_TIMEOUT.as_secs()));
+        let request = self.prepared(Method::POST, path, Some(kind), body)?;
+        let mut sender = self.connect().await?;
+        let sent = timeout(ANSWER_TIMEOUT, sender.send_request(request)).await.map_err(|_| silent())?;
+        let response = sent.map_err(|error| self.server.unanswered(true, error))?;
+        if !response.status().is_success() {
+            self.read(response).await?.success(path)?;
+            return Ok(());
+        }
+        let mut frames = response.into_body();
+        let mut text = Vec::new();
+        while let Some(frame) = timeout(ANSWER_TIMEOUT, frames.frame()).await.map_err(|_| silent())? {
+            let frame = frame.map_err(|error| self.server.unanswered(true, error))?;
+            text.extend_from_slice(&frame.into_data().unwrap_or_default());
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                hear(String::from_utf8_lossy(&line).trim_end())?;
+            }
+        }
+        Ok(())
+    }
+
     async fn request(
         &mut self,
         method: Method,
@@ -213,6 +247,24 @@ impl Connection {
         kind: Option<&'static str>,
         body: Bytes,
     ) -> Result<Answer, Unanswered> {
+        let request = self.prepared(method, path, kind, body)?;
+        let answered = timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
+        let answer = answered.unwrap_or_else(|_| {
+            Err(self.server.unanswered(true, format!("nothing came for {} s", ANSWER_TIMEOUT.as_secs())))
+        });
+        if answer.is_err() {
+            self.sender = None;
+        }
+        answer
+    }
+
+    fn prepared(
+        &self,
+        method: Method,
+        path: &str,
+        kind: Option<&'static str>,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Unanswered> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         let uri = format!("{}{path}", self.server.prefix).parse::<Uri>();
@@ -226,14 +278,7 @@ impl Connection {
         if let Some(authorization) = &self.server.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let answered = timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
-        let answer = answered.unwrap_or_else(|_| {
-            Err(self.server.unanswered(true, format!("nothing came for {} s", ANSWER_TIMEOUT.as_secs())))
-        });
-        if answer.is_err() {
-            self.sender = None;
-        }
-        answer
+        Ok(request)
     }
 
     async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Unanswered> {

@@ -32,6 +32,7 @@ enum Command {
     Audit(cmd::audit::Args),
     Flush(cmd::flush::Args),
     DeadLetters(cmd::dead_letters::Args),
+    Rebuild(cmd::rebuild::Args),
     Config(cmd::config::Args),
     Healthcheck(cmd::healthcheck::Args),
     #[cfg(all(feature = "kafka", feature = "postgres"))]
@@ -97,6 +98,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Audit(args) => cmd::audit::run(args).await,
         Command::Flush(args) => cmd::flush::run(args).await,
         Command::DeadLetters(args) => cmd::dead_letters::run(args).await,
+        Command::Rebuild(args) => cmd::rebuild::run(args).await,
         Command::Config(args) => cmd::config::run(args),
         Command::Healthcheck(args) => cmd::healthcheck::run(args).await,
         #[cfg(all(feature = "kafka", feature = "postgres"))]

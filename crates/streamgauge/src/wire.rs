@@ -11,9 +11,10 @@ use std::time::Duration;
 use anyhow::Context;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
-use sg_core::ports::{ErrorKind, EventLog, PortError, RollupReader, RollupWriter};
+use sg_core::ports::{ErrorKind, EventLog, PortError, Rewriter, RollupReader, RollupWriter};
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, RealDisk};
+use sg_pipeline::rebuild::OpenLog;
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
 
@@ -67,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) log: LogParts,
     pub(crate) writer: Arc<dyn RollupWriter>,
     pub(crate) reader: Arc<dyn RollupReader>,
+    pub(crate) rewriter: Arc<dyn Rewriter>,
     pub(crate) store_name: &'static str,
     pub(crate) plans: Vec<Arc<Plan>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -81,6 +83,8 @@ pub(crate) struct LogParts {
     pub(crate) name: &'static str,
     /// Whether the log is this process's own: its newest records are in memory, and nobody else reads it.
     pub(crate) is_own: bool,
+    /// Makes a handle to the log whose readers take nothing from those of the owners.
+    pub(crate) another: OpenLog,
     /// Says when the log has failed for good; `None` where it comes back, or a single partition stops.
     pub(crate) failure: Option<watch::Receiver<Option<String>>>,
     /// Adds the log's metrics.
@@ -106,13 +110,23 @@ pub(crate) async fn open(
         #[cfg(not(feature = "kafka"))]
         LogChoice::Kafka(_) => return Err(Failure::not_built("kafka")),
     };
-    let (writer, reader, store_name) = open_store(&settings.store, &clock).await?;
+    let (writer, reader, rewriter, store_name) = open_store(&settings.store, &clock).await?;
     if matches!(settings.store, StoreChoice::Sqlite(_)) {
         writer.prepare(&streams, &settings.rollups).await.map_err(Failure::of_disk)?;
     } else if settings.roles.process {
         patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
     }
-    Ok(Parts { log, writer, reader, store_name, plans, clock, metrics: Arc::default(), _lock: lock })
+    Ok(Parts {
+        log,
+        writer,
+        reader,
+        rewriter,
+        store_name,
+        plans,
+        clock,
+        metrics: Arc::default(),
+        _lock: lock,
+    })
 }
 
 /// The log and the store of a data directory that no server works on.
@@ -143,7 +157,7 @@ pub(crate) async fn open_resting(settings: &Settings, clock: &Arc<dyn Clock>) ->
     }
     let lock = lock(&settings.data_dir)?;
     let log = embedded_log(settings, dir, clock, false)?.log;
-    let (_, reader, _) = open_store(&settings.store, clock).await?;
+    let (_, reader, ..) = open_store(&settings.store, clock).await?;
     Ok(Resting { log, reader, _lock: lock })
 }
 
@@ -164,7 +178,9 @@ fn embedded_log(
     };
     let log = Arc::new(EmbeddedLog::open(options).map_err(Failure::of_disk)?);
     let stats = log.clone();
+    let another: Arc<dyn EventLog> = log.clone();
     Ok(LogParts {
+        another: Arc::new(move || Ok(another.clone())),
         failure: Some(log.failure()),
         metrics: Arc::new(move |out| stats.stats().render(out)),
         log,
@@ -173,7 +189,7 @@ fn embedded_log(
     })
 }
 
-type StoreParts = (Arc<dyn RollupWriter>, Arc<dyn RollupReader>, &'static str);
+type StoreParts = (Arc<dyn RollupWriter>, Arc<dyn RollupReader>, Arc<dyn Rewriter>, &'static str);
 
 #[cfg_attr(
     not(feature = "postgres"),
@@ -183,13 +199,13 @@ async fn open_store(choice: &StoreChoice, clock: &Arc<dyn Clock>) -> Result<Stor
     match choice {
         StoreChoice::Sqlite(path) => {
             let store = Arc::new(SqliteStore::open(path, clock.clone()).map_err(Failure::of_disk)?);
-            Ok((store.clone(), store, "sqlite"))
+            Ok((store.clone(), store.clone(), store, "sqlite"))
         }
         #[cfg(feature = "postgres")]
         StoreChoice::Postgres(url) => {
             let store = sg_store::postgres::PostgresStore::open(url, clock.clone()).await;
             let store = Arc::new(store.map_err(Failure::of_port)?);
-            Ok((store.clone(), store, "postgres"))
+            Ok((store.clone(), store.clone(), store, "postgres"))
         }
         #[cfg(not(feature = "postgres"))]
         StoreChoice::Postgres(_) => Err(Failure::not_built("postgres")),

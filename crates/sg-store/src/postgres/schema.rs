@@ -22,8 +22,11 @@ use super::tables::{cells_table, check_length, raw_table};
 use super::wire::Ms;
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../sql/postgres/0001_store.sql"), include_str!("../../sql/postgres/0002_replays.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../sql/postgres/0001_store.sql"),
+    include_str!("../../sql/postgres/0002_replays.sql"),
+    include_str!("../../sql/postgres/0003_tombstones.sql"),
+];
 /// The prefix of names that the server keeps for itself.
 const RESERVED: &str = "pg_";
 

@@ -16,8 +16,11 @@ use super::raw::raw_table;
 use super::{levels, measures, sketches};
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../sql/sqlite/0001_store.sql"), include_str!("../../sql/sqlite/0002_replays.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../sql/sqlite/0001_store.sql"),
+    include_str!("../../sql/sqlite/0002_replays.sql"),
+    include_str!("../../sql/sqlite/0003_tombstones.sql"),
+];
 
 /// Brings the schema to this binary's version.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
 use sg_pipeline::outbox::{Outbox, WATCHERS_LAG_MAX};
 use sg_pipeline::owner::{self, Stopped};
+use sg_pipeline::rebuild::Rebuilds;
 use sg_pipeline::upkeep::Upkeep;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
@@ -222,6 +223,17 @@ fn start_loops(parts: &Parts, stop: &CancellationToken, loops: &TaskTracker) {
     loops.spawn(upkeep.run(stop.clone()));
 }
 
+fn rebuilds(parts: &Parts) -> Rebuilds {
+    Rebuilds {
+        open_log: parts.log.another.clone(),
+        reader: parts.reader.clone(),
+        rewriter: parts.rewriter.clone(),
+        plans: parts.plans.clone(),
+        seed: uuid::Uuid::now_v7().as_u64_pair().1,
+        turn: tokio::sync::Mutex::default(),
+    }
+}
+
 fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {
     let budget_bytes = settings.body_budget_bytes as usize;
     let log_metrics = parts.log.metrics.clone();
@@ -233,6 +245,7 @@ fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {
         log: parts.log.log.clone(),
         store: parts.reader.clone(),
         pipeline: fleet,
+        rebuilder: Arc::new(rebuilds(parts)),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
         more_metrics: Box::new(move |out| log_metrics(out)),

@@ -24,9 +24,11 @@ pub(super) async fn open(
     if settings.roles.ingest || settings.roles.process {
         patiently("looking at the topics", || make_missing(settings, &options)).await?;
     }
+    let again = options.clone();
     let log = Arc::new(KafkaLog::open(options).map_err(Failure::of_port)?);
     let stats = log.clone();
     Ok(LogParts {
+        another: Arc::new(move || Ok(Arc::new(KafkaLog::open(again.clone())?))),
         failure: None,
         metrics: Arc::new(move |out| stats.stats().render(out)),
         log,

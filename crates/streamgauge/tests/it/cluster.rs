@@ -6,6 +6,7 @@ mod equal;
 mod letters;
 mod moving;
 mod outages;
+mod rebuilds;
 mod topics;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,6 @@
-//! Putting right by hand what was counted, or could not be: dead letters that are replayed.
+//! Putting right by hand what was counted, or could not be: dead letters that are replayed, cells that are made again.
 
+mod rebuilds;
 mod replays;
 
 use std::path::Path;
@@ -35,6 +36,32 @@ window = "1h"
 grace = "30s"
 by = []
 measure = [{ name = "total", fn = "sum", field = "amount", scale = 2 }]
+"#;
+
+/// Every kind of measure that is not only a sum, and a late lane.
+const MEASURES: &str = r#"
+[[rollup]]
+name = "measures"
+stream = "orders"
+window = "1h"
+grace = "30s"
+by = ["event_type"]
+measure = [
+  { name = "least", fn = "min", field = "amount", scale = 2 },
+  { name = "mean", fn = "avg", field = "amount", scale = 2 },
+  { name = "open", fn = "level", up = { event_type = "open" }, down = { event_type = "close" } },
+  { name = "users", fn = "distinct", field = "user_id" },
+  { name = "half", fn = "quantile", field = "amount", scale = 2, q = 0.5 },
+  { name = "best", fn = "top", field = "user_id", k = 3 },
+]
+[[rollup]]
+name = "minutes"
+stream = "orders"
+window = "1m"
+grace = "5m"
+late = "divert"
+by = ["user_id"]
+measure = [{ name = "n", fn = "count" }]
 "#;
 
 const NDJSON: [(&str, &str); 1] = [("content-type", "application/x-ndjson")];

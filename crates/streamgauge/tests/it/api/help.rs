@@ -1,5 +1,7 @@
 //! What `--help` says of each command.
 
+mod mending;
+
 use super::commands::help;
 
 #[test]
@@ -18,6 +20,7 @@ fn the_binary_explains_itself() {
       audit         Checks that the ledger adds up, and every cell
       flush         Writes what was folded to the store, now
       dead-letters  Shows what could not be counted, and takes it in again
+      rebuild       Makes cells again from the log, and puts right those that differ
       config        Prints the effective configuration with the origin of each value; secrets show as
                     ***
       healthcheck   Tells whether the server is ready
@@ -300,49 +303,6 @@ fn flush_explains_itself() {
 
     Example:
       streamgauge flush --url http://127.0.0.1:8080
-    "#);
-}
-
-#[test]
-fn dead_letters_explains_itself() {
-    insta::assert_snapshot!(help(&["dead-letters", "--help"]), @r#"
-    Shows the records that could not be counted, with their reasons, and takes them in again, mended or
-    not. A letter leaves the list when what stands for it is counted, and it is counted once, however
-    often and by whomever it is replayed.
-
-    Usage: streamgauge dead-letters <COMMAND>
-
-    Commands:
-      list    Counts letters by reason, with a sample of each
-      show    Prints one letter as JSON
-      replay  Takes letters in again
-      export  Prints letters as NDJSON, newest first
-      help    Print this message or the help of the given subcommand(s)
-
-    Options:
-      -h, --help
-              Print help (see a summary with '-h')
-
-    Examples:
-      streamgauge dead-letters list
-      streamgauge dead-letters replay --reason bad_number --set amount_usd=0 --dry-run
-    "#);
-    insta::assert_snapshot!(help(&["dead-letters", "replay", "--help"]), @r#"
-    Takes letters in again
-
-    Usage: streamgauge dead-letters replay [OPTIONS]
-
-    Options:
-          --stream <STREAM>            Only of this stream
-          --reason <REASON>            Only with this reason
-          --letter <PARTITION:OFFSET>  Only this letter of the stream; may be given several times
-          --set <FIELD=VALUE>          Sets a member of every event before: JSON, or else a text; null
-                                       takes it out
-          --dry-run                    Only says what would happen
-          --json                       Prints one JSON object
-          --url <URL>                  The server; a key, where it wants one, is read from
-                                       STREAMGAUGE_KEY [default: http://127.0.0.1:8080]
-      -h, --help                       Print help
     "#);
 }
 
