@@ -9,6 +9,7 @@ mod again;
 mod compare;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sg_core::definition::LatePolicy;
@@ -22,6 +23,7 @@ use sg_core::rebuild::{MadeCell, Rebuilt, Rewrite, RewriteOutcome, Said, Settled
 use sg_core::time::Timestamp;
 use sg_core::window;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use again::Again;
 
@@ -99,6 +101,41 @@ impl Rebuilder for Rebuilds {
             cells_max: CELLS_MAX,
         };
         rebuild.run(tell).await
+    }
+}
+
+/// Between two looks at whether a new rollup has been taken up, and how often it is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOKS_MAX: u32 = 3_000;
+
+impl Rebuilds {
+    /// Fills up a rollup that is new, as soon as the owners have taken it up; ends when that is done or cannot be.
+    pub async fn fill_up(self: Arc<Rebuilds>, rollup: String, stop: CancellationToken) {
+        for _ in 0..LOOKS_MAX {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            match self.try_fill_up(&rollup).await {
+                Ok(false) => {}
+                Ok(true) => return tracing::info!(%rollup, "the rollup is complete"),
+                Err(error) if error.kind == ErrorKind::Retry => {
+                    tracing::warn!(%rollup, "{error}; trying again")
+                }
+                Err(error) => return tracing::error!(%rollup, "it stays incomplete: {error}"),
+            }
+        }
+    }
+
+    async fn try_fill_up(&self, rollup: &str) -> Result<bool, PortError> {
+        let status = self.reader.status(StatusDetail::Marks).await?;
+        let known = status.rollups.iter().find(|known| known.name == rollup);
+        if known.is_none_or(|known| known.complete_from.is_none()) {
+            return Ok(false);
+        }
+        let wish = Wish { rollup: rollup.to_owned(), from: None, to: None, is_dry: false };
+        let rebuilt = self.rebuild(&wish, &|_| {}).await?;
+        Ok(rebuilt.is_backfilled)
     }
 }
 

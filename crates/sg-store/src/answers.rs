@@ -31,7 +31,8 @@ pub(crate) fn newer_schema(stored: i64, known: usize) -> PortError {
 pub(crate) fn another_definition(rollup: &str) -> PortError {
     invalid(format!(
         "preparing the rollup {rollup}: its cells were counted under another definition: give the new one another \
-         name and fill it up with `streamgauge rebuild`, or bring the old definition back"
+         name, bring the old definition back, or start once with --rebuild {rollup}, which drops the old cells and makes \
+         them again from the log"
     ))
 }
 

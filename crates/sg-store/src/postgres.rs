@@ -203,6 +203,13 @@ impl Rewriter for PostgresStore {
         })
     }
 
+    async fn forget(&self, rollup: &Rollup) -> Result<bool, PortError> {
+        self.check().await?;
+        let forgotten =
+            self.transact(Mode::Schema, async |lease: &Lease| schema::forget(lease, rollup).await).await;
+        forgotten.map_err(|error| error.into_port(&format!("forgetting the rollup {}", rollup.name)))
+    }
+
     async fn rewrite(&self, rewrite: &Rewrite) -> Result<RewriteOutcome, PortError> {
         let now = self.clock.now();
         let job = async |lease: &Lease| {

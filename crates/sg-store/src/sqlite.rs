@@ -191,6 +191,15 @@ impl Rewriter for SqliteStore {
         self.writer.run(doing, job).await
     }
 
+    async fn forget(&self, rollup: &Rollup) -> Result<bool, PortError> {
+        let rollup = rollup.clone();
+        let doing = format!("forgetting the rollup {}", rollup.name);
+        let job = move |side: &mut writer::WriteSide| {
+            side.durably(|side| schema::forget(&mut side.connection, &rollup))
+        };
+        self.writer.run(doing, job).await
+    }
+
     async fn rewrite(&self, rewrite: &Rewrite) -> Result<RewriteOutcome, PortError> {
         let rewrite = rewrite.clone();
         let doing = format!("making cells of {} again", rewrite.plan.rollups[rewrite.rollup].rollup.name);

@@ -95,7 +95,7 @@ pub(crate) struct LogParts {
 pub(crate) async fn open(
     settings: &Settings,
     clock: Arc<dyn Clock>,
-    salvage: bool,
+    (salvage, rebuild): (bool, &[String]),
 ) -> Result<Parts, Failure> {
     let streams: Vec<_> = settings.streams.iter().map(|settings| settings.stream.clone()).collect();
     let plans: Vec<Arc<Plan>> =
@@ -111,6 +111,15 @@ pub(crate) async fn open(
         LogChoice::Kafka(_) => return Err(Failure::not_built("kafka")),
     };
     let (writer, reader, rewriter, store_name) = open_store(&settings.store, &clock).await?;
+    for name in rebuild {
+        let rollup = settings.rollups.iter().find(|rollup| rollup.name == *name);
+        let none = || anyhow::anyhow!("--rebuild {name}: there is no rollup of that name");
+        let rollup = rollup.ok_or_else(none);
+        let rollup = rollup.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
+        if patiently("looking at the store", || rewriter.forget(rollup)).await? {
+            tracing::warn!(rollup = %name, "its cells under the old definition were dropped");
+        }
+    }
     if matches!(settings.store, StoreChoice::Sqlite(_)) {
         writer.prepare(&streams, &settings.rollups).await.map_err(Failure::of_disk)?;
     } else if settings.roles.process {

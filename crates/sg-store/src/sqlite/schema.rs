@@ -94,6 +94,27 @@ fn prepare_rollup(transaction: &Transaction<'_>, rollup: &Rollup) -> Result<(), 
     replace_view(transaction, &rollup.name, &rollup_view(rollup)?)
 }
 
+/// Forgets a rollup that was counted under another definition.
+pub(crate) fn forget(connection: &mut Connection, rollup: &Rollup) -> Result<bool, Error> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let stored: Option<String> = transaction
+        .query_row("SELECT definition FROM sg_rollups WHERE rollup = ?", [&rollup.name], |row| row.get(0))
+        .optional()?;
+    if stored.is_none_or(|stored| stored == rollup.hash()) {
+        return Ok(false);
+    }
+    let tables =
+        [cells_table(&rollup.name), levels::days_table(&rollup.name), sketches::sketches_table(&rollup.name)];
+    let mut sql = format!("DROP VIEW IF EXISTS {};", quoted(&rollup.name));
+    tables.iter().for_each(|table| sql += &format!("DROP TABLE IF EXISTS {table};"));
+    transaction.execute_batch(&sql)?;
+    for table in ["sg_rollups", "sg_rollup_partitions"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE rollup = ?"), [&rollup.name])?;
+    }
+    transaction.commit()?;
+    Ok(true)
+}
+
 fn create_cells(rollup: &Rollup) -> String {
     let mut columns = String::from("pane INTEGER NOT NULL");
     for dimension in dimension_columns(rollup) {

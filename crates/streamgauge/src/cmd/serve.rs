@@ -65,6 +65,10 @@ pub(crate) struct Args {
     /// Starts on a damaged log with what can still be read of it; says what is lost.
     #[arg(long)]
     salvage: bool,
+    /// Adopts a changed definition of this rollup: drops its old cells and makes them again from the log. May be
+    /// given several times; stop all other processes that write to the store before
+    #[arg(long, value_name = "ROLLUP")]
+    rebuild: Vec<String>,
 }
 
 /// How long the orderly stop may take before the process leaves anyway; the log has everything by then.
@@ -80,11 +84,11 @@ pub(crate) async fn run(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
-    let parts = match wire::open(&settings, clock, args.salvage).await {
+    let parts = match wire::open(&settings, clock, (args.salvage, &args.rebuild)).await {
         Ok(parts) => parts,
         Err(failure) => return fail(failure.code, &failure.error),
     };
-    serve(&settings, parts, args.demo).await
+    serve(&settings, parts, args.demo, &args.rebuild).await
 }
 
 pub(crate) fn start_logging() {
@@ -151,7 +155,7 @@ struct Running {
     stopped: mpsc::Receiver<Stopped>,
 }
 
-async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
+async fn serve(settings: &Settings, parts: Parts, is_demo: bool, rebuild: &[String]) -> ExitCode {
     let streams = parts.plans.iter().map(|plan| plan.name.to_string()).collect();
     let fleet = Fleet::new(streams, parts.log.log.clone(), parts.reader.clone(), parts.log.is_own);
     let fleet = Arc::new(fleet);
@@ -163,7 +167,11 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
         start_loops(&parts, &stop_loops, &loops);
     }
     crew.close();
-    let app = Arc::new(app(settings, &parts, fleet));
+    let rebuilder = Arc::new(rebuilds(&parts));
+    for rollup in rebuild {
+        loops.spawn(rebuilder.clone().fill_up(rollup.clone(), stop_loops.clone()));
+    }
+    let app = Arc::new(app(settings, &parts, fleet, &rebuilder));
     let stop_servers = CancellationToken::new();
     let servers = TaskTracker::new();
     let urls = match listen(settings, &app, &stop_servers, &servers).await {
@@ -234,7 +242,7 @@ fn rebuilds(parts: &Parts) -> Rebuilds {
     }
 }
 
-fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {
+fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>, rebuilder: &Arc<Rebuilds>) -> App {
     let budget_bytes = settings.body_budget_bytes as usize;
     let log_metrics = parts.log.metrics.clone();
     let doors = parts.plans.iter().zip(&settings.streams);
@@ -245,7 +253,7 @@ fn app(settings: &Settings, parts: &Parts, fleet: Arc<Fleet>) -> App {
         log: parts.log.log.clone(),
         store: parts.reader.clone(),
         pipeline: fleet,
-        rebuilder: Arc::new(rebuilds(parts)),
+        rebuilder: rebuilder.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
         more_metrics: Box::new(move |out| log_metrics(out)),

@@ -83,6 +83,11 @@ fn serve_explains_itself() {
           --salvage
               Starts on a damaged log with what can still be read of it; says what is lost
 
+          --rebuild <ROLLUP>
+              Adopts a changed definition of this rollup: drops its old cells and makes them again from
+              the log. May be given several times; stop all other processes that write to the store
+              before
+
       -h, --help
               Print help (see a summary with '-h')
     "#);

@@ -99,4 +99,18 @@ fn cells_are_made_again_by_any_process() {
     assert!(code == Some(0) && differing > 0);
     assert_eq!(rows(&all, "added"), rows(&all, "shared"));
     audit(&all, &[]);
+
+    drop(all);
+    let other = more("added").replace("\"user_id\" }", "\"n\" }");
+    cluster.toml = cluster.toml.replace(&more("added"), &other);
+    let all = Server::ready(&cluster.launch("ingest,process,query").args(&["--rebuild", "added"]));
+    until(PATIENCE, "the rollup is filled up under its new definition", || {
+        let status = all.get("/v1/status").json();
+        let rollups = status["rollups"].as_array().expect("rollups").clone();
+        let added = rollups.iter().find(|rollup| rollup["name"] == "added").expect("the rollup").clone();
+        added["complete_from"].is_null() && !rows(&all, "added").as_array().expect("rows").is_empty()
+    });
+    audit(&all, &[]);
+    assert_ne!(rows(&all, "added"), rows(&all, "shared"));
+    assert_eq!(rebuild(&all, &["--dry-run"]), (Some(0), 0));
 }

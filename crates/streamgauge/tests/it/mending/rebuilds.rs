@@ -208,3 +208,38 @@ fn a_rebuild_is_right_while_events_come_in_and_when_it_is_killed() {
         audit(&server, &[]);
     }
 }
+
+#[test]
+fn a_changed_definition_is_adopted_when_it_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let toml = format!("{ORDERS}{REVENUE}{MEASURES}");
+    let mut server = Server::ready(&launch(folder.path(), &toml));
+    post(&server, &orders(6, 300));
+    flush(&server);
+    assert!(server.terminate().success());
+    let changed = toml.replace("by = [\"event_type\"]", "by = [\"user_id\"]");
+    let refused = launch(folder.path(), &changed).start().expect_err("the definition has changed");
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(refused.stderr.contains("--rebuild"), "{}", refused.stderr);
+    let unknown = launch(folder.path(), &toml).args(&["--rebuild", "none"]).start();
+    assert_eq!(unknown.expect_err("there is none").status.code(), Some(78));
+
+    let adopt = ["--rebuild", "hourly", "--rebuild", "measures"];
+    let mut server = Server::ready(&launch(folder.path(), &changed).args(&adopt));
+    let is_filled = |server: &Server| {
+        let status = server.get("/v1/status").json();
+        status["rollups"].as_array().expect("rollups").iter().all(|rollup| rollup["complete_from"].is_null())
+    };
+    until(PATIENCE, "the rollups are filled up", || {
+        total(&server, "hourly", "n") > 0.0 && is_filled(&server)
+    });
+    audit(&server, &[]);
+    assert_eq!(rebuild(&server, &["--dry-run"]).1, Vec::<Value>::new());
+    let before = rows(&server, "hourly");
+    assert!(before[0]["user_id"].is_string(), "{before}");
+    server.kill9();
+    // Asked for again, nothing is dropped.
+    let server = Server::ready(&launch(folder.path(), &changed).args(&adopt));
+    assert_eq!(rows(&server, "hourly"), before);
+    audit(&server, &[]);
+}
