@@ -85,6 +85,9 @@ const BATCH_OVERHEAD: usize = 512;
 /// A number that an event does not have.
 pub const MISSING: i128 = i128::MIN;
 
+/// Where a dead letter stands: its partition and offset.
+pub type LetterPlace = (u32, u64);
+
 /// Events of one stream in their order.
 #[derive(Debug, Clone)]
 pub struct EventBatch {
@@ -100,12 +103,22 @@ pub struct EventBatch {
     pub fields: Option<Fields>,
     /// Events that cannot be folded, by index ascending: dead letters.
     pub refused: Vec<(u32, Refusal)>,
+    /// Events that stand for dead letters of the stream, by index ascending, with the letter each stands for.
+    pub replays: Vec<(u32, LetterPlace)>,
 }
 
 impl EventBatch {
     /// Makes an empty batch over the given bytes.
     pub fn new(stream: Arc<str>, main: Bytes) -> EventBatch {
-        EventBatch { stream, main, side: Vec::new(), entries: Vec::new(), fields: None, refused: Vec::new() }
+        EventBatch {
+            stream,
+            main,
+            side: Vec::new(),
+            entries: Vec::new(),
+            fields: None,
+            refused: Vec::new(),
+            replays: Vec::new(),
+        }
     }
 
     /// Returns the number of events.
@@ -159,6 +172,15 @@ impl EventBatch {
         Some(&self.refused[found].1)
     }
 
+    /// Returns the dead letter that an event stands for, if it does.
+    pub fn replay_of(&self, index: usize) -> Option<LetterPlace> {
+        if self.replays.is_empty() {
+            return None;
+        }
+        let found = self.replays.binary_search_by_key(&(index as u32), |(at, _)| *at).ok()?;
+        Some(self.replays[found].1)
+    }
+
     /// Returns about how many bytes of memory the batch holds.
     pub fn memory(&self) -> usize {
         let fields =
@@ -167,6 +189,7 @@ impl EventBatch {
             + self.main.len()
             + self.side.capacity()
             + self.entries.capacity() * size_of::<Entry>()
+            + self.replays.capacity() * size_of::<(u32, LetterPlace)>()
             + fields
     }
 }

@@ -345,6 +345,13 @@ impl Cells {
         at
     }
 
+    /// Returns a cell by its key.
+    pub fn cell(&self, pane: Timestamp, dimensions: &[String]) -> Option<CellDelta<'_>> {
+        let mut key = Vec::new();
+        dimensions.iter().for_each(|dimension| push_dimension(&mut key, dimension.as_bytes()));
+        self.find(pane, &key, hash_of(pane, &key)).map(|at| self.get(at))
+    }
+
     /// Returns the cells ordered by pane and dimensions: all writers lock them in this order.
     pub fn sorted(&self) -> Vec<CellDelta<'_>> {
         let mut cells: Vec<CellDelta<'_>> = (0..self.keys.len()).map(|at| self.get(at)).collect();

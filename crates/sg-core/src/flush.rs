@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::batch::EventBatch;
+use crate::batch::{EventBatch, LetterPlace};
 use crate::cell::Cells;
 use crate::plan::Plan;
 use crate::reason::Code;
@@ -84,6 +84,19 @@ pub struct DeadLetter {
     pub key: Option<Vec<u8>>,
     /// The event as sent.
     pub raw: Vec<u8>,
+    /// The letter that the record was to mend, which stays as it is.
+    pub replay_of: Option<LetterPlace>,
+}
+
+/// A record that stands for a dead letter and was not dead-lettered itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// The record's place in the partition.
+    pub offset: u64,
+    /// The letter, in any partition of the stream.
+    pub letter: LetterPlace,
+    /// Whether the record is counted, which a letter's replays are once; if not, its event stands in the duplicate window.
+    pub is_counted: bool,
 }
 
 /// An event that a rollup with `late = "divert"` did not take.
@@ -173,6 +186,8 @@ pub struct Flush {
     pub raw: Vec<RawRows>,
     /// Dead letters, ascending by offset.
     pub dead_letters: Vec<DeadLetter>,
+    /// Records that stand for dead letters, ascending by offset.
+    pub replays: Vec<Replay>,
 }
 
 impl Flush {

@@ -1,20 +1,25 @@
 //! The heart: gives every record of a partition its fate and its cells. Pure: no clock, no I/O, and no state
 //! that is not a function of the checkpoint and the records since.
 
-use std::collections::BTreeMap;
+mod again;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::batch::{EventBatch, Fields, LogBatch, MISSING, Span};
 use crate::cell::{Given, Value, push_dimension};
 use crate::definition::LatePolicy;
 use crate::flush::{
-    Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, RollupDelta,
+    Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, Replay, RollupDelta,
 };
 use crate::judge::{Fingerprint, Judge, Verdict};
 use crate::plan::{Filter, Plan, Takes};
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::window;
+
+use again::Again;
+pub use again::{Fates, Stretch, Tally};
 
 /// Folds the records of one partition, from a checkpoint on, into what the next flush writes.
 #[derive(Debug)]
@@ -34,6 +39,11 @@ pub struct Fold {
     dead_letters: Vec<DeadLetter>,
     /// Records that the store refused: they become dead letters instead.
     refused_by_store: BTreeMap<u64, Refusal>,
+    replays: Vec<Replay>,
+    /// Replays of letters that others have replayed already: they are duplicates, however far back the others lie.
+    repeated: BTreeSet<u64>,
+    /// Set when records are folded again.
+    again: Option<Box<Again>>,
     scratch: Scratch,
 }
 
@@ -90,6 +100,9 @@ impl Fold {
             raw_bytes: 0,
             dead_letters: Vec::new(),
             refused_by_store: BTreeMap::new(),
+            replays: Vec::new(),
+            repeated: BTreeSet::new(),
+            again: None,
             scratch: Scratch { empty: empty.collect(), ..Scratch::default() },
             plan,
         }
@@ -98,6 +111,11 @@ impl Fold {
     /// Marks a record that the store refused as bad data; it becomes a dead letter when it is folded.
     pub fn refuse(&mut self, offset: u64, refusal: Refusal) {
         self.refused_by_store.insert(offset, refusal);
+    }
+
+    /// Marks a replay of a letter that the store has counted before; it becomes a duplicate when it is folded.
+    pub fn repeat(&mut self, offset: u64) {
+        self.repeated.insert(offset);
     }
 
     /// Shows the judge records of the duplicate window that were folded before the checkpoint, without counting them.
@@ -130,14 +148,17 @@ impl Fold {
         } else {
             batch.events.len()
         };
-        let mut read_back;
-        let events: &Arc<EventBatch> = if batch.events.fields.is_some() {
+        let read_back;
+        let events: &Arc<EventBatch> = if self.again.is_some() {
+            read_back = self.read_again(batch);
+            &read_back
+        } else if batch.events.fields.is_some() {
             &batch.events
         } else {
             let mut copy = EventBatch::clone(&batch.events);
             self.plan.read_back(&mut copy);
             read_back = Arc::new(copy);
-            &mut read_back
+            &read_back
         };
         let Some(fields) = &events.fields else { return };
         let mut raw = Vec::new();
@@ -186,6 +207,10 @@ impl Fold {
         self.clock.r = self.clock.r.max(appended_at);
         self.judge.advance(offset, self.clock.r);
 
+        if self.again.is_some() {
+            self.record_again(&record, arrived, fingerprint);
+            return None;
+        }
         if event_time > arrived.plus(self.plan.stream.max_future) {
             let detail = format!("{event_time} lies ahead of the time of arrival, {arrived}");
             self.dead_letter(&record, &Refusal::new(Code::FutureTimestamp, "timestamp", detail));
@@ -199,7 +224,14 @@ impl Fold {
             self.dead_letter(&record, &refusal);
             return None;
         }
-        if let Verdict::Duplicate { conflict } = self.judge.judge(fingerprint, entry.content, offset) {
+        let verdict = match self.judge.judge(fingerprint, entry.content, offset) {
+            Verdict::New if self.repeated.contains(&offset) => Verdict::Duplicate { conflict: false },
+            verdict => verdict,
+        };
+        if let Some(letter) = events.replay_of(index) {
+            self.replays.push(Replay { offset, letter, is_counted: verdict == Verdict::New });
+        }
+        if let Verdict::Duplicate { conflict } = verdict {
             self.ledger.duplicate += 1;
             self.ledger.id_conflict += u64::from(conflict);
             return None;
@@ -220,8 +252,17 @@ impl Fold {
         delta.folded += 1;
         let row = &record.fields.texts[record.index * self.plan.text_slots()..];
         if is_late && rollup.late == LatePolicy::Divert {
+            if let Some(again) = &mut self.again {
+                again.tally.diverted += 1;
+                return;
+            }
             self.raw_bytes += LETTER_OVERHEAD_BYTES + record.batch.entries[record.index].raw.len();
             delta.late.push(record.late_event(&self.plan, at, Timestamp(end.0 - rollup.window_ms), row));
+            return;
+        }
+        if let Some(again) = &mut self.again
+            && again.passes_over(Timestamp(end.0 - rollup.window_ms), end)
+        {
             return;
         }
         let key = &mut self.scratch.key;
@@ -260,6 +301,7 @@ impl Fold {
             received_at: record.received_at,
             key: record.key(&self.plan),
             raw: record.batch.bytes(entry.raw).to_vec(),
+            replay_of: record.batch.replay_of(record.index),
         });
     }
 
@@ -327,6 +369,7 @@ impl Fold {
             rollups: std::mem::replace(&mut self.rollups, fresh),
             raw: std::mem::take(&mut self.raw),
             dead_letters: std::mem::take(&mut self.dead_letters),
+            replays: std::mem::take(&mut self.replays),
         };
         self.base = self.next_offset;
         self.raw_bytes = 0;

@@ -10,6 +10,7 @@
 //! - [`window`]: windows and lateness; [`judge`]: duplicates.
 //! - [`cell`]: rows of a rollup and how they merge; [`sketch`]: measures that are more than a number.
 //! - [`fold`]: **the heart**, every record's fate; [`flush`]: what it hands to the store.
+//! - [`rebuild`]: cells that are made again.
 //! - [`ports`]: the log and the store as the core sees them.
 //! - [`outbox`] and [`output`]: what became known with a flush, and the records that tell others.
 //! - [`archive`]: files of raw events.
@@ -44,6 +45,7 @@ pub mod plan;
 pub mod ports;
 pub mod query;
 pub mod reason;
+pub mod rebuild;
 mod scan;
 pub mod sketch;
 #[cfg(feature = "testing")]

@@ -2,6 +2,7 @@
 //! `accept` decides everything that can be decided about an event alone; what depends on its neighbours is `fold`'s.
 
 mod read;
+mod replay;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use crate::identity;
 use crate::limits::EVENT_ID_BYTES_MAX;
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
+
+pub use replay::{Edit, Letter};
 
 use read::{Read, Source, check_length, joined_properties, number_of, push_raw};
 

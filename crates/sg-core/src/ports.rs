@@ -2,6 +2,7 @@
 //! nothing; `Ok` means durable, unless a method says otherwise. No default methods, so that no wrapper can forget one.
 
 mod archive;
+mod rewriting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ pub use crate::outbox::{MAIN_LANE, OutboxEvent, OutboxKind, OutboxRow, OutboxSta
 use crate::output::OutputRecord;
 use crate::plan::Plan;
 use crate::query::{
-    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
-    Tally, TallyQuery,
+    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
+    StoredLate, Tally, TallyQuery,
 };
 use crate::time::Timestamp;
 
@@ -24,6 +25,7 @@ pub use archive::{
     Archive, ArchiveClaim, ArchivePosition, ArchivedFile, Cut, CutBuilder, CutFile, DoomedFile, FileLimits,
     Intent, Manifest, ManifestQuery, Mark,
 };
+pub use rewriting::{Rebuilder, Rewriter};
 
 /// What a caller can do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +186,11 @@ pub enum FlushOutcome {
     Refused {
         /// What the store said.
         detail: String,
+    },
+    /// Nothing was written: these records stand for dead letters that others have replayed already.
+    Repeated {
+        /// Their offsets, ascending.
+        offsets: Vec<u64>,
     },
 }
 
@@ -355,6 +362,8 @@ pub trait RollupReader: Send + Sync {
     async fn active_users(&self, stream: &str, from: Timestamp, to: Timestamp) -> Result<u64, PortError>;
     /// Returns dead letters, newest first.
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError>;
+    /// Counts the dead letters of one stream, or of all, by reason.
+    async fn letter_counts(&self, stream: Option<&str>) -> Result<Vec<LetterCount>, PortError>;
     /// Returns late events that rollups diverted, newest first.
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError>;
     /// Returns the state of every partition, stream and rollup, all of one moment.

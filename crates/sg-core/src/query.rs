@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::batch::LetterPlace;
 use crate::cell::{Level, Value};
 use crate::definition::{Function, Rollup};
 use crate::interval::Cuts;
@@ -174,6 +175,14 @@ pub struct DeadLetterQuery {
     pub reason: Option<String>,
     /// Only with this event id.
     pub event_id: Option<String>,
+    /// Only at these places; everywhere when there is none.
+    pub places: Vec<LetterPlace>,
+    /// Only those that have been replayed, or only those that have not.
+    pub is_replayed: Option<bool>,
+    /// Only those that are no failed replays of others.
+    pub originals_only: bool,
+    /// Only those that were stored before the one with this id: where a list goes on.
+    pub before: Option<i64>,
     /// Rows to return.
     pub limit: usize,
 }
@@ -181,6 +190,8 @@ pub struct DeadLetterQuery {
 /// A dead letter as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredDeadLetter {
+    /// Tells the order in which letters were stored.
+    pub id: i64,
     /// Its stream.
     pub stream: String,
     /// Its partition.
@@ -201,6 +212,27 @@ pub struct StoredDeadLetter {
     pub received_at: Timestamp,
     /// The event as sent.
     pub raw: Vec<u8>,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+    /// When a record that stands for it was first counted, or found to be a duplicate.
+    pub replayed_at: Option<Timestamp>,
+    /// The letter that this record was to mend, in vain.
+    pub replay_of: Option<LetterPlace>,
+}
+
+/// How many dead letters a stream has for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetterCount {
+    /// The stream.
+    pub stream: String,
+    /// The reason.
+    pub reason: String,
+    /// Letters that wait to be replayed.
+    pub waiting: u64,
+    /// Letters that have been replayed.
+    pub replayed: u64,
+    /// Records that were to mend letters, in vain.
+    pub copies: u64,
 }
 
 /// Which diverted events, newest first.

@@ -1,39 +1,92 @@
-//! Questions about dead letters: which there are, and why.
+//! Questions about dead letters: which there are, why, and one of them. `replay` takes them in again.
+
+mod replay;
 
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
-use sg_core::query::{DeadLetterQuery, StoredDeadLetter};
+use sg_core::query::{DeadLetterQuery, LetterCount, StoredDeadLetter};
 
 use crate::App;
-use crate::answer;
+use crate::answer::{self, Format};
 use crate::error::ApiError;
 use crate::params::Params;
 
+pub(crate) use replay::replay;
+
 /// Rows of a page unless asked otherwise.
 const PAGE_ROWS: usize = 100;
-/// Rows of a page at most.
-const PAGE_ROWS_MAX: usize = 10_000;
+/// Rows of a page at most: with the largest events some hundred MiB would not fit one answer.
+const PAGE_ROWS_MAX: usize = 1_000;
 
-/// `GET /v1/dead-letters?stream=&reason=&event_id=&limit=`: newest first.
+/// `GET /v1/dead-letters?stream=&reason=&event_id=&replayed=&cursor=&limit=&format=`: newest first. The first page of
+/// JSON also counts all letters by reason.
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let params = Params::parse(query.as_deref().unwrap_or_default());
-    params.only(&["stream", "reason", "event_id", "limit"])?;
+    params.only(&["stream", "reason", "event_id", "replayed", "cursor", "limit", "format"])?;
     let text = |name: &str| params.get(name).map(str::to_owned);
+    let is_replayed = params.get("replayed").map(|_| params.flag("replayed")).transpose()?;
     let query = DeadLetterQuery {
         stream: text("stream"),
         reason: text("reason"),
         event_id: text("event_id"),
+        is_replayed,
+        before: params.get("cursor").map(cursor).transpose()?,
         limit: params.count("limit", PAGE_ROWS, PAGE_ROWS_MAX)?,
+        ..DeadLetterQuery::default()
+    };
+    let format = Format::parse(params.get("format"))?;
+    if format == Format::Csv {
+        return Err(ApiError::BadQuery("dead letters hold events: format is json or ndjson".to_owned()));
+    }
+    let letters = app.store.dead_letters(&query).await.map_err(|error| ApiError::of_store(&error))?;
+    let next = letters.last().filter(|_| letters.len() == query.limit).map(|last| last.id.to_string());
+    if format == Format::Ndjson {
+        let lines: Vec<String> = letters.iter().map(|letter| letter_json(letter).to_string()).collect();
+        return Ok(answer::with_cursor(answer::ndjson(&lines), next.as_deref()));
+    }
+    let data: Vec<Value> = letters.iter().map(letter_json).collect();
+    let mut body = json!({"data": data, "next_cursor": next});
+    if query.before.is_none() {
+        let counts = app.store.letter_counts(query.stream.as_deref()).await;
+        let counts = counts.map_err(|error| ApiError::of_store(&error))?;
+        body["reasons"] = counts.iter().map(count_json).collect();
+    }
+    Ok(answer::json(body.to_string()))
+}
+
+/// `GET /v1/dead-letters/{stream}/{partition}/{offset}`: one letter.
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    path: Result<Path<(String, u32, u64)>, axum::extract::rejection::PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path((stream, partition, offset)) = path.map_err(|_| {
+        ApiError::BadQuery(
+            "the path of a letter is /v1/dead-letters/{stream}/{partition}/{offset}".to_owned(),
+        )
+    })?;
+    let query = DeadLetterQuery {
+        stream: Some(stream.clone()),
+        places: vec![(partition, offset)],
+        limit: 1,
+        ..DeadLetterQuery::default()
     };
     let letters = app.store.dead_letters(&query).await.map_err(|error| ApiError::of_store(&error))?;
-    let data: Vec<Value> = letters.iter().map(letter_json).collect();
-    Ok(answer::json(json!({"data": data}).to_string()))
+    match letters.first() {
+        Some(letter) => Ok(answer::json(letter_json(letter).to_string())),
+        None => Err(ApiError::NotFound(format!(
+            "the record at offset {offset} of partition {partition} of {stream} is no dead letter, or none any more"
+        ))),
+    }
+}
+
+fn cursor(text: &str) -> Result<i64, ApiError> {
+    text.parse().map_err(|_| ApiError::BadQuery("cursor is the next_cursor of the page before".to_owned()))
 }
 
 fn letter_json(letter: &StoredDeadLetter) -> Value {
@@ -47,6 +100,19 @@ fn letter_json(letter: &StoredDeadLetter) -> Value {
         "event_id": letter.event_id,
         "event_type": letter.event_type,
         "received_at": letter.received_at.to_string(),
+        "stored_at": letter.stored_at.to_string(),
+        "replayed_at": letter.replayed_at.map(|at| at.to_string()),
+        "replay_of": letter.replay_of.map(|(partition, offset)| json!([partition, offset])),
         "raw": String::from_utf8_lossy(&letter.raw),
+    })
+}
+
+fn count_json(count: &LetterCount) -> Value {
+    json!({
+        "stream": count.stream,
+        "reason": count.reason,
+        "waiting": count.waiting,
+        "replayed": count.replayed,
+        "failed_replays": count.copies,
     })
 }

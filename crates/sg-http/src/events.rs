@@ -200,6 +200,7 @@ async fn dead_letters(app: &App, event_id: &str) -> Result<Vec<Value>, ApiError>
             "fate": "dead_letter", "stream": letter.stream, "partition": letter.partition, "offset": letter.offset,
             "reason": letter.reason, "field": letter.field, "detail": letter.detail,
             "received_at": letter.received_at.to_string(),
+            "replayed_at": letter.replayed_at.map(|at| at.to_string()),
         })
     };
     Ok(letters.iter().map(fate_of).collect())

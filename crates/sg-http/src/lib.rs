@@ -22,6 +22,7 @@ mod live;
 mod openapi;
 mod pages;
 mod params;
+mod rebuild;
 mod rollups;
 pub mod server;
 mod split;
@@ -35,7 +36,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use sg_core::metrics::{ArchiveMetrics, Counter, Metrics};
 use sg_core::plan::Plan;
-use sg_core::ports::{EventLog, Manifest, Pipeline, RollupReader};
+use sg_core::ports::{EventLog, Manifest, Pipeline, Rebuilder, RollupReader};
 use sg_core::time::{Clock, Timestamp};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,8 @@ pub struct App {
     pub archive: ArchiveView,
     /// The loops in between.
     pub pipeline: Arc<dyn Pipeline>,
+    /// Makes cells again.
+    pub rebuilder: Arc<dyn Rebuilder>,
     /// The process's clock.
     pub clock: Arc<dyn Clock>,
     /// The process's counters.
@@ -195,6 +198,8 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .route("/metrics/stream", get(web_analytics::stream).options(cors::preflight_of_reads))
         .route("/api/pipeline/memory", get(hourly_aggregations::memory))
         .route("/api/pipeline/flush", post(status::flush))
+        .route("/v1/dead-letters/replay", post(dead_letters::replay))
+        .route("/v1/rebuild", post(rebuild::rebuild))
         .route("/v1/rollups", get(rollups::list))
         .route("/v1/stream", get(live::stream).options(cors::preflight_of_reads))
         .route("/v1/demo", get(demo::show))
@@ -226,6 +231,7 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
             .route("/v1/rollups/{name}/top", get(rollups::top))
             .route("/v1/dead-letters", get(dead_letters::list))
             .route("/v1/archive", get(archive::list))
+            .route("/v1/dead-letters/{stream}/{partition}/{offset}", get(dead_letters::show))
             .route("/api/aggregations", get(hourly_aggregations::aggregations))
             .route("/api/aggregations/latest", get(hourly_aggregations::latest))
             .route("/api/stats", get(hourly_aggregations::stats))

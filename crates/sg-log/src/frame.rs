@@ -2,7 +2,7 @@
 //! Says nothing about what a payload means and compares no frame with its neighbours.
 //!
 //! ```text
-//!  0 magic "SGLF"      4 version   5 kind   6 flags (bit 0: records before this frame were lost)   7 zero
+//!  0 magic "SGLF"      4 version: 1, or 2 where records stand for dead letters   5 kind   6 flags (bit 0: records before this frame were lost)   7 zero
 //!  8 segment number   16 group number      24 position of the group's first frame
 //! 32 stream number    36 count             40 offset of the first record
 //! 48 A, ms            56 payload length    60 payload checksum
@@ -19,7 +19,10 @@ pub(crate) const HEADER_BYTES: usize = 72;
 pub(crate) const MAGIC: [u8; 4] = *b"SGLF";
 /// Frames begin at multiples of this.
 pub(crate) const ALIGN: usize = 8;
+/// What a frame without replays has: programs that know nothing else read it.
 const VERSION: u8 = 1;
+/// What a frame with replays has: such programs refuse it rather than count a letter twice.
+const VERSION_REPLAYS: u8 = 2;
 const FLAG_LOST: u8 = 1;
 const CHECKSUM_AT: usize = 68;
 
@@ -44,6 +47,8 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
     /// Records before this frame were lost: offsets may jump after it.
     pub(crate) is_lossy: bool,
+    /// Some of its records stand for dead letters.
+    pub(crate) has_replays: bool,
     pub(crate) segment: u64,
     /// The attempt of the writer that wrote it; never used twice.
     pub(crate) group: u64,
@@ -83,7 +88,10 @@ impl fmt::Display for Flaw {
             Flaw::NoFrame => f.write_str("there is no frame"),
             Flaw::Head => f.write_str("a frame's head has a wrong checksum"),
             Flaw::Version(version) => {
-                write!(f, "the frame has format version {version}, this program reads {VERSION}")
+                write!(
+                    f,
+                    "the frame has format version {version}, this program reads {VERSION} and {VERSION_REPLAYS}"
+                )
             }
             Flaw::OtherSegment => f.write_str("the frame belongs to another segment"),
             Flaw::Payload => f.write_str("a frame's payload has a wrong checksum"),
@@ -102,7 +110,7 @@ impl Header {
     pub(crate) fn write(&self, position: u64, frame: &mut [u8]) {
         let head = &mut frame[..HEADER_BYTES];
         head[0..4].copy_from_slice(&MAGIC);
-        head[4] = VERSION;
+        head[4] = if self.has_replays { VERSION_REPLAYS } else { VERSION };
         head[5] = self.kind as u8;
         head[6] = if self.is_lossy { FLAG_LOST } else { 0 };
         head[7] = 0;
@@ -132,7 +140,7 @@ impl Header {
         if u32_at(head, CHECKSUM_AT) != head_checksum(&head[..CHECKSUM_AT], position) {
             return Err(Flaw::Head);
         }
-        if head[4] != VERSION {
+        if !matches!(head[4], VERSION | VERSION_REPLAYS) {
             return Err(Flaw::Version(head[4]));
         }
         let kind = match head[5] {
@@ -146,6 +154,7 @@ impl Header {
         Ok(Header {
             kind,
             is_lossy: head[6] & FLAG_LOST != 0,
+            has_replays: head[4] == VERSION_REPLAYS,
             segment,
             group: u64_at(head, 16),
             group_start: u64_at(head, 24),

@@ -5,7 +5,8 @@
 //! u32 length of the texts | texts | table | zeros up to a multiple of 8
 //! ```
 //! The texts of an event are its raw bytes, then its id and its type unless they stand inside the raw bytes.
-//! A row of the table: flags, key hash (u64), length of raw, id, type, event time, received at. Lengths and places are
+//! A row of the table: flags, key hash (u64), length of raw, id, type, event time, received at, and partition and offset
+//! of the dead letter that the record stands for (in frames of version 2). Lengths, places and offsets are
 //! varints (LEB128), times are differences to the event before as zigzag varints; what is absent takes no bytes.
 //! The content hash is not stored: it is computed from the raw bytes.
 
@@ -23,8 +24,8 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 pub(crate) const ROW_BYTES_MIN: usize = 10;
 /// A table row as most are: 10 bytes, two references of 3 bytes, two short times.
 const ROW_BYTES_USUAL: usize = 24;
-/// A table row whose numbers are all as long as they get: 1 + 8 + 5 + 4 × 5 + 2 × 10.
-const ROW_BYTES_MAX: usize = 54;
+/// A table row whose numbers are all as long as they get: 1 + 8 + 5 + 4 × 5 + 2 × 10 + 5 + 10.
+const ROW_BYTES_MAX: usize = 69;
 
 const ID_SHIFT: u8 = 0;
 const KIND_SHIFT: u8 = 2;
@@ -33,6 +34,7 @@ const TEXT_IN_RAW: u8 = 1;
 const TEXT_APART: u8 = 2;
 const HAS_EVENT_TIME: u8 = 1 << 4;
 const HAS_RECEIVED_AT: u8 = 1 << 5;
+const HAS_REPLAY_OF: u8 = 1 << 6;
 
 /// A frame of events whose head is still to be written.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(crate) struct Encoded {
     pub(crate) payload_checksum: u32,
     /// The number of events.
     pub(crate) count: u32,
+    /// Whether some of them stand for dead letters.
+    pub(crate) has_replays: bool,
 }
 
 /// Encodes a batch; `None` when it is larger than a frame can be.
@@ -56,7 +60,7 @@ pub(crate) fn encode(batch: &EventBatch) -> Option<Encoded> {
     frame.resize(HEADER_BYTES + 4, 0);
     let mut table = Vec::with_capacity(batch.len() * ROW_BYTES_USUAL);
     let (mut event_time_before, mut received_before) = (0_i64, 0_i64);
-    for entry in &batch.entries {
+    for (index, entry) in batch.entries.iter().enumerate() {
         let raw = batch.bytes(entry.raw);
         let id = place(raw, batch, entry.id);
         let kind = place(raw, batch, entry.kind);
@@ -66,6 +70,10 @@ pub(crate) fn encode(batch: &EventBatch) -> Option<Encoded> {
         }
         if entry.received_at.is_some() {
             flags |= HAS_RECEIVED_AT;
+        }
+        let replay_of = batch.replay_of(index);
+        if replay_of.is_some() {
+            flags |= HAS_REPLAY_OF;
         }
         table.push(flags);
         table.extend_from_slice(&entry.key_hash.to_le_bytes());
@@ -81,13 +89,22 @@ pub(crate) fn encode(batch: &EventBatch) -> Option<Encoded> {
             push_varint(&mut table, zigzag(time.0.wrapping_sub(received_before)));
             received_before = time.0;
         }
+        if let Some((partition, offset)) = replay_of {
+            push_varint(&mut table, u64::from(partition));
+            push_varint(&mut table, offset);
+        }
     }
     let texts = (frame.len() - HEADER_BYTES - 4) as u32;
     frame[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&texts.to_le_bytes());
     frame.extend_from_slice(&table);
     frame.resize(frame.len().next_multiple_of(ALIGN), 0);
     let payload_checksum = crc32fast::hash(&frame[HEADER_BYTES..]);
-    Some(Encoded { frame, payload_checksum, count: batch.len() as u32 })
+    Some(Encoded {
+        frame,
+        payload_checksum,
+        count: batch.len() as u32,
+        has_replays: !batch.replays.is_empty(),
+    })
 }
 
 /// Decodes a payload whose checksum was found right; `None` when it makes no sense all the same.
@@ -100,9 +117,10 @@ pub(crate) fn decode(stream: Arc<str>, count: u32, payload: Bytes) -> Option<Eve
         return None;
     }
     let mut entries = Vec::with_capacity(count);
+    let mut replays = Vec::new();
     let mut texts = Texts { at: 4, end: texts_end };
     let (mut event_time_before, mut received_before) = (0_i64, 0_i64);
-    for _ in 0..count {
+    for index in 0..count {
         let flags = table.byte()?;
         let key_hash = table.u64()?;
         let raw_bytes = table.length()?;
@@ -117,6 +135,10 @@ pub(crate) fn decode(stream: Arc<str>, count: u32, payload: Bytes) -> Option<Eve
             0 => None,
             _ => Some(table.time(&mut received_before)?),
         };
+        if flags & HAS_REPLAY_OF != 0 {
+            let partition = u32::try_from(table.varint()?).ok()?;
+            replays.push((index as u32, (partition, table.varint()?)));
+        }
         let (raw_at, raw_end) = (raw.at, raw.at + raw.bytes);
         let content = content_hash(&payload[raw_at..raw_end]);
         let raw = Span::main(raw.at, raw.bytes);
@@ -124,6 +146,7 @@ pub(crate) fn decode(stream: Arc<str>, count: u32, payload: Bytes) -> Option<Eve
     }
     let mut batch = EventBatch::new(stream, payload);
     batch.entries = entries;
+    batch.replays = replays;
     Some(batch)
 }
 

@@ -77,6 +77,7 @@ fn lossy(kind: Kind, segment: u64, chain: &Chain) -> Header {
     Header {
         kind,
         is_lossy: true,
+        has_replays: false,
         segment,
         group: chain.group,
         group_start: chain.group_start,

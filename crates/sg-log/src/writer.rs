@@ -196,6 +196,7 @@ impl Writer {
                 stream,
                 base_offset,
                 count: encoded.count,
+                has_replays: encoded.has_replays,
                 payload_bytes: (encoded.frame.len() - HEADER_BYTES) as u32,
                 payload_checksum: encoded.payload_checksum,
                 ..header
@@ -221,6 +222,7 @@ impl Writer {
         let header = Header {
             kind: Kind::Head,
             is_lossy: false,
+            has_replays: false,
             segment,
             group,
             group_start: start,

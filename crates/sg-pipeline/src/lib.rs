@@ -7,6 +7,7 @@
 //! - [`outbox`]: tells topics what became final, was corrected, came late or could not be folded.
 //! - [`archiver`]: puts every record into a file, and keeps the archive clean.
 //! - [`upkeep`]: retention and trimming.
+//! - [`rebuild`]: makes cells again from the log.
 //! - [`carry`]: from an old log and store to new ones, once, while no server runs.
 //!
 //! Nothing here knows which log or store it works with, and nothing here decides an event's fate: that is `sg_core::fold`.
@@ -17,4 +18,5 @@ pub mod crew;
 pub mod fleet;
 pub mod outbox;
 pub mod owner;
+pub mod rebuild;
 pub mod upkeep;

@@ -107,6 +107,8 @@ pub struct Owner {
     flush_offsets_max: u64,
     /// Records that the store refused, to be dead-lettered.
     refused: Vec<(u64, Refusal)>,
+    /// Replays of letters that others have replayed before: duplicates.
+    repeated: Vec<u64>,
 }
 
 /// What one stretch of folding ended with.
@@ -138,7 +140,14 @@ struct Stretch {
 impl Owner {
     /// Makes the owner of a partition; nothing happens until [`Owner::run`].
     pub fn new(partition: Partition, settings: Settings, progress: Arc<Progress>) -> Owner {
-        Owner { partition, flush_offsets_max: u64::MAX, settings, progress, refused: Vec::new() }
+        Owner {
+            partition,
+            flush_offsets_max: u64::MAX,
+            settings,
+            progress,
+            refused: Vec::new(),
+            repeated: Vec::new(),
+        }
     }
 
     /// Claims the partition and works on it until told to stop, then flushes what is left.
@@ -185,6 +194,7 @@ impl Owner {
         for (offset, refusal) in &self.refused {
             fold.refuse(*offset, refusal.clone());
         }
+        self.repeated.iter().for_each(|offset| fold.repeat(*offset));
         let reader = self.remember(checkpoint, &mut fold, stop).await?;
         self.progress.folded.store(fold.next_offset(), Ordering::Relaxed);
         self.progress.flushed.send_replace(checkpoint.next_offset);
@@ -304,6 +314,7 @@ impl Owner {
             FlushOutcome::Done => {
                 self.progress.judge_bytes.store(stretch.fold.judge_memory() as u64, Ordering::Relaxed);
                 self.note_written(&flush);
+                self.repeated.retain(|offset| *offset >= flush.end);
                 // The search for a refused record goes on in larger steps, until they are no search any more.
                 self.flush_offsets_max = self.flush_offsets_max.saturating_mul(2);
                 if self.flush_offsets_max >= self.settings.flush_events_max {
@@ -314,6 +325,10 @@ impl Owner {
             }
             FlushOutcome::Missed { epoch, .. } if epoch != stretch.epoch => Err(self.fenced()),
             FlushOutcome::Missed { .. } => Ok(Some(End::Again)),
+            FlushOutcome::Repeated { offsets } => {
+                self.repeated.extend(offsets);
+                Ok(Some(End::Again))
+            }
             FlushOutcome::Refused { detail } => {
                 self.settings.metrics.flush_refused.add(1);
                 self.narrow(&flush, &detail)?;

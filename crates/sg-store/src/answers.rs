@@ -33,7 +33,8 @@ pub(crate) fn newer_schema(stored: i64, known: usize) -> PortError {
 pub(crate) fn another_definition(rollup: &str) -> PortError {
     invalid(format!(
         "preparing the rollup {rollup}: its cells were counted under another definition: give the new one another \
-         name, or bring the old definition back"
+         name, bring the old definition back, or start once with --rebuild {rollup}, which drops the old cells and makes \
+         them again from the log"
     ))
 }
 
@@ -75,6 +76,11 @@ pub(crate) fn never_prepared(rollup: &str) -> PortError {
 /// A flush names a rollup that the claim of its partition did not.
 pub(crate) fn not_in_the_claim(rollup: &str) -> PortError {
     invalid(format!("flushing into {rollup}: the claim did not name it"))
+}
+
+/// A dead letter has a reason that this binary does not know.
+pub(crate) fn unknown_reason(reason: &str) -> PortError {
+    invalid(format!("reading dead letters: the reason {reason:?} is not known: run a newer streamgauge"))
 }
 
 /// Windows are closed of a stream that the store does not know.

@@ -1,7 +1,7 @@
 //! The store in a PostgreSQL database, for as many processes as wanted. This page wires the parts to the ports and does
 //! nothing else: `address` reads the URL, `check` looks at the server before it is used and
 //! `look` from outside, `pool` holds connections and transactions,
-//! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `closing`,
+//! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`,
 //! `outbox` and `retention` are the transactions, `status` and `events` the questions; `manifest` is what the archive
 //! holds, and `archived` its port.
 //!
@@ -19,6 +19,7 @@ mod closing;
 mod error;
 mod events;
 mod flush;
+mod letters;
 mod levels;
 mod look;
 mod manifest;
@@ -26,7 +27,9 @@ mod measures;
 mod outbox;
 mod pool;
 mod raw;
+mod replays;
 mod retention;
+mod rewrite;
 mod schema;
 mod sketches;
 mod status;
@@ -38,15 +41,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush, LevelBases};
+use sg_core::fold::Fates;
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, RollupReader,
+    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, Rewriter, RollupReader,
     RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::{
-    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
-    Tally, TallyQuery,
+    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
+    StoredLate, Tally, TallyQuery,
 };
+use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::{Clock, Timestamp};
 
 use crate::faults::Faults;
@@ -202,6 +207,35 @@ impl RollupWriter for PostgresStore {
 }
 
 #[async_trait]
+impl Rewriter for PostgresStore {
+    async fn fates(&self, stream: &str, partition: u32, range: (u64, u64)) -> Result<Fates, PortError> {
+        let job = async |lease: &Lease| rewrite::fates(lease, stream, partition, range).await;
+        let read = self.transact(Mode::Snapshot, job).await;
+        read.map_err(|error| {
+            error.into_port(&format!("reading what became of records of {stream}/{partition}"))
+        })
+    }
+
+    async fn forget(&self, rollup: &Rollup) -> Result<bool, PortError> {
+        self.check().await?;
+        let forgotten =
+            self.transact(Mode::Schema, async |lease: &Lease| schema::forget(lease, rollup).await).await;
+        forgotten.map_err(|error| error.into_port(&format!("forgetting the rollup {}", rollup.name)))
+    }
+
+    async fn rewrite(&self, rewrite: &Rewrite) -> Result<RewriteOutcome, PortError> {
+        let now = self.clock.now();
+        let job = async |lease: &Lease| {
+            let done = rewrite::rewrite(lease, rewrite, now, &self.faults).await?;
+            Ok(done)
+        };
+        let rewritten = self.transact(Mode::Durable, job).await;
+        let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup.name;
+        rewritten.map_err(|error| error.into_port(&format!("making cells of {rollup} again")))
+    }
+}
+
+#[async_trait]
 impl RollupReader for PostgresStore {
     async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError> {
         // Levels and sketches are questions of their own about the same moment.
@@ -242,9 +276,15 @@ impl RollupReader for PostgresStore {
     }
 
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError> {
-        let job = async |lease: &Lease| status::dead_letters(lease, query).await;
+        let job = async |lease: &Lease| letters::read(lease, query).await;
         let read = self.transact(Mode::Question, job).await;
         read.map_err(|error| error.into_answer("reading dead letters"))
+    }
+
+    async fn letter_counts(&self, stream: Option<&str>) -> Result<Vec<LetterCount>, PortError> {
+        let job = async |lease: &Lease| letters::counts(lease, stream).await;
+        let read = self.transact(Mode::Question, job).await;
+        read.map_err(|error| error.into_answer("counting dead letters"))
     }
 
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError> {

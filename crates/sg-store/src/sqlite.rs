@@ -1,6 +1,6 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
-//! lie in them; `claim`, `flush`, `cells`, `raw`, `closing`, `outbox` and `retention` are the transactions, `status`, `events`
+//! lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`, `outbox` and `retention` are the transactions, `status`, `events`
 //! and `counts` the questions, and `index` makes those for raw events fast. `manifest` is what the archive holds, and
 //! `archived` its port.
 //!
@@ -16,13 +16,16 @@ mod error;
 mod events;
 mod flush;
 mod index;
+mod letters;
 mod levels;
 mod manifest;
 mod measures;
 mod outbox;
 mod pool;
 mod raw;
+mod replays;
 mod retention;
+mod rewrite;
 mod schema;
 mod sketches;
 mod status;
@@ -34,15 +37,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush, LevelBases};
+use sg_core::fold::Fates;
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, RollupReader, RollupWriter,
+    Claim, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, Rewriter, RollupReader, RollupWriter,
     StatusDetail, StoreStatus,
 };
 use sg_core::query::{
-    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, StoredDeadLetter, StoredEvent, StoredLate,
-    Tally, TallyQuery,
+    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
+    StoredLate, Tally, TallyQuery,
 };
+use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::{Clock, Timestamp};
 
 use crate::faults::Faults;
@@ -184,6 +189,36 @@ impl RollupWriter for SqliteStore {
 }
 
 #[async_trait]
+impl Rewriter for SqliteStore {
+    async fn fates(&self, stream: &str, partition: u32, range: (u64, u64)) -> Result<Fates, PortError> {
+        let doing = format!("reading what became of records of {stream}/{partition}");
+        let stream = stream.to_owned();
+        let job =
+            move |side: &mut writer::WriteSide| rewrite::fates(&side.connection, &stream, partition, range);
+        self.writer.run(doing, job).await
+    }
+
+    async fn forget(&self, rollup: &Rollup) -> Result<bool, PortError> {
+        let rollup = rollup.clone();
+        let doing = format!("forgetting the rollup {}", rollup.name);
+        let job = move |side: &mut writer::WriteSide| {
+            side.durably(|side| schema::forget(&mut side.connection, &rollup))
+        };
+        self.writer.run(doing, job).await
+    }
+
+    async fn rewrite(&self, rewrite: &Rewrite) -> Result<RewriteOutcome, PortError> {
+        let rewrite = rewrite.clone();
+        let doing = format!("making cells of {} again", rewrite.plan.rollups[rewrite.rollup].rollup.name);
+        let job = move |side: &mut writer::WriteSide| {
+            let now = side.now();
+            side.durably(|side| rewrite::rewrite(&mut side.connection, &rewrite, now, &side.faults))
+        };
+        self.writer.run(doing, job).await
+    }
+}
+
+#[async_trait]
 impl RollupReader for SqliteStore {
     async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError> {
         let query = query.clone();
@@ -233,9 +268,14 @@ impl RollupReader for SqliteStore {
 
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, PortError> {
         let query = query.clone();
-        self.pool
-            .read("reading dead letters", move |connection, _| status::dead_letters(connection, &query))
-            .await
+        self.pool.read("reading dead letters", move |connection, _| letters::read(connection, &query)).await
+    }
+
+    async fn letter_counts(&self, stream: Option<&str>) -> Result<Vec<LetterCount>, PortError> {
+        let stream = stream.map(str::to_owned);
+        let question =
+            move |connection: &rusqlite::Connection, _| letters::counts(connection, stream.as_deref());
+        self.pool.read("counting dead letters", question).await
     }
 
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError> {

@@ -212,6 +212,40 @@ impl Connection {
         self.request(Method::POST, path, Some(kind), body).await
     }
 
+    /// Posts a body to a path and hears the answer line by line, however long it takes as long as lines come.
+    ///
+    /// # Errors
+    /// [`Unanswered`], any status but a success, and what the hearer says.
+    pub(crate) async fn post_lines(
+        &mut self,
+        path: &str,
+        kind: &'static str,
+        body: Bytes,
+        hear: &mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
+    ) -> anyhow::Result<()> {
+        let silent =
+            || self.server.unanswered(true, format!("nothing came for {} s", ANSWER_TIMEOUT.as_secs()));
+        let request = self.prepared(Method::POST, path, Some(kind), body)?;
+        let mut sender = self.connect().await?;
+        let sent = timeout(ANSWER_TIMEOUT, sender.send_request(request)).await.map_err(|_| silent())?;
+        let response = sent.map_err(|error| self.server.unanswered(true, error))?;
+        if !response.status().is_success() {
+            self.read(response).await?.success(path)?;
+            return Ok(());
+        }
+        let mut frames = response.into_body();
+        let mut text = Vec::new();
+        while let Some(frame) = timeout(ANSWER_TIMEOUT, frames.frame()).await.map_err(|_| silent())? {
+            let frame = frame.map_err(|error| self.server.unanswered(true, error))?;
+            text.extend_from_slice(&frame.into_data().unwrap_or_default());
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                hear(String::from_utf8_lossy(&line).trim_end())?;
+            }
+        }
+        Ok(())
+    }
+
     async fn request(
         &mut self,
         method: Method,

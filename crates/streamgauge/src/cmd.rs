@@ -2,12 +2,14 @@
 
 pub(crate) mod audit;
 pub(crate) mod config;
+pub(crate) mod dead_letters;
 pub(crate) mod doctor;
 pub(crate) mod flush;
 pub(crate) mod healthcheck;
 #[cfg(all(feature = "kafka", feature = "postgres"))]
 pub(crate) mod import;
 pub(crate) mod load;
+pub(crate) mod rebuild;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod smoke;

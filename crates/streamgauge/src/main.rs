@@ -33,6 +33,8 @@ enum Command {
     Flush(cmd::flush::Args),
     Smoke(cmd::smoke::Args),
     Doctor(cmd::doctor::Args),
+    DeadLetters(cmd::dead_letters::Args),
+    Rebuild(cmd::rebuild::Args),
     Config(cmd::config::Args),
     Healthcheck(cmd::healthcheck::Args),
     #[cfg(all(feature = "kafka", feature = "postgres"))]
@@ -101,6 +103,8 @@ async fn run(command: Command) -> ExitCode {
         Command::Flush(args) => cmd::flush::run(args).await,
         Command::Smoke(args) => cmd::smoke::run(args).await,
         Command::Doctor(args) => cmd::doctor::run(args).await,
+        Command::DeadLetters(args) => cmd::dead_letters::run(args).await,
+        Command::Rebuild(args) => cmd::rebuild::run(args).await,
         Command::Config(args) => cmd::config::run(args),
         Command::Healthcheck(args) => cmd::healthcheck::run(args).await,
         #[cfg(all(feature = "kafka", feature = "postgres"))]

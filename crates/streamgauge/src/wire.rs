@@ -12,10 +12,13 @@ use std::time::Duration;
 use anyhow::Context;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
-use sg_core::ports::{ErrorKind, EventLog, Manifest, OutputTopics, PortError, RollupReader, RollupWriter};
+use sg_core::ports::{
+    ErrorKind, EventLog, Manifest, OutputTopics, PortError, Rewriter, RollupReader, RollupWriter,
+};
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, RealDisk};
 use sg_pipeline::archiver::ArchivedStream;
+use sg_pipeline::rebuild::OpenLog;
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
 
@@ -74,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) reader: Arc<dyn RollupReader>,
     pub(crate) manifest: Arc<dyn Manifest>,
     pub(crate) archive: ArchiveParts,
+    pub(crate) rewriter: Arc<dyn Rewriter>,
     pub(crate) store_name: &'static str,
     pub(crate) plans: Vec<Arc<Plan>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -96,6 +100,8 @@ pub(crate) struct LogParts {
     pub(crate) name: &'static str,
     /// Whether the log is this process's own: its newest records are in memory, and nobody else reads it.
     pub(crate) is_own: bool,
+    /// Makes a handle to the log whose readers take nothing from those of the owners.
+    pub(crate) another: OpenLog,
     /// Says when the log has failed for good; `None` where it comes back, or a single partition stops.
     pub(crate) failure: Option<watch::Receiver<Option<String>>>,
     /// Topics that others read; `None` where the log has none.
@@ -108,7 +114,7 @@ pub(crate) struct LogParts {
 pub(crate) async fn open(
     settings: &Settings,
     clock: Arc<dyn Clock>,
-    salvage: bool,
+    (salvage, rebuild): (bool, &[String]),
 ) -> Result<Parts, Failure> {
     let streams: Vec<_> = settings.streams.iter().map(|settings| settings.stream.clone()).collect();
     let plans: Vec<Arc<Plan>> =
@@ -123,16 +129,25 @@ pub(crate) async fn open(
         #[cfg(not(feature = "kafka"))]
         LogChoice::Kafka(_) => return Err(Failure::not_built("kafka")),
     };
-    let StoreParts { writer, reader, manifest, name: store_name } =
+    let StoreParts { writer, reader, manifest, rewriter, name: store_name } =
         open_store(&settings.store, &clock).await?;
     let archive = open_archive(settings, &log.log, &plans)?;
+    for name in rebuild {
+        let rollup = settings.rollups.iter().find(|rollup| rollup.name == *name);
+        let none = || anyhow::anyhow!("--rebuild {name}: there is no rollup of that name");
+        let rollup = rollup.ok_or_else(none);
+        let rollup = rollup.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
+        if patiently("looking at the store", || rewriter.forget(rollup)).await? {
+            tracing::warn!(rollup = %name, "its cells under the old definition were dropped");
+        }
+    }
     if matches!(settings.store, StoreChoice::Sqlite(_)) {
         writer.prepare(&streams, &settings.rollups).await.map_err(Failure::of_disk)?;
     } else if settings.roles.process {
         patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
     }
     let metrics = Arc::default();
-    Ok(Parts { log, writer, reader, manifest, archive, store_name, plans, clock, metrics, _lock: lock })
+    Ok(Parts { log, writer, reader, manifest, archive, rewriter, store_name, plans, clock, metrics, _lock: lock })
 }
 
 #[cfg_attr(not(feature = "kafka"), allow(unused_variables, reason = "of a log that others share"))]
@@ -201,7 +216,9 @@ fn embedded_log(
     };
     let log = Arc::new(EmbeddedLog::open(options).map_err(Failure::of_disk)?);
     let stats = log.clone();
+    let another: Arc<dyn EventLog> = log.clone();
     Ok(LogParts {
+        another: Arc::new(move || Ok(another.clone())),
         failure: Some(log.failure()),
         outputs: None,
         metrics: Arc::new(move |out| stats.stats().render(out)),
@@ -216,13 +233,14 @@ struct StoreParts {
     writer: Arc<dyn RollupWriter>,
     reader: Arc<dyn RollupReader>,
     manifest: Arc<dyn Manifest>,
+    rewriter: Arc<dyn Rewriter>,
     name: &'static str,
 }
 
 impl StoreParts {
-    fn of<S: RollupWriter + RollupReader + Manifest + 'static>(store: S, name: &'static str) -> StoreParts {
+    fn of<S: RollupWriter + RollupReader + Manifest + Rewriter + 'static>(store: S, name: &'static str) -> StoreParts {
         let store = Arc::new(store);
-        StoreParts { writer: store.clone(), reader: store.clone(), manifest: store, name }
+        StoreParts { writer: store.clone(), reader: store.clone(), manifest: store.clone(), rewriter: store, name }
     }
 }
 

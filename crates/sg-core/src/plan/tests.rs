@@ -7,7 +7,7 @@ use crate::output::Outputs;
 use bytes::Bytes;
 use std::time::Duration;
 
-fn stream() -> Stream {
+pub(super) fn stream() -> Stream {
     Stream {
         name: "s".into(),
         default_type: String::new(),
@@ -23,7 +23,7 @@ fn stream() -> Stream {
     }
 }
 
-fn rollup() -> Rollup {
+pub(super) fn rollup() -> Rollup {
     let amount = NumberField { name: "amount".into(), scale: 2 };
     Rollup {
         name: "r".into(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::batch::{Entry, EventBatch, LogBatch, Span, content_hash, key_hash};
+use crate::batch::{Entry, EventBatch, LetterPlace, LogBatch, Span, content_hash, key_hash};
 use crate::ports::{Change, ErrorKind, EventLog, LogReader};
 use crate::time::Timestamp;
 
@@ -44,12 +44,14 @@ pub struct Row {
     pub received_at: Option<Timestamp>,
     /// The hash of the raw bytes.
     pub content: u32,
+    /// The dead letter that the record stands for.
+    pub replay_of: Option<LetterPlace>,
 }
 
 /// Returns a batch's records.
 pub fn rows(batch: &EventBatch) -> Vec<Row> {
     let text = |span: Span| (!span.is_none()).then(|| batch.bytes(span).to_vec());
-    let row = |entry: &Entry| Row {
+    let row = |(index, entry): (usize, &Entry)| Row {
         raw: batch.bytes(entry.raw).to_vec(),
         id: text(entry.id),
         kind: text(entry.kind),
@@ -57,8 +59,9 @@ pub fn rows(batch: &EventBatch) -> Vec<Row> {
         event_time: entry.event_time,
         received_at: entry.received_at,
         content: entry.content,
+        replay_of: batch.replay_of(index),
     };
-    batch.entries.iter().map(row).collect()
+    batch.entries.iter().enumerate().map(row).collect()
 }
 
 /// Makes a batch of events that differ in `seed` and place: ids inside and outside the raw bytes, with and without times.
@@ -97,6 +100,14 @@ pub fn sample(stream: &str, seed: u64, count: usize) -> EventBatch {
             content,
         });
     }
+    batch
+}
+
+/// Makes a batch as [`sample`], of which some events stand for dead letters.
+pub fn sample_replays(stream: &str, seed: u64, count: usize) -> EventBatch {
+    let mut batch = sample(stream, seed, count);
+    let letters = (0..count as u32).step_by(2).map(|index| (index, (index % 5, seed << (index % 40))));
+    batch.replays = letters.collect();
     batch
 }
 
@@ -168,6 +179,25 @@ pub async fn records_come_back(factory: &dyn LogFactory) {
     let after = fill(&*log, "left", &[3]).await;
     assert!(after[0].0 > left[left.len() - 1].0, "offsets go on after a restart");
     assert_eq!(read(&*log, "left", left[0].0, left.len() + 3).await, [left, after].concat());
+}
+
+/// A record that stands for a dead letter says so when it comes back, wherever a reader begins.
+pub async fn replays_come_back(factory: &dyn LogFactory) {
+    let log = factory.make(&["events"]).await;
+    let mut records = fill(&*log, "events", &[3]).await;
+    let batch = sample_replays("events", 9, 7);
+    let expected = rows(&batch);
+    assert!(expected.iter().any(|row| row.replay_of.is_some()), "the sample has replays");
+    let first = append(&*log, batch).await;
+    records.extend(expected.into_iter().enumerate().map(|(index, row)| (first + index as u64, row)));
+    let check = async |log: &dyn EventLog| {
+        for (skipped, (offset, _)) in records.iter().enumerate() {
+            assert_eq!(read(log, "events", *offset, records.len() - skipped).await, records[skipped..]);
+        }
+    };
+    check(&*log).await;
+    let log = factory.reopen(log).await;
+    check(&*log).await;
 }
 
 /// A reader may begin at any record, also inside a batch.

@@ -7,6 +7,7 @@ mod closing;
 mod feed;
 mod measures;
 mod outbox;
+mod replays;
 mod retention;
 mod writing;
 
@@ -28,6 +29,7 @@ pub use closing::{
 pub use feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
 pub use measures::{levels_run_through_all_time, sketches_merge_over_partitions};
 pub use outbox::{bounds_what_is_read, parks_what_a_topic_refuses, reads_cells_by_key, tells_events};
+pub use replays::{counts_letters_by_reason, replays_count_once};
 pub use retention::{
     expires_what_comes_too_late, keeps_letters_a_rebuild_needs, keeps_what_nothing_newer_follows,
     removes_old_cells, removes_old_rows,

@@ -19,6 +19,7 @@ fn events() -> Header {
     Header {
         kind: Kind::Events,
         is_lossy: false,
+        has_replays: false,
         segment: SEGMENT,
         group: 21,
         group_start: 1_000,

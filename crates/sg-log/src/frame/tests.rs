@@ -8,6 +8,7 @@ fn header() -> Header {
     Header {
         kind: Kind::Events,
         is_lossy: false,
+        has_replays: false,
         segment: u64::from(u32::MAX) + 7,
         group: u64::MAX,
         group_start: 1 << 40,
@@ -70,8 +71,8 @@ fn flaws_are_named() {
     damaged[HEADER_BYTES] ^= 1;
     check(&damaged, segment, 8, Flaw::Payload);
     let mut newer = frame;
-    newer[4] = 2;
+    newer[4] = 3;
     let checksum = super::head_checksum(&newer[..super::CHECKSUM_AT], 8);
     newer[super::CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
-    check(&newer, segment, 8, Flaw::Version(2));
+    check(&newer, segment, 8, Flaw::Version(3));
 }

@@ -4,7 +4,8 @@
 //!
 //! | field | |
 //! |---|---|
-//! | version | `1` |
+//! | version | `1`, or `2` with the next field |
+//! | letter | of a record that stands for a dead letter: its partition, `.`, its offset |
 //! | received_at | milliseconds since 1970 |
 //! | event_time | milliseconds since 1970, or `-` when none was sent |
 //! | key hash | 16 hexadecimal digits |
@@ -15,16 +16,21 @@
 
 use std::fmt::Write as _;
 
+use sg_core::batch::LetterPlace;
 use sg_core::limits::{TIME_MAX_MS, TIME_MIN_MS};
 use sg_core::time::Timestamp;
 
 /// The header's name.
 pub(super) const NAME: &str = "streamgauge";
 const VERSION: &str = "1";
+/// Of records that stand for dead letters: a program that knows version 1 only stops rather than count a letter twice.
+const VERSION_REPLAY: &str = "2";
 
 /// What the door decided about one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Decided<'a> {
+    /// The dead letter that the record stands for.
+    pub(super) replay_of: Option<LetterPlace>,
     pub(super) received_at: Timestamp,
     pub(super) event_time: Option<Timestamp>,
     pub(super) key_hash: u64,
@@ -44,10 +50,14 @@ pub(super) enum Unreadable {
 /// Writes the header's value over what `out` holds.
 pub(super) fn encode(decided: &Decided<'_>, out: &mut String) {
     out.clear();
-    let written = match decided.event_time {
-        Some(time) => write!(out, "{VERSION}\t{}\t{}\t", decided.received_at.0, time.0),
-        None => write!(out, "{VERSION}\t{}\t-\t", decided.received_at.0),
+    let written = match decided.replay_of {
+        Some((partition, offset)) => write!(out, "{VERSION_REPLAY}\t{partition}.{offset}\t"),
+        None => write!(out, "{VERSION}\t"),
     };
+    let written = written.and_then(|()| match decided.event_time {
+        Some(time) => write!(out, "{}\t{}\t", decided.received_at.0, time.0),
+        None => write!(out, "{}\t-\t", decided.received_at.0),
+    });
     let written = written.and_then(|()| write!(out, "{:016x}\t{}\t", decided.key_hash, decided.kind.len()));
     written.expect("writing to a String cannot fail");
     out.push_str(decided.kind);
@@ -62,9 +72,14 @@ pub(super) fn decode(value: &[u8]) -> Result<Decided<'_>, Unreadable> {
     if version.parse::<u32>().is_err() {
         return Err(Unreadable::Malformed("the version is no number"));
     }
-    if version != VERSION {
-        return Err(Unreadable::Version(version.chars().take(20).collect()));
-    }
+    let (replay_of, rest) = match version {
+        VERSION => (None, rest),
+        VERSION_REPLAY => {
+            let (letter, rest) = rest.split_once('\t').ok_or(short.clone())?;
+            (Some(letter_place(letter)?), rest)
+        }
+        _ => return Err(Unreadable::Version(version.chars().take(20).collect())),
+    };
     let (received_at, rest) = rest.split_once('\t').ok_or(short.clone())?;
     let (event_time, rest) = rest.split_once('\t').ok_or(short.clone())?;
     let (key_hash, rest) = rest.split_once('\t').ok_or(short.clone())?;
@@ -81,6 +96,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Decided<'_>, Unreadable> {
         return Err(Unreadable::Malformed("the key hash has not 16 digits"));
     }
     Ok(Decided {
+        replay_of,
         received_at: time(received_at)?,
         event_time: if event_time == "-" { None } else { Some(time(event_time)?) },
         key_hash: u64::from_str_radix(key_hash, 16)
@@ -88,6 +104,14 @@ pub(super) fn decode(value: &[u8]) -> Result<Decided<'_>, Unreadable> {
         kind,
         id,
     })
+}
+
+fn letter_place(text: &str) -> Result<LetterPlace, Unreadable> {
+    let parts = text.split_once('.').and_then(|(partition, offset)| {
+        let offset = offset.parse().ok()?;
+        Some((partition.parse().ok()?, offset))
+    });
+    parts.ok_or(Unreadable::Malformed("the letter's place is none"))
 }
 
 impl std::fmt::Display for Unreadable {

@@ -234,7 +234,7 @@ impl Live {
             .payload(batch.bytes(entry.raw));
         // What no door has received goes as others write it, and is read as theirs.
         if let Some(received_at) = entry.received_at {
-            record = record.headers(own_header(batch, entry, received_at, text));
+            record = record.headers(own_header(batch, index, received_at, text));
         }
         self.producer.send(record).map_err(|(error, _)| {
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
@@ -246,8 +246,10 @@ impl Live {
 }
 
 /// Returns the header that says what the door decided.
-fn own_header(batch: &EventBatch, entry: &Entry, received_at: Timestamp, text: &mut String) -> OwnedHeaders {
+fn own_header(batch: &EventBatch, index: usize, received_at: Timestamp, text: &mut String) -> OwnedHeaders {
+    let entry = &batch.entries[index];
     let decided = Decided {
+        replay_of: batch.replay_of(index),
         received_at,
         event_time: entry.event_time,
         key_hash: entry.key_hash,

@@ -29,6 +29,7 @@ struct Event {
     texts: [Text; 2],
     key_hash: u64,
     times: [Option<i64>; 2],
+    replay_of: Option<(u32, u64)>,
 }
 
 fn text() -> impl Strategy<Value = Text> {
@@ -42,13 +43,15 @@ fn text() -> impl Strategy<Value = Text> {
 
 fn event() -> impl Strategy<Value = Event> {
     let times = (option::of(any::<i64>()), option::of(any::<i64>()));
-    (".{0,200}", any::<bool>(), text(), text(), any::<u64>(), times).prop_map(
-        |(raw, is_raw_aside, id, kind, key_hash, (event_time, received_at))| Event {
+    let replay_of = option::of(any::<(u32, u64)>());
+    (".{0,200}", any::<bool>(), text(), text(), any::<u64>(), times, replay_of).prop_map(
+        |(raw, is_raw_aside, id, kind, key_hash, (event_time, received_at), replay_of)| Event {
             raw,
             is_raw_aside,
             texts: [id, kind],
             key_hash,
             times: [event_time, received_at],
+            replay_of,
         },
     )
 }
@@ -57,7 +60,8 @@ fn batch(events: &[Event]) -> EventBatch {
     let main: String = events.iter().map(|event| event.raw.as_str()).collect();
     let mut batch = EventBatch::new(Arc::from("events"), Bytes::from(main));
     let mut at = 0;
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
+        batch.replays.extend(event.replay_of.map(|letter| (index as u32, letter)));
         let in_main = Span::main(at, event.raw.len());
         at += event.raw.len();
         let raw = if event.is_raw_aside { batch.push_side(event.raw.as_bytes()) } else { in_main };
@@ -93,6 +97,7 @@ fn batch(events: &[Event]) -> EventBatch {
 fn again(batch: &EventBatch) -> EventBatch {
     let encoded = encode(batch).expect("the batch is small");
     assert_eq!(encoded.count as usize, batch.len());
+    assert_eq!(encoded.has_replays, !batch.replays.is_empty());
     let payload = Bytes::from(encoded.frame).slice(HEADER_BYTES..);
     assert_eq!(payload.len() % 8, 0);
     assert_eq!(crc32fast::hash(&payload), encoded.payload_checksum);

@@ -30,6 +30,7 @@ fn directory(number: u64, group: u64, next: u64) -> tempfile::TempDir {
     let head = Header {
         kind: Kind::Head,
         is_lossy: false,
+        has_replays: false,
         segment: number,
         group,
         group_start: 0,
@@ -92,8 +93,8 @@ async fn a_newer_program_s_log_is_left_alone() {
         let mut bytes = std::fs::read(&path).expect("the segment is there");
         let end = bytes.len() as u64;
         let mut newer = Header::read(&bytes, 1, 0).expect("a head stands there").frame(end, b"");
-        // A frame of version 2 with its checksum right, behind what this program knows.
-        newer[4] = 2;
+        // A frame of version 3 with its checksum right, behind what this program knows.
+        newer[4] = 3;
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&newer[..68]);
         hasher.update(&end.to_le_bytes());
@@ -103,7 +104,7 @@ async fn a_newer_program_s_log_is_left_alone() {
         let error =
             EmbeddedLog::open(Options { salvage, ..options(dir.path()) }).err().expect("it is refused");
         assert_eq!(error.kind, ErrorKind::Corrupt);
-        assert!(error.to_string().contains("version 2") && !error.to_string().contains("salvage"), "{error}");
+        assert!(error.to_string().contains("version 3") && !error.to_string().contains("salvage"), "{error}");
         assert_eq!(std::fs::read(&path).expect("the segment is there"), bytes, "nothing was changed");
     }
 }

@@ -46,12 +46,13 @@ fn reading_begins_and_ends_where_asked() {
 }
 
 #[test]
-fn the_rest_of_a_batch_keeps_its_fields_and_refusals() {
+fn the_rest_of_a_batch_keeps_its_fields_refusals_and_replays() {
     let mut events = sample("events", 1, 4);
     let texts: Vec<Span> = (0..8).map(|at| Span::main(at, 1)).collect();
     events.fields = Some(Fields { texts, numbers: (0..4).collect() });
     let refusal = |detail: &str| Refusal::new(Code::BadNumber, "n", detail);
     events.refused = vec![(0, refusal("first")), (3, refusal("last"))];
+    events.replays = vec![(1, (0, 7)), (2, (3, 9))];
     let whole = rows(&events);
     let given =
         LogBatch { events: Arc::new(events), first_offset: 100, appended_at: Timestamp(5), places: None };
@@ -63,4 +64,5 @@ fn the_rest_of_a_batch_keeps_its_fields_and_refusals() {
     assert_eq!(fields.numbers, [2, 3]);
     assert_eq!(rest.events.refusal(1), Some(&refusal("last")));
     assert_eq!(rest.events.refused.len(), 1);
+    assert_eq!(rest.events.replays, [(0, (3, 9))]);
 }

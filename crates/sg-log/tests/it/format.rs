@@ -1,11 +1,12 @@
-//! The format on disk: what version 1 wrote is read, and this program still writes exactly that.
+//! The format on disk: what versions 1 and 2 wrote is read, and this program still writes exactly that.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sg_core::batch::EventBatch;
 use sg_core::ports::EventLog;
-use sg_core::testing::log_suite::{placed, rows, sample};
+use sg_core::testing::log_suite::{placed, rows, sample, sample_replays};
 use sg_log::Options;
 
 use crate::bench::{TestClock, folder, open, options, segment_files};
@@ -21,24 +22,39 @@ const APPENDS: [(&str, u64, usize); 6] = [
 ];
 const FIRST_MS: i64 = 1_700_000_000_000;
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1")
+/// A version of the format: its fixture, and what was appended.
+struct Version {
+    folder: &'static str,
+    sample: fn(&str, u64, usize) -> EventBatch,
 }
 
-async fn write(dir: &Path) {
+const V1: Version = Version { folder: "fixtures/v1", sample };
+/// Version 2: every append has records that stand for dead letters.
+const REPLAYS: Version = Version { folder: "fixtures/replays", sample: sample_replays };
+
+fn fixture(version: &Version) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(version.folder)
+}
+
+async fn write(version: &Version, dir: &Path) {
     let clock = TestClock::new();
     let log = open(Options { clock: clock.clone(), segment_bytes: 1_500, ..options(dir) });
     for (index, (stream, seed, count)) in APPENDS.into_iter().enumerate() {
         clock.set(FIRST_MS + index as i64);
-        log.append(sample(stream, seed, count)).await.expect("the log takes records");
+        log.append((version.sample)(stream, seed, count)).await.expect("the log takes records");
     }
     log.close().await.expect("the log closes");
 }
 
 #[tokio::test]
-async fn version_1_is_read() {
+async fn earlier_versions_are_read() {
+    is_read(&V1).await;
+    is_read(&REPLAYS).await;
+}
+
+async fn is_read(version: &Version) {
     let dir = folder();
-    for entry in std::fs::read_dir(fixture()).expect("the fixture is there") {
+    for entry in std::fs::read_dir(fixture(version)).expect("the fixture is there") {
         let path = entry.expect("the fixture can be listed").path();
         let name = path.file_name().expect("a file has a name").to_owned();
         std::fs::copy(&path, dir.path().join(name)).expect("files can be copied");
@@ -51,7 +67,7 @@ async fn version_1_is_read() {
         let mut next = 0;
         assert_eq!(batches.len(), expected.clone().count());
         for (batch, (index, (_, seed, count))) in batches.iter().zip(expected) {
-            assert_eq!(rows(&batch.events), rows(&sample(stream, *seed, *count)));
+            assert_eq!(rows(&batch.events), rows(&(version.sample)(stream, *seed, *count)));
             assert_eq!(batch.appended_at.0, FIRST_MS + index as i64);
             assert_eq!(placed(batch)[0].0, next);
             next = batch.next_offset();
@@ -61,10 +77,15 @@ async fn version_1_is_read() {
 }
 
 #[tokio::test]
-async fn version_1_is_written() {
+async fn the_same_bytes_are_written() {
+    is_written(&V1).await;
+    is_written(&REPLAYS).await;
+}
+
+async fn is_written(version: &Version) {
     let dir = folder();
-    write(dir.path()).await;
-    let (written, expected) = (segment_files(dir.path()), segment_files(&fixture()));
+    write(version, dir.path()).await;
+    let (written, expected) = (segment_files(dir.path()), segment_files(&fixture(version)));
     assert_eq!(written.len(), expected.len());
     assert!(written.len() > 1, "the fixture has several segments");
     for (written, expected) in written.iter().zip(&expected) {

@@ -52,6 +52,11 @@ async fn records_come_back() {
 }
 
 #[tokio::test]
+async fn replays_come_back() {
+    check(log_suite::replays_come_back).await;
+}
+
+#[tokio::test]
 async fn readers_begin_anywhere() {
     check(log_suite::readers_begin_anywhere).await;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sg_core::batch::EventBatch;
 use sg_core::definition::Dedup;
 use sg_core::flush::{
-    DeadLetter, Flush, LateEvent, Ledger, LevelBases, PartitionClock, RawRow, RawRows, RollupDelta,
+    DeadLetter, Flush, LateEvent, Ledger, LevelBases, PartitionClock, RawRow, RawRows, Replay, RollupDelta,
 };
 use sg_core::judge::Judge;
 use sg_core::plan::Plan;
@@ -37,6 +37,8 @@ pub(super) struct Share {
     /// Rows of the batch at hand.
     rows: Vec<RawRow>,
     letters: Vec<DeadLetter>,
+    /// Letters that have been replayed.
+    replays: Vec<Replay>,
 }
 
 impl Share {
@@ -67,6 +69,7 @@ impl Share {
             raw: Vec::new(),
             rows: Vec::new(),
             letters: Vec::new(),
+            replays: Vec::new(),
         };
         if (checkpoint.first_offset, checkpoint.next_offset) != (start, start) {
             return Err(share.taken(&old.plan.name).into());
@@ -126,6 +129,11 @@ impl Share {
             );
             PortError::new(ErrorKind::Invalid, doing)
         })?;
+        if letter.replayed_at.is_some() {
+            // The record that stands for it has a new place too, which nothing asks for: it is counted.
+            let letter = (self.partition, offset);
+            self.replays.push(Replay { offset, letter, is_counted: false });
+        }
         self.letters.push(DeadLetter {
             offset,
             code,
@@ -136,6 +144,7 @@ impl Share {
             received_at: letter.received_at,
             key: None,
             raw: letter.raw.clone(),
+            replay_of: None,
         });
         Ok(())
     }
@@ -175,10 +184,12 @@ impl Share {
             rollups: Vec::new(),
             raw: Vec::new(),
             dead_letters: Vec::new(),
+            replays: Vec::new(),
         };
         let (raw, dead_letters) = (std::mem::take(&mut self.raw), std::mem::take(&mut self.letters));
+        let replays = std::mem::take(&mut self.replays);
         let rollups = std::mem::replace(&mut self.rollups, fresh(old));
-        self.write(Flush { ledger, rollups, dead_letters, ..marks(&old.plan) }, target).await?;
+        self.write(Flush { ledger, rollups, dead_letters, replays, ..marks(&old.plan) }, target).await?;
         if !raw.is_empty() {
             self.write(Flush { base: self.next, raw, ..marks(&old.raw_plan) }, target).await?;
         }
@@ -190,7 +201,8 @@ impl Share {
         let stream = flush.plan.name.clone();
         match target.writer.flush(Arc::new(flush)).await? {
             FlushOutcome::Done => Ok(()),
-            FlushOutcome::Missed { .. } => Err(self.taken(&stream).into()),
+            // Nothing that is brought is a record to be counted.
+            FlushOutcome::Missed { .. } | FlushOutcome::Repeated { .. } => Err(self.taken(&stream).into()),
             FlushOutcome::Refused { detail } => {
                 let doing =
                     format!("importing {stream}: the new store cannot hold what the old one holds: {detail}");

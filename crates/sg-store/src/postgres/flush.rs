@@ -1,7 +1,7 @@
 //! The transaction of a flush, and of the refresh that closes windows while nothing comes. Decides no event's fate;
 //! a flush whose partition has moved on, or that the tables cannot hold, leaves nothing behind.
 //!
-//! Locks are taken in one order by everybody: the partition's row, cells by rollup and key, the stream's row.
+//! Locks are taken in one order by everybody: the partition's row, replays by their letters, cells by rollup and key, the stream's row.
 
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use super::manifest;
 use super::measures::count;
 use super::pool::{Connections, Lease, Mode, Prepared};
 use super::raw::{self, Pieces};
+use super::replays;
 use super::sketches;
 use super::wire::{Column, Ms};
 
@@ -69,7 +70,7 @@ pub(crate) async fn flush(
     Ok(FlushOutcome::Done)
 }
 
-/// Writes everything; returns how it missed if the partition is at another place.
+/// Writes everything; returns why not, if the partition is at another place or a replay is repeated.
 async fn attempt(
     lease: &Lease,
     flush: &Arc<Flush>,
@@ -82,6 +83,10 @@ async fn attempt(
         return missed(lease, flush).await.map(Some);
     }
     faults.step()?;
+    let repeated = replays::take(lease, flush, now).await?;
+    if !repeated.is_empty() {
+        return Ok(Some(FlushOutcome::Repeated { offsets: repeated }));
+    }
     // Read after the partition's row is locked: what moves `removed_before` locks that row first.
     let standings = standings(lease, flush).await?;
     raw::write(lease, flush, now, faults).await?;
@@ -108,6 +113,7 @@ async fn attempt(
         let own = (flush.partition, delta);
         sketches::write(lease, &planned.rollup, own, standing.removed_before).await?;
     }
+    replays::mark(lease, flush, now).await?;
     faults.step()?;
     let moment = Moment { now, owner_now: now };
     closing::close(lease, &flush.plan, Some((flush, &standings)), moment, faults).await?;
@@ -241,7 +247,7 @@ async fn late_events(
 }
 
 async fn dead_letters(lease: &Lease, flush: &Flush, now: Timestamp) -> Result<Vec<Prepared>, Error> {
-    const TYPES: [Type; 11] = [
+    const TYPES: [Type; 13] = [
         Type::TEXT,
         Type::INT8,
         Type::INT8,
@@ -253,10 +259,12 @@ async fn dead_letters(lease: &Lease, flush: &Flush, now: Timestamp) -> Result<Ve
         Type::TIMESTAMPTZ,
         Type::TIMESTAMPTZ,
         Type::BYTEA,
+        Type::INT8,
+        Type::INT8,
     ];
     let sql = format!(
         "INSERT INTO sg_dead_letters (stream, partition, position, reason, field, detail, event_id, event_type, \
-         received_at, stored_at, raw) SELECT * FROM unnest({})",
+         received_at, stored_at, raw, replay_of_partition, replay_of_position) SELECT * FROM unnest({})",
         arrays(&TYPES)
     );
     let fill = |letter: &DeadLetter, columns: &mut [Column]| -> Result<(), Unfit> {
@@ -271,6 +279,13 @@ async fn dead_letters(lease: &Lease, flush: &Flush, now: Timestamp) -> Result<Ve
         columns[8].push_time(letter.received_at)?;
         columns[9].push_time(now)?;
         columns[10].push_bytes(&letter.raw);
+        match letter.replay_of {
+            None => columns[11..].iter_mut().for_each(Column::push_null),
+            Some((partition, offset)) => {
+                columns[11].push_integer(i64::from(partition));
+                columns[12].push_integer(to_integer(offset)?);
+            }
+        }
         Ok(())
     };
     inserts(lease, &sql, &TYPES, &flush.dead_letters, fill).await

@@ -123,6 +123,27 @@ pub(crate) async fn sweep(lease: &Lease, rollup: &Rollup, before: Timestamp) -> 
     Ok(())
 }
 
+/// Makes a day's moves again from the cells of its panes.
+pub(crate) async fn recount(lease: &Lease, rollup: &Rollup, day: Timestamp) -> Result<(), Error> {
+    if !rollup.has_levels() {
+        return Ok(());
+    }
+    let (days, cells) = (days_table(&rollup.name), cells_table(&rollup.name));
+    let dimensions = dimension_columns(rollup);
+    let sums: Vec<String> =
+        levels::columns(rollup).iter().map(|column| format!("sum({column})::bigint")).collect();
+    let moved: Vec<String> = sums.iter().map(|sum| format!("{sum} <> 0")).collect();
+    lease.execute(&format!("DELETE FROM {days} WHERE day = $1"), &[&Ms(day)]).await?;
+    let sql = format!(
+        "INSERT INTO {days} SELECT {} FROM {cells} WHERE pane >= $1 AND pane < $2 GROUP BY {} HAVING {}",
+        joined(&dimensions, &["$1::timestamptz", &sums.join(", ")]),
+        joined(&dimensions, &["()"]),
+        moved.join(" OR ")
+    );
+    lease.execute(&sql, &[&Ms(day), &Ms(Timestamp(day.0 + DAY_MS))]).await?;
+    Ok(())
+}
+
 /// Tells cells where their levels stand.
 pub(crate) async fn read(
     lease: &Lease,

@@ -18,14 +18,16 @@ use super::levels;
 use super::measures;
 use super::pool::Lease;
 use super::sketches;
-use super::tables::{cells_table, check_length, raw_table};
+use super::tables::{cells_table, check_length, days_table, raw_table, sketches_table};
 use super::wire::Ms;
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../sql/postgres/0001_store.sql"),
     include_str!("../../sql/postgres/0002_outputs.sql"),
     include_str!("../../sql/postgres/0003_archive.sql"),
+    include_str!("../../sql/postgres/0004_replays.sql"),
+    include_str!("../../sql/postgres/0005_tombstones.sql"),
 ];
 /// The schema's version as this binary makes it.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -105,6 +107,30 @@ async fn migrate(lease: &Lease) -> Result<(), Error> {
     client.batch_execute("DELETE FROM sg_schema").await?;
     client.execute("INSERT INTO sg_schema VALUES ($1)", &[&(known as i64)]).await?;
     Ok(())
+}
+
+/// Forgets a rollup that was counted under another definition.
+pub(crate) async fn forget(lease: &Lease, rollup: &Rollup) -> Result<bool, Error> {
+    lease.client()?.batch_execute(LOCK).await?;
+    migrate(lease).await?;
+    // As everything that changes cells outside a flush.
+    let lock = "SELECT 1 FROM sg_partitions WHERE stream = $1 ORDER BY partition FOR UPDATE";
+    lease.query(lock, &[&rollup.stream]).await?;
+    let sql = "SELECT definition FROM sg_rollups WHERE rollup = $1";
+    let Some(row) = lease.query_opt(sql, &[&rollup.name]).await? else { return Ok(false) };
+    if row.try_get::<_, String>(0)? == rollup.hash() {
+        return Ok(false);
+    }
+    let tables = [cells_table(&rollup.name), days_table(&rollup.name), sketches_table(&rollup.name)];
+    let sql =
+        format!("DROP VIEW IF EXISTS {}; DROP TABLE IF EXISTS {}", quoted(&rollup.name), tables.join(", "));
+    lease.client()?.batch_execute(&sql).await?;
+    for (table, column) in
+        [("sg_rollups", "rollup"), ("sg_rollup_partitions", "rollup"), ("sg_views", "view")]
+    {
+        lease.execute(&format!("DELETE FROM {table} WHERE {column} = $1"), &[&rollup.name]).await?;
+    }
+    Ok(true)
 }
 
 async fn prepare_rollup(lease: &Lease, rollup: &Rollup) -> Result<(), Error> {

@@ -2,10 +2,9 @@
 
 use sg_core::flush::{Ledger, PartitionClock};
 use sg_core::ports::{Needed, PartitionStatus, RollupStatus, StatusDetail, StoreStatus};
-use sg_core::query::{DeadLetterQuery, LateQuery, StoredDeadLetter, StoredLate};
+use sg_core::query::{LateQuery, StoredLate};
 use sg_core::time::Timestamp;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use crate::announced::texts_from_json;
 use crate::watermark::PartitionState;
@@ -30,6 +29,7 @@ pub(crate) async fn status(
     })
 }
 
+/// Reads a partition's number.
 pub(crate) fn partition_of(row: &Row, at: usize) -> Result<u32, Error> {
     let number = count(row, at)?;
     u32::try_from(number).map_err(|_| Error::corrupt(format!("reading a partition: it is {number}")))
@@ -122,43 +122,6 @@ pub(crate) async fn needed(lease: &Lease) -> Result<Vec<Needed>, Error> {
         })
     });
     needed.collect()
-}
-
-/// Returns dead letters, newest first.
-pub(crate) async fn dead_letters(
-    lease: &Lease,
-    query: &DeadLetterQuery,
-) -> Result<Vec<StoredDeadLetter>, Error> {
-    let mut sql =
-        "SELECT stream, partition, position, reason, field, detail, event_id, event_type, received_at, raw \
-                   FROM sg_dead_letters WHERE true"
-            .to_owned();
-    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let mut given: Vec<&(dyn ToSql + Sync)> = vec![&limit];
-    let filters = [("stream", &query.stream), ("reason", &query.reason), ("event_id", &query.event_id)];
-    for (column, value) in filters {
-        if let Some(value) = value {
-            given.push(value);
-            sql += &format!(" AND {column} = ${}", given.len());
-        }
-    }
-    sql += " ORDER BY id DESC LIMIT $1";
-    let rows = lease.query(&sql, &given).await?;
-    let letters = rows.iter().map(|row| {
-        Ok(StoredDeadLetter {
-            stream: row.try_get(0)?,
-            partition: partition_of(row, 1)?,
-            offset: count(row, 2)?,
-            reason: row.try_get(3)?,
-            field: row.try_get(4)?,
-            detail: row.try_get(5)?,
-            event_id: row.try_get(6)?,
-            event_type: row.try_get(7)?,
-            received_at: row.try_get::<_, Ms>(8)?.0,
-            raw: row.try_get(9)?,
-        })
-    });
-    letters.collect()
 }
 
 /// Returns diverted events, newest first.

@@ -221,6 +221,13 @@ impl Column {
         self.values.put_i64(value);
     }
 
+    /// Appends nothing.
+    pub(crate) fn push_null(&mut self) {
+        self.has_null = true;
+        self.values.put_i32(-1);
+        self.count += 1;
+    }
+
     /// Appends a text.
     pub(crate) fn push_text(&mut self, value: &str) {
         self.expect(&Type::TEXT);

@@ -48,6 +48,21 @@ pub(crate) fn write(
     standing: Standing,
     faults: &Faults,
 ) -> Result<Written, Error> {
+    let written = put(connection, rollup, delta, standing, faults)?;
+    levels::write(connection, rollup, delta, standing.removed_before)?;
+    sketches::write(connection, rollup, (partition, delta), standing.removed_before)?;
+    faults.step()?;
+    Ok(written)
+}
+
+/// Adds cells to the table, without what lies beside it.
+pub(crate) fn put(
+    connection: &Connection,
+    rollup: &Rollup,
+    delta: &RollupDelta,
+    standing: Standing,
+    faults: &Faults,
+) -> Result<Written, Error> {
     let mut written = Written::default();
     let mut corrected: BTreeMap<(Timestamp, Vec<String>), ()> = BTreeMap::new();
     let mut upsert = connection.prepare_cached(&upsert_sql(rollup))?;
@@ -72,9 +87,6 @@ pub(crate) fn write(
             corrected.insert((window::start_of(cell.pane, rollup.window_ms), dimensions), ());
         }
     }
-    levels::write(connection, rollup, delta, standing.removed_before)?;
-    sketches::write(connection, rollup, (partition, delta), standing.removed_before)?;
-    faults.step()?;
     written.corrected = corrected.into_keys().collect();
     Ok(written)
 }

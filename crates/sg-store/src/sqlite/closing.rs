@@ -22,14 +22,14 @@ use super::outbox::Outbox;
 /// Windows × dimensions that a flush has changed after they were final, per rollup of the plan.
 pub(crate) type Corrected = Vec<Keys>;
 
-/// What a flush has written before it closes windows.
-pub(crate) type Own<'a> = Option<(&'a Flush, &'a Corrected)>;
+/// What was written before windows are closed: by a flush, if it was one, and the final windows that changed.
+pub(crate) type Own<'a> = (Option<&'a Flush>, &'a Corrected);
 
 /// Closes the windows of a stream. Idle flags are judged by `now`; `owner_now` moves the watermark when all are idle.
 pub(crate) fn close(
     connection: &Connection,
     plan: &Plan,
-    own: Own<'_>,
+    (own, corrected): Own<'_>,
     (now, owner_now): (Timestamp, Timestamp),
     faults: &Faults,
 ) -> Result<(), Error> {
@@ -45,13 +45,13 @@ pub(crate) fn close(
     let expected_from = owner_now.minus(plan.stream.idle_timeout);
     let watermark = watermark::advance(Timestamp(stored), &states, now, expected_from);
     let mut outbox = Outbox::after(connection, stream, last, now)?;
-    for event in own.map(|(flush, _)| told(flush)).unwrap_or_default() {
-        outbox.push_event(own.map_or(0, |(flush, _)| flush.partition), &event)?;
+    for event in own.map(told).unwrap_or_default() {
+        outbox.push_event(own.map_or(0, |flush| flush.partition), &event)?;
         faults.step()?;
     }
     let mut budget = OUTBOX_CELLS_PER_FLUSH_MAX;
     for (index, planned) in plan.rollups.iter().enumerate() {
-        let changed = own.and_then(|(_, corrected)| corrected.get(index)).map_or(&[][..], Vec::as_slice);
+        let changed = corrected.get(index).map_or(&[][..], Vec::as_slice);
         close_rollup(&mut outbox, &planned.rollup, changed, watermark, &mut budget)?;
         faults.step()?;
     }

@@ -15,7 +15,7 @@ use crate::unfit::to_integer;
 use super::cells::{self, Standing};
 use super::closing::{self, Corrected};
 use super::error::{Error, from_integer};
-use super::{manifest, raw};
+use super::{manifest, raw, replays};
 
 /// Writes a flush, all or nothing.
 pub(crate) fn flush(
@@ -32,6 +32,10 @@ pub(crate) fn flush(
         Ok(false) => return missed(&transaction, flush),
         Err(error) if error.is_bad_data() => return Ok(FlushOutcome::Refused { detail: error.to_string() }),
         Err(error) => return Err(error),
+    }
+    let repeated = replays::take(&transaction, flush, now)?;
+    if !repeated.is_empty() {
+        return Ok(FlushOutcome::Repeated { offsets: repeated });
     }
     match write(&transaction, flush, now, faults) {
         Ok(()) => {}
@@ -99,7 +103,8 @@ fn write(connection: &Connection, flush: &Flush, now: Timestamp, faults: &Faults
         write_dead_letter(connection, flush, letter, now)?;
         faults.step()?;
     }
-    closing::close(connection, &flush.plan, Some((flush, &corrected)), (now, now), faults)
+    replays::mark(connection, flush, now)?;
+    closing::close(connection, &flush.plan, (Some(flush), &corrected), (now, now), faults)
 }
 
 /// Writes one rollup's cells, late events and ledger; returns the final windows that changed.
@@ -178,7 +183,9 @@ fn write_dead_letter(
     now: Timestamp,
 ) -> Result<(), Error> {
     connection
-        .prepare_cached("INSERT INTO sg_dead_letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)")?
+        .prepare_cached(
+            "INSERT INTO sg_dead_letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)",
+        )?
         .execute(params![
             flush.plan.stream.name,
             flush.partition,
@@ -190,7 +197,9 @@ fn write_dead_letter(
             letter.event_type,
             letter.received_at.0,
             now.0,
-            letter.raw
+            letter.raw,
+            letter.replay_of.map(|(partition, _)| partition),
+            letter.replay_of.map(|(_, offset)| to_integer(offset)).transpose()?
         ])?;
     Ok(())
 }
@@ -224,7 +233,7 @@ pub(crate) fn refresh(
         return Ok(false);
     }
     faults.step()?;
-    closing::close(&transaction, &refresh.plan, None, (now, refresh.now), faults)?;
+    closing::close(&transaction, &refresh.plan, (None, &Corrected::new()), (now, refresh.now), faults)?;
     transaction.commit()?;
     Ok(true)
 }

@@ -118,6 +118,26 @@ pub(crate) fn retire(
     Ok(())
 }
 
+/// Makes a day's moves again from the cells of its panes.
+pub(crate) fn recount(connection: &Connection, rollup: &Rollup, day: Timestamp) -> Result<(), Error> {
+    if !rollup.has_levels() {
+        return Ok(());
+    }
+    let (days, cells) = (days_table(&rollup.name), cells_table(&rollup.name));
+    let dimensions = dimension_columns(rollup);
+    let sums: Vec<String> = levels::columns(rollup).iter().map(|column| format!("sum({column})")).collect();
+    let moved: Vec<String> = sums.iter().map(|sum| format!("{sum} <> 0")).collect();
+    connection.prepare_cached(&format!("DELETE FROM {days} WHERE day = ?"))?.execute([day.0])?;
+    let sql = format!(
+        "INSERT INTO {days} SELECT {} FROM {cells} WHERE pane >= ?1 AND pane < ?2 GROUP BY {} HAVING {}",
+        joined(&dimensions, &["?1", &sums.join(", ")]),
+        joined(&dimensions, &["true"]),
+        moved.join(" OR ")
+    );
+    connection.prepare_cached(&sql)?.execute([day.0, day.0 + DAY_MS])?;
+    Ok(())
+}
+
 /// Tells cells where their levels stand.
 pub(crate) fn read(
     connection: &Connection,

@@ -16,10 +16,12 @@ use super::raw::raw_table;
 use super::{levels, measures, sketches};
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../sql/sqlite/0001_store.sql"),
     include_str!("../../sql/sqlite/0002_outputs.sql"),
     include_str!("../../sql/sqlite/0003_archive.sql"),
+    include_str!("../../sql/sqlite/0004_replays.sql"),
+    include_str!("../../sql/sqlite/0005_tombstones.sql"),
 ];
 
 /// Brings the schema to this binary's version.
@@ -92,6 +94,27 @@ fn prepare_rollup(transaction: &Transaction<'_>, rollup: &Rollup) -> Result<(), 
     }
     transaction.execute_batch(&create_cells(rollup))?;
     replace_view(transaction, &rollup.name, &rollup_view(rollup)?)
+}
+
+/// Forgets a rollup that was counted under another definition.
+pub(crate) fn forget(connection: &mut Connection, rollup: &Rollup) -> Result<bool, Error> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let stored: Option<String> = transaction
+        .query_row("SELECT definition FROM sg_rollups WHERE rollup = ?", [&rollup.name], |row| row.get(0))
+        .optional()?;
+    if stored.is_none_or(|stored| stored == rollup.hash()) {
+        return Ok(false);
+    }
+    let tables =
+        [cells_table(&rollup.name), levels::days_table(&rollup.name), sketches::sketches_table(&rollup.name)];
+    let mut sql = format!("DROP VIEW IF EXISTS {};", quoted(&rollup.name));
+    tables.iter().for_each(|table| sql += &format!("DROP TABLE IF EXISTS {table};"));
+    transaction.execute_batch(&sql)?;
+    for table in ["sg_rollups", "sg_rollup_partitions"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE rollup = ?"), [&rollup.name])?;
+    }
+    transaction.commit()?;
+    Ok(true)
 }
 
 fn create_cells(rollup: &Rollup) -> String {

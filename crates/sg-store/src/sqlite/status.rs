@@ -1,10 +1,9 @@
 //! What the store knows of itself, of one moment: partitions, watermarks, rollups, dead letters, the outbox.
 
-use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, params};
 use sg_core::flush::{Ledger, PartitionClock};
 use sg_core::ports::{Needed, PartitionStatus, RollupStatus, StatusDetail, StoreStatus};
-use sg_core::query::{DeadLetterQuery, LateQuery, StoredDeadLetter, StoredLate};
+use sg_core::query::{LateQuery, StoredLate};
 use sg_core::time::Timestamp;
 
 use crate::announced::texts_from_json;
@@ -115,43 +114,6 @@ pub(crate) fn needed(connection: &Connection) -> Result<Vec<Needed>, Error> {
             partition: row.get(1)?,
             next_offset: from_integer(row.get(2)?)?,
             window_from: from_integer(row.get(3)?)?,
-        })
-    })?;
-    rows.collect::<Result<_, _>>().map_err(Error::from)
-}
-
-/// Returns dead letters, newest first.
-pub(crate) fn dead_letters(
-    connection: &Connection,
-    query: &DeadLetterQuery,
-) -> Result<Vec<StoredDeadLetter>, Error> {
-    let mut sql =
-        "SELECT stream, partition, position, reason, field, detail, event_id, event_type, received_at, raw \
-         FROM sg_dead_letters WHERE 1"
-            .to_owned();
-    let mut parameters: Vec<Sql> = Vec::new();
-    let filters = [("stream", &query.stream), ("reason", &query.reason), ("event_id", &query.event_id)];
-    for (column, value) in filters {
-        if let Some(value) = value {
-            sql += &format!(" AND {column} = ?");
-            parameters.push(value.clone().into());
-        }
-    }
-    sql += " ORDER BY id DESC LIMIT ?";
-    parameters.push(i64::try_from(query.limit).unwrap_or(i64::MAX).into());
-    let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(parameters), |row| {
-        Ok(StoredDeadLetter {
-            stream: row.get(0)?,
-            partition: row.get(1)?,
-            offset: from_integer(row.get(2)?)?,
-            reason: row.get(3)?,
-            field: row.get(4)?,
-            detail: row.get(5)?,
-            event_id: row.get(6)?,
-            event_type: row.get(7)?,
-            received_at: Timestamp(row.get(8)?),
-            raw: row.get(9)?,
         })
     })?;
     rows.collect::<Result<_, _>>().map_err(Error::from)

@@ -140,6 +140,16 @@ async fn keeps_dead_letters() {
 }
 
 #[tokio::test]
+async fn replays_count_once() {
+    suite::replays_count_once(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn counts_letters_by_reason() {
+    suite::counts_letters_by_reason(&Fresh::new()).await;
+}
+
+#[tokio::test]
 async fn orders_cells() {
     suite::orders_cells(&Fresh::new()).await;
 }

@@ -123,7 +123,7 @@ async fn import(old: &Settings, new: &Settings) -> Result<Done, Failure> {
     let tell = |stream: &str, doing: Doing, count: u64| telling.tell(stream, doing, count);
     // All that can be wrong with the old side is found before anything is made on the new one.
     let looked = carry::look(&source, &plans, &tell).await.map_err(failure)?;
-    let parts = wire::open(new, clock, false).await?;
+    let parts = wire::open(new, clock, (false, &[])).await?;
     let target = Target {
         log: parts.log.log.clone(),
         writer: parts.writer.clone(),

@@ -16,6 +16,7 @@ use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
 use sg_pipeline::outbox::{Outbox, Sink, StreamOutbox, Topics};
 use sg_pipeline::owner::{self, Stopped};
+use sg_pipeline::rebuild::Rebuilds;
 use sg_pipeline::upkeep::Upkeep;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -70,6 +71,10 @@ pub(crate) struct Args {
     /// Starts on a damaged log with what can still be read of it; says what is lost.
     #[arg(long)]
     salvage: bool,
+    /// Adopts a changed definition of this rollup: drops its old cells and makes them again from the log. May be
+    /// given several times; stop all other processes that write to the store before
+    #[arg(long, value_name = "ROLLUP")]
+    rebuild: Vec<String>,
 }
 
 /// How long the orderly stop may take before the process leaves anyway; the log has everything by then.
@@ -85,11 +90,11 @@ pub(crate) async fn run(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
-    let parts = match wire::open(&settings, clock, args.salvage).await {
+    let parts = match wire::open(&settings, clock, (args.salvage, &args.rebuild)).await {
         Ok(parts) => parts,
         Err(failure) => return fail(failure.code, &failure.error),
     };
-    serve(&settings, parts, args.demo).await
+    serve(&settings, parts, args.demo, &args.rebuild).await
 }
 
 pub(crate) fn start_logging() {
@@ -160,7 +165,7 @@ struct Running {
     stopped: mpsc::Receiver<Stopped>,
 }
 
-async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
+async fn serve(settings: &Settings, parts: Parts, is_demo: bool, rebuild: &[String]) -> ExitCode {
     let streams = parts.plans.iter().map(|plan| plan.name.to_string()).collect();
     let fleet = Fleet::new(streams, parts.log.log.clone(), parts.reader.clone(), parts.log.is_own);
     let fleet = Arc::new(fleet);
@@ -176,9 +181,13 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool) -> ExitCode {
         start_loops(settings, &parts, &stop_loops, &loops);
     }
     crew.close();
+    let rebuilder = Arc::new(rebuilds(&parts));
+    for rollup in rebuild {
+        loops.spawn(rebuilder.clone().fill_up(rollup.clone(), stop_loops.clone()));
+    }
     let demo = demo_switch(settings, is_demo);
     let is_demo_on = demo.as_ref().map(watch::Sender::subscribe);
-    let app = Arc::new(app(settings, &parts, fleet, (archive_metrics, demo)));
+    let app = Arc::new(app(settings, &parts, fleet, (archive_metrics, demo, rebuilder)));
     let stop_servers = CancellationToken::new();
     let servers = TaskTracker::new();
     let urls = match listen(settings, &app, &stop_servers, &servers).await {
@@ -297,6 +306,17 @@ fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loo
     loops.spawn(upkeep.run(stop.clone()));
 }
 
+fn rebuilds(parts: &Parts) -> Rebuilds {
+    Rebuilds {
+        open_log: parts.log.another.clone(),
+        reader: parts.reader.clone(),
+        rewriter: parts.rewriter.clone(),
+        plans: parts.plans.clone(),
+        seed: uuid::Uuid::now_v7().as_u64_pair().1,
+        turn: tokio::sync::Mutex::default(),
+    }
+}
+
 fn stream_outbox(parts: &Parts, plan: &Arc<Plan>, topic: &str) -> StreamOutbox {
     let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
     if let Some(outputs) = &parts.log.outputs
@@ -316,7 +336,7 @@ fn app(
     settings: &Settings,
     parts: &Parts,
     fleet: Arc<Fleet>,
-    (archive_metrics, demo): (Arc<ArchiveMetrics>, Option<watch::Sender<bool>>),
+    (archive_metrics, demo, rebuilder): (Arc<ArchiveMetrics>, Option<watch::Sender<bool>>, Arc<Rebuilds>),
 ) -> App {
     let place = |archived: &ArchivedStream| (archived.stream.clone(), archived.archive.place().to_owned());
     let budget_bytes = settings.body_budget_bytes as usize;
@@ -334,6 +354,7 @@ fn app(
             metrics: archive_metrics,
         },
         pipeline: fleet,
+        rebuilder: rebuilder.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
         more_metrics: Box::new(move |out| log_metrics(out)),

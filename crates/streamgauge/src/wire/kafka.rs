@@ -30,9 +30,11 @@ pub(super) async fn open(
         patiently("looking at the topics", || make_missing(settings, &options)).await?;
     }
     let outputs = Arc::new(KafkaOutputs::open(&options).map_err(Failure::of_port)?);
+    let again = options.clone();
     let log = Arc::new(KafkaLog::open(options).map_err(Failure::of_port)?);
     let stats = log.clone();
     Ok(LogParts {
+        another: Arc::new(move || Ok(Arc::new(KafkaLog::open(again.clone())?))),
         failure: None,
         outputs: Some(outputs),
         metrics: Arc::new(move |out| stats.stats().render(out)),

@@ -4,10 +4,12 @@
 mod archiving;
 mod chaos;
 mod equal;
+mod letters;
 mod live;
 mod moving;
 mod outages;
 mod outputs;
+mod rebuilds;
 mod topics;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::batch::{EventBatch, LogBatch};
+use crate::batch::{EventBatch, LetterPlace, LogBatch};
 use crate::definition::{
     Condition, Dedup, Function, LatePolicy, Measure, NumberField, RawTable, Rollup, Stream,
 };
@@ -90,6 +90,8 @@ pub struct Feed {
     pub checkpoint: Checkpoint,
     fold: Fold,
     next: u64,
+    /// The dead letter that the next events stand for.
+    letter: Option<LetterPlace>,
 }
 
 impl Feed {
@@ -120,7 +122,7 @@ impl Feed {
         let checkpoint =
             store.writer().claim(&claim_of(&plan, partition)).await.expect("the log is the same");
         let fold = Fold::resume(plan.clone(), (partition, 1), &checkpoint, 7);
-        Feed { plan, partition, next: checkpoint.next_offset, fold, checkpoint }
+        Feed { plan, partition, next: checkpoint.next_offset, fold, checkpoint, letter: None }
     }
 
     /// Passes a hole of the log: the next event has this offset.
@@ -137,7 +139,18 @@ impl Feed {
             checkpoint: self.checkpoint.clone(),
             fold: Fold::resume(self.plan.clone(), (self.partition, 1), &self.checkpoint, 7),
             next: self.checkpoint.next_offset,
+            letter: None,
         }
+    }
+
+    /// Makes the next events that are taken in stand for a dead letter.
+    pub fn stand_for(&mut self, letter: LetterPlace) {
+        self.letter = Some(letter);
+    }
+
+    /// Takes note that the store refused a replay as a repeated one.
+    pub fn repeat(&mut self, offset: u64) {
+        self.fold.repeat(offset);
     }
 
     /// Takes in events that arrived at `arrived_ms` after [`T0`]: (ms after [`T0`], type, amount), ids by offset.
@@ -173,6 +186,9 @@ impl Feed {
             at += text.len();
         }
         let count = batch.len() as u64;
+        if let Some(letter) = self.letter.take() {
+            batch.replays = (0..count as u32).map(|index| (index, letter)).collect();
+        }
         let log_batch = LogBatch {
             events: Arc::new(batch),
             first_offset: self.next,

@@ -9,8 +9,11 @@ use super::{Decided, Unreadable, decode, encode};
 
 const RELEASED: &str = "1\t1735689700000\t1735689600000\t00ab00000000cd01\t9\tpage_viewev-1";
 
+const RELEASED_REPLAY: &str = "2\t3.41\t1735689700000\t1735689600000\t00ab00000000cd01\t9\tpage_viewev-1";
+
 fn decided<'a>(event_time: Option<i64>, kind: &'a str, id: &'a str) -> Decided<'a> {
     Decided {
+        replay_of: None,
         received_at: Timestamp(1_735_689_700_000),
         event_time: event_time.map(Timestamp),
         key_hash: 0x00ab_0000_0000_cd01,
@@ -29,11 +32,23 @@ fn the_released_format_is_written_and_read() {
 }
 
 #[test]
+fn a_replay_names_its_letter() {
+    let event = Decided { replay_of: Some((3, 41)), ..decided(Some(1_735_689_600_000), "page_view", "ev-1") };
+    let mut out = String::new();
+    encode(&event, &mut out);
+    assert_eq!(out, RELEASED_REPLAY);
+    assert_eq!(decode(RELEASED_REPLAY.as_bytes()), Ok(event));
+}
+
+#[test]
 fn what_is_not_a_header_is_named() {
     let check = |value: &[u8], expect: Unreadable| assert_eq!(decode(value), Err(expect));
     check(b"", Unreadable::Malformed("fields are missing"));
     check(b"1", Unreadable::Malformed("fields are missing"));
-    check(b"2\tanything", Unreadable::Version("2".into()));
+    check(b"3\tanything", Unreadable::Version("3".into()));
+    check(b"2\tanything", Unreadable::Malformed("fields are missing"));
+    check(b"2\t7\t1\t2\t00ab00000000cd01\t0\t", Unreadable::Malformed("the letter's place is none"));
+    check(b"2\t-1.7\t1\t2\t00ab00000000cd01\t0\t", Unreadable::Malformed("the letter's place is none"));
     check(b"1\t1\t2\t00ab00000000cd01", Unreadable::Malformed("fields are missing"));
     check(b"1\tx\t2\t00ab00000000cd01\t0\t", Unreadable::Malformed("a time is no number"));
     check(b"1\t1\tx\t00ab00000000cd01\t0\t", Unreadable::Malformed("a time is no number"));
@@ -62,8 +77,10 @@ proptest! {
         key_hash in proptest::num::u64::ANY,
         kind in "(?s).{0,40}",
         id in "(?s).{0,40}",
+        replay_of: Option<(u32, u64)>,
     ) {
         let event = Decided {
+            replay_of,
             received_at: Timestamp(received_at),
             event_time: event_time.map(Timestamp),
             key_hash,

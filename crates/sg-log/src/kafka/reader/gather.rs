@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rdkafka::Timestamp as BrokerTime;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use sg_core::batch::{Entry, EventBatch, LogBatch, Span, content_hash};
+use sg_core::batch::{Entry, EventBatch, LetterPlace, LogBatch, Span, content_hash};
 use sg_core::plan::Plan;
 use sg_core::ports::ErrorKind;
 use sg_core::time::Timestamp;
@@ -28,7 +28,7 @@ pub(super) struct Gather {
 struct Row {
     at: usize,
     len: usize,
-    entry: Option<Entry>,
+    entry: Option<(Entry, Option<LetterPlace>)>,
     /// The key of a record of others, for the dead letter that it may become.
     key: Span,
 }
@@ -84,7 +84,7 @@ impl Gather {
         let entry = match own_header(message) {
             None => None,
             Some(header) => match header::decode(header) {
-                Ok(decided) => Some(self.entry(&decided, value)),
+                Ok(decided) => Some((self.entry(&decided, value), decided.replay_of)),
                 // No door of ours wrote it: a record of others, whose header happens to have our name.
                 Err(Unreadable::Malformed(why)) => {
                     tracing::debug!(offset, why, "a header of our name is not ours");
@@ -130,8 +130,10 @@ impl Gather {
         let (mut own, mut foreign) = (0, 0);
         for (row, (offset, _)) in rows.iter().zip(&places) {
             match row.entry {
-                Some(entry) => {
+                Some((entry, replay_of)) => {
                     own += 1;
+                    let index = batch.entries.len() as u32;
+                    batch.replays.extend(replay_of.map(|letter| (index, letter)));
                     batch.entries.push(entry);
                 }
                 None => {

@@ -76,6 +76,20 @@ async fn keeps_dead_letters() {
 }
 
 #[tokio::test]
+async fn replays_count_once() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::replays_count_once(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn counts_letters_by_reason() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::counts_letters_by_reason(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn orders_cells() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::orders_cells(&fresh).await;

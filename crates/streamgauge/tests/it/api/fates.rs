@@ -142,7 +142,8 @@ fn an_event_that_does_not_fit_what_was_defined_meanwhile_is_a_dead_letter() {
           "reason": "bad_number",
           "field": "amount",
           "detail": "amount is a number or a text that holds one",
-          "received_at": "…"
+          "received_at": "…",
+          "replayed_at": null
         }
       ]
     }

@@ -1,6 +1,7 @@
 //! What `--help` says of each command.
 
 mod senders;
+mod mending;
 
 use super::commands::help;
 
@@ -14,20 +15,23 @@ fn the_binary_explains_itself() {
     Usage: streamgauge <COMMAND>
 
     Commands:
-      serve        Runs the server: takes events, counts them, answers questions
-      simulate     Sends made-up events
-      load         Measures how much a server takes
-      audit        Checks that the ledger adds up, and every cell
-      flush        Writes what was folded to the store, now
-      smoke        Sends a few marked events through a running server and checks that they show
-                   everywhere
-      doctor       Looks at everything a server needs, and says what mends it
-      config       Prints the effective configuration with the origin of each value; secrets show as ***
-      healthcheck  Tells whether the server is ready
-      import       Carries a data directory over to Kafka and PostgreSQL
-      topics       Makes and checks the topics of a log on Kafka
-      version      Prints the version
-      help         Print this message or the help of the given subcommand(s)
+      serve         Runs the server: takes events, counts them, answers questions
+      simulate      Sends made-up events
+      load          Measures how much a server takes
+      audit         Checks that the ledger adds up, and every cell
+      flush         Writes what was folded to the store, now
+      dead-letters  Shows what could not be counted, and takes it in again
+      rebuild       Makes cells again from the log, and puts right those that differ
+      smoke         Sends a few marked events through a running server and checks that they show
+                    everywhere
+      doctor        Looks at everything a server needs, and says what mends it
+      config        Prints the effective configuration with the origin of each value; secrets show as
+                    ***
+      healthcheck   Tells whether the server is ready
+      import        Carries a data directory over to Kafka and PostgreSQL
+      topics        Makes and checks the topics of a log on Kafka
+      version       Prints the version
+      help          Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -86,6 +90,11 @@ fn serve_explains_itself() {
 
           --salvage
               Starts on a damaged log with what can still be read of it; says what is lost
+
+          --rebuild <ROLLUP>
+              Adopts a changed definition of this rollup: drops its old cells and makes them again from
+              the log. May be given several times; stop all other processes that write to the store
+              before
 
       -h, --help
               Print help (see a summary with '-h')

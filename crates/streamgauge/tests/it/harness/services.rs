@@ -123,6 +123,22 @@ impl Services {
         let user = user.split(':').next().unwrap_or_default();
         (host.to_owned(), port.to_owned(), user.to_owned())
     }
+
+    /// Writes records to a topic as others do, one a line.
+    pub(crate) fn produce(&self, topic: &str, lines: &[String]) {
+        let jars = tool(&["jars"]);
+        let mut child = Command::new("java")
+            .args(["-cp", &format!("{}/*", jars.trim()), "org.apache.kafka.tools.ConsoleProducer"])
+            .args(["--bootstrap-server", &self.kafka, "--topic", topic])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("java can be run");
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        stdin.write_all(lines.join("\n").as_bytes()).expect("the producer reads its lines");
+        drop(stdin);
+        assert!(child.wait().expect("the producer can be waited for").success());
+    }
 }
 
 impl Drop for Services {

@@ -1,0 +1,186 @@
+//! Making cells again: what a rebuild hands to the store, and what comes back. The store replaces only what differs, and
+//! only while every partition stands where the cells were made.
+
+use std::sync::Arc;
+
+use crate::cell::Value;
+use crate::definition::{Function, Rollup};
+use crate::plan::Plan;
+use crate::query::CellRow;
+use crate::time::Timestamp;
+
+/// A cell as it must be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MadeCell {
+    /// The pane's start.
+    pub pane: Timestamp,
+    /// The dimensions' values in order.
+    pub dimensions: Vec<String>,
+    /// Its events, how many of them were late, and its measures, by partition; none where there is no such cell.
+    pub shares: Vec<(u32, u64, u64, Vec<Value>)>,
+}
+
+impl MadeCell {
+    /// Returns how many events the cell has.
+    pub fn events(&self) -> u64 {
+        self.shares.iter().map(|(_, events, ..)| events).sum()
+    }
+
+    /// Returns how many of its events were late.
+    pub fn late(&self) -> u64 {
+        self.shares.iter().map(|(_, _, late, _)| late).sum()
+    }
+
+    /// Returns the measures over all partitions.
+    pub fn values(&self, rollup: &Rollup) -> Vec<Value> {
+        let mut values: Vec<Value> =
+            rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
+        for (.., share) in &self.shares {
+            values.iter_mut().zip(share).for_each(|(value, more)| value.merge(more));
+        }
+        values
+    }
+
+    /// Returns whether a stored cell, or its absence, is what it must be.
+    pub fn is(&self, rollup: &Rollup, stored: Option<&CellRow>) -> bool {
+        let Some(stored) = stored else { return self.shares.is_empty() };
+        !self.shares.is_empty()
+            && stored.events == self.events()
+            && rollup
+                .measures
+                .iter()
+                .zip(stored.values.iter().zip(&self.values(rollup)))
+                .all(|(measure, (left, right))| is_same(&measure.function, left, right))
+    }
+}
+
+/// Returns whether two values are the same but for what depends on the order of merging.
+fn is_same(function: &Function, left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Level(left), Value::Level(right)) => left.delta == right.delta,
+        (Value::Top(mine), Value::Top(other)) => {
+            let Function::Top { k, .. } = function else { return true };
+            let (mine, other) = (mine.frequent(*k), other.frequent(*k));
+            let is_exact = mine.iter().chain(&other).all(|one| one.error == 0);
+            !is_exact || mine == other
+        }
+        _ => left == right,
+    }
+}
+
+/// What a rebuild writes in one transaction.
+#[derive(Debug, Clone)]
+pub struct Rewrite {
+    /// The stream's plan.
+    pub plan: Arc<Plan>,
+    /// The rollup's place in it.
+    pub rollup: usize,
+    /// Where every partition of the stream must stand: the offset to which the cells were made.
+    pub offsets: Vec<(u32, u64)>,
+    /// How far retention must be.
+    pub removed_before: Timestamp,
+    /// Cells that may differ, by pane and dimensions ascending.
+    pub cells: Vec<MadeCell>,
+    /// Whether cells may lose events: all records of their windows were there.
+    pub may_shrink: bool,
+    /// Whether events that come to cells by this are new to the rollup.
+    pub is_backfill: bool,
+    /// Compares only.
+    pub is_dry: bool,
+    /// Ends a backfill: what the rollup's ledger must say then, by partition.
+    pub settled: Vec<Settled>,
+}
+
+/// What a rollup's ledger says of one partition when all its records were folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The partition.
+    pub partition: u32,
+    /// Its first record.
+    pub first_offset: u64,
+    /// Events fed to the rollup.
+    pub folded: u64,
+    /// Events in the late lane.
+    pub diverted: u64,
+    /// Events whose window had been removed, those that were removed with their cells included.
+    pub gone: u64,
+    /// Events that do not fit.
+    pub unfit: u64,
+    /// Events deleted by hand.
+    pub deleted: u64,
+}
+
+/// A cell that was not what it must be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// What was stored.
+    pub stored: Option<CellRow>,
+    /// What must be.
+    pub made: MadeCell,
+    /// Whether it was left as it is, since it would have lost events whose records may be gone.
+    pub is_left: bool,
+}
+
+/// How a rewrite ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RewriteOutcome {
+    /// Written, or only compared if that was asked for; these differed.
+    Done {
+        /// In their order.
+        differences: Vec<Difference>,
+    },
+    /// Nothing was written: a partition or retention stands elsewhere.
+    Missed,
+}
+
+/// What is to be made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// The rollup.
+    pub rollup: String,
+    /// Windows that start from here, or from the first on, …
+    pub from: Option<Timestamp>,
+    /// … to before there.
+    pub to: Option<Timestamp>,
+    /// Compares only.
+    pub is_dry: bool,
+}
+
+/// What is told on the way.
+#[derive(Debug)]
+pub enum Said {
+    /// A partition has been read so far.
+    Read {
+        /// The partition.
+        partition: u32,
+        /// The offset reached.
+        offset: u64,
+        /// The offset to reach.
+        end: u64,
+    },
+    /// A cell was not what it must be.
+    Differs(Box<Difference>),
+    /// The records of a window are not all there: its cells are as they were.
+    Left {
+        /// The window's start.
+        window: Timestamp,
+    },
+}
+
+/// Hears what is told on the way.
+pub type Tell<'a> = &'a (dyn Fn(Said) + Send + Sync);
+
+/// What a rebuild did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rebuilt {
+    /// Records read, each once for every pass.
+    pub records: u64,
+    /// Cells that were not what they must be.
+    pub differing: u64,
+    /// Cells that have events whose records may be gone: they are as they were.
+    pub left: u64,
+    /// Whether the log reaches back to the first record that was ever folded.
+    pub is_whole: bool,
+    /// Whether the rollup has now seen every record that was ever folded.
+    pub is_backfilled: bool,
+}

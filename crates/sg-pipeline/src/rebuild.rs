@@ -1,0 +1,387 @@
+//! Makes the cells of a rollup again from the log, compares them with those of the store and replaces what differs, while
+//! the server goes on counting. Gives no event another fate: whatever cannot be shown to be what it was the first time
+//! is refused.
+//!
+//! Nothing is locked while records are read. What was made holds for an offset of each partition; the store replaces
+//! cells only while every partition stands there, and else the few records since are folded too.
+
+mod again;
+mod compare;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sg_core::definition::LatePolicy;
+use sg_core::fold::Stretch;
+use sg_core::plan::Plan;
+use sg_core::ports::{
+    ErrorKind, EventLog, PartitionStatus, PortError, Rebuilder, Rewriter, RollupReader, RollupStatus,
+    StatusDetail,
+};
+use sg_core::rebuild::{MadeCell, Rebuilt, Rewrite, RewriteOutcome, Said, Settled, Tell, Wish};
+use sg_core::time::Timestamp;
+use sg_core::window;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use again::Again;
+
+/// What makes cells again.
+#[derive(Clone)]
+pub struct Rebuild {
+    /// The log, of which nobody else in the process has a reader.
+    pub log: Arc<dyn EventLog>,
+    /// The store's reading side.
+    pub reader: Arc<dyn RollupReader>,
+    /// The store's side that replaces cells.
+    pub rewriter: Arc<dyn Rewriter>,
+    /// The stream's plan.
+    pub plan: Arc<Plan>,
+    /// The rollup's place in it.
+    pub rollup: usize,
+    /// Windows that start from here to before there.
+    pub range: (Timestamp, Timestamp),
+    /// Compares only.
+    pub is_dry: bool,
+    /// The secret of the duplicates' hash.
+    pub seed: u64,
+    /// Cells in memory at once; more are made in several passes over the log.
+    pub cells_max: usize,
+}
+
+/// Cells in memory at once unless a test says otherwise: some hundred MiB.
+pub const CELLS_MAX: usize = 2_000_000;
+
+/// All windows.
+const ALL: (Timestamp, Timestamp) = (Timestamp::NEVER, Timestamp(i64::MAX));
+
+/// How often what was made is brought up to a store that has moved on, before somebody has to ask again.
+const TRIES_MAX: u32 = 200;
+
+/// Makes another handle to the log, whose readers take nothing from those of the owners.
+pub type OpenLog = Arc<dyn Fn() -> Result<Arc<dyn EventLog>, PortError> + Send + Sync>;
+
+/// Makes cells of any rollup again, one rollup at a time.
+pub struct Rebuilds {
+    /// Makes the log that is read.
+    pub open_log: OpenLog,
+    /// The store's reading side.
+    pub reader: Arc<dyn RollupReader>,
+    /// The store's side that replaces cells.
+    pub rewriter: Arc<dyn Rewriter>,
+    /// The streams' plans.
+    pub plans: Vec<Arc<Plan>>,
+    /// The secret of the duplicates' hash.
+    pub seed: u64,
+    /// Held by the one that is under way.
+    pub turn: Mutex<()>,
+}
+
+#[async_trait]
+impl Rebuilder for Rebuilds {
+    async fn rebuild(&self, wish: &Wish, tell: Tell<'_>) -> Result<Rebuilt, PortError> {
+        let place =
+            |plan: &Arc<Plan>| plan.rollups.iter().position(|planned| planned.rollup.name == wish.rollup);
+        let found = self.plans.iter().find_map(|plan| Some((plan.clone(), place(plan)?)));
+        let (plan, rollup) = found.ok_or_else(|| refused(format!("there is no rollup {}", wish.rollup)))?;
+        let Ok(_turn) = self.turn.try_lock() else {
+            let doing = "rebuilding: another rebuild is under way in this process: wait for its end";
+            return Err(PortError::new(ErrorKind::Retry, doing));
+        };
+        let rebuild = Rebuild {
+            log: (self.open_log)()?,
+            reader: self.reader.clone(),
+            rewriter: self.rewriter.clone(),
+            plan,
+            rollup,
+            range: (wish.from.unwrap_or(ALL.0), wish.to.unwrap_or(ALL.1)),
+            is_dry: wish.is_dry,
+            seed: self.seed,
+            cells_max: CELLS_MAX,
+        };
+        rebuild.run(tell).await
+    }
+}
+
+/// Between two looks at whether a new rollup has been taken up, and how often it is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOKS_MAX: u32 = 3_000;
+
+impl Rebuilds {
+    /// Fills up a rollup that is new, as soon as the owners have taken it up; ends when that is done or cannot be.
+    pub async fn fill_up(self: Arc<Rebuilds>, rollup: String, stop: CancellationToken) {
+        for _ in 0..LOOKS_MAX {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            match self.try_fill_up(&rollup).await {
+                Ok(false) => {}
+                Ok(true) => return tracing::info!(%rollup, "the rollup is complete"),
+                Err(error) if error.kind == ErrorKind::Retry => {
+                    tracing::warn!(%rollup, "{error}; trying again")
+                }
+                Err(error) => return tracing::error!(%rollup, "it stays incomplete: {error}"),
+            }
+        }
+    }
+
+    async fn try_fill_up(&self, rollup: &str) -> Result<bool, PortError> {
+        let status = self.reader.status(StatusDetail::Marks).await?;
+        let known = status.rollups.iter().find(|known| known.name == rollup);
+        if known.is_none_or(|known| known.complete_from.is_none()) {
+            return Ok(false);
+        }
+        let wish = Wish { rollup: rollup.to_owned(), from: None, to: None, is_dry: false };
+        let rebuilt = self.rebuild(&wish, &|_| {}).await?;
+        Ok(rebuilt.is_backfilled)
+    }
+}
+
+fn refused(why: String) -> PortError {
+    PortError::new(ErrorKind::Invalid, why)
+}
+
+/// Where stream and rollup stood when a pass began.
+struct Standing {
+    partitions: Vec<PartitionStatus>,
+    rollup: RollupStatus,
+    is_whole: bool,
+}
+
+/// One pass over the log, for one slice of time.
+struct Pass {
+    parts: Vec<Again>,
+    removed_before: Timestamp,
+    is_whole: bool,
+    is_backfill: bool,
+}
+
+impl Rebuild {
+    /// Makes the cells again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when it cannot be shown what became of the records; nothing is changed then. Those of the log
+    /// and the store, after which cells that were replaced are right and the others are as they were.
+    pub async fn run(&self, tell: Tell<'_>) -> Result<Rebuilt, PortError> {
+        let rollup = &self.plan.rollups[self.rollup].rollup;
+        let (from, to) = self.range;
+        let from = if from == Timestamp::NEVER { from } else { window::start_of(from, rollup.window_ms) };
+        let to = if to == ALL.1 { to } else { window::end_of(Timestamp(to.0 - 1), rollup.window_ms) };
+        let mut slices = vec![(from, to)];
+        let mut rebuilt = Rebuilt::default();
+        while let Some(slice) = slices.pop() {
+            let standing = self.standing().await?;
+            let mut pass = self.begin(&standing, slice).await?;
+            if let Some(middle) = self.read(&mut pass, &standing, tell).await? {
+                rebuilt.records += pass.records();
+                slices.extend([(middle, slice.1), (slice.0, middle)]);
+                continue;
+            }
+            self.check_ledgers(&pass, &standing)?;
+            let keys = self.differing(&mut pass, slice, &mut rebuilt, tell).await?;
+            for chunk in keys.chunks(compare::CELLS_AT_ONCE) {
+                self.replace(&mut pass, chunk, false, &mut rebuilt, tell).await?;
+                // Who listens hears that it goes on.
+                pass.parts.iter().take(1).for_each(|part| tell(part.said(part.fold.next_offset())));
+            }
+            let is_last = slices.is_empty() && self.range == ALL;
+            if pass.is_backfill && is_last && !self.is_dry {
+                self.replace(&mut pass, &[], true, &mut rebuilt, tell).await?;
+                rebuilt.is_backfilled = true;
+            }
+            rebuilt.records += pass.records();
+            rebuilt.is_whole = pass.is_whole;
+        }
+        Ok(rebuilt)
+    }
+
+    async fn standing(&self) -> Result<Standing, PortError> {
+        let (stream, name) = (&*self.plan.name, &self.plan.rollups[self.rollup].rollup.name);
+        let status = self.reader.status(StatusDetail::Marks).await?;
+        let mut partitions: Vec<PartitionStatus> =
+            status.partitions.into_iter().filter(|known| *known.stream == *stream).collect();
+        partitions.sort_by_key(|known| known.partition);
+        let rollup = status.rollups.into_iter().find(|known| known.name == *name);
+        let rollup = rollup.ok_or_else(|| refused(format!("the store has no rollup {name}")))?;
+        let identity = self.log.identity(stream).await?;
+        let mut is_whole = true;
+        for known in &partitions {
+            if known.log_identity != identity {
+                let partition = known.partition;
+                return Err(refused(format!(
+                    "partition {partition} of {stream} was counted from another log"
+                )));
+            }
+            let extent = self.log.extent(stream, known.partition).await?;
+            is_whole &= extent.start <= known.first_offset;
+        }
+        Ok(Standing { partitions, rollup, is_whole })
+    }
+
+    async fn begin(
+        &self,
+        standing: &Standing,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<Pass, PortError> {
+        let rollup = &self.plan.rollups[self.rollup].rollup;
+        let (name, is_whole) = (&rollup.name, standing.is_whole);
+        let is_backfill = standing.rollup.complete_from.is_some();
+        if !is_whole && (is_backfill || rollup.late == LatePolicy::Divert) {
+            let why = if is_backfill { "it has not seen earlier records" } else { "it diverts late events" };
+            return Err(refused(format!(
+                "rebuilding {name}: the log no longer holds the first records of {}, and {why}: what became of them \
+                 there cannot be made again",
+                rollup.stream
+            )));
+        }
+        let alone = Arc::new(Plan::new(
+            sg_core::definition::Stream { raw_table: None, ..self.plan.stream.clone() },
+            std::slice::from_ref(rollup),
+        ));
+        let removed_before = standing.rollup.removed_before;
+        let mut parts = Vec::new();
+        let of = self.log.partitions(&rollup.stream).await?;
+        for known in &standing.partitions {
+            let extent = self.log.extent(&rollup.stream, known.partition).await?;
+            let start = extent.start.max(known.first_offset);
+            let stretch = Stretch { start, is_whole, from, to, removed_before };
+            let place = (known.partition, of);
+            parts.push(Again::open(&self.log, alone.clone(), place, stretch, self.seed).await?);
+        }
+        Ok(Pass { parts, removed_before, is_whole, is_backfill })
+    }
+
+    /// Reads all partitions up to where the store stands; returns where to cut the slice when it has too many cells.
+    async fn read(
+        &self,
+        pass: &mut Pass,
+        standing: &Standing,
+        tell: Tell<'_>,
+    ) -> Result<Option<Timestamp>, PortError> {
+        let rollup = &self.plan.rollups[self.rollup].rollup;
+        for at in 0..pass.parts.len() {
+            let others: usize = pass.parts.iter().map(Again::cells).sum();
+            let room = self.cells_max.saturating_sub(others - pass.parts[at].cells());
+            let end = standing.partitions[at].next_offset;
+            let part = &mut pass.parts[at];
+            while !part.advance(&*self.rewriter, end, room).await? {
+                tell(part.said(end));
+                if part.cells() > room {
+                    let middle = compare::middle(rollup, &pass.parts);
+                    let too_many = || {
+                        let cells_max = self.cells_max;
+                        refused(format!(
+                            "rebuilding {}: one window has more than {cells_max} cells",
+                            rollup.name
+                        ))
+                    };
+                    return middle.map(Some).ok_or_else(too_many);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Refuses to go on when the records give another ledger than they gave the first time: then something that decides
+    /// fates is not what it was, such as the duplicate window, and the cells would not be either.
+    fn check_ledgers(&self, pass: &Pass, standing: &Standing) -> Result<(), PortError> {
+        if !pass.is_whole {
+            return Ok(());
+        }
+        for (part, known) in pass.parts.iter().zip(&standing.partitions) {
+            let (mine, stored) = (part.fold.made(0).1, known.ledger);
+            let fates = |of: sg_core::flush::Ledger| {
+                (of.processed, of.counted, of.duplicate, of.dead_lettered, of.deleted)
+            };
+            if fates(mine) != fates(stored) {
+                return Err(refused(format!(
+                    "rebuilding {}: the records of partition {} of {} do not have the fates that they had (processed, \
+                     counted, duplicates, dead letters, deleted: {:?} instead of {:?}); has the duplicate window or the \
+                     number of partitions changed since, or was the store imported?",
+                    self.plan.rollups[self.rollup].rollup.name,
+                    part.partition,
+                    self.plan.name,
+                    fates(mine),
+                    fates(stored)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the store replace cells, after folding what has come since until the store stands still for a moment.
+    async fn replace(
+        &self,
+        pass: &mut Pass,
+        keys: &[compare::Key],
+        is_end: bool,
+        rebuilt: &mut Rebuilt,
+        tell: Tell<'_>,
+    ) -> Result<(), PortError> {
+        for _ in 0..TRIES_MAX {
+            let cells: Vec<MadeCell> = keys.iter().map(|key| compare::made(&pass.parts, key)).collect();
+            let rewrite = Rewrite {
+                plan: self.plan.clone(),
+                rollup: self.rollup,
+                offsets: pass.parts.iter().map(|part| (part.partition, part.fold.next_offset())).collect(),
+                removed_before: pass.removed_before,
+                cells,
+                may_shrink: pass.is_whole,
+                is_backfill: pass.is_backfill,
+                is_dry: self.is_dry,
+                settled: if is_end { pass.parts.iter().map(settled).collect() } else { Vec::new() },
+            };
+            match self.rewriter.rewrite(&rewrite).await? {
+                RewriteOutcome::Done { differences } => {
+                    rebuilt.differing += differences.len() as u64;
+                    rebuilt.left += differences.iter().filter(|one| one.is_left).count() as u64;
+                    differences.into_iter().for_each(|one| tell(Said::Differs(Box::new(one))));
+                    return Ok(());
+                }
+                RewriteOutcome::Missed => self.catch_up(pass).await?,
+            }
+        }
+        let doing = format!(
+            "rebuilding {}: the store never stood still for long enough: ask again when less comes in",
+            self.plan.rollups[self.rollup].rollup.name
+        );
+        Err(PortError::new(ErrorKind::Retry, doing))
+    }
+
+    async fn catch_up(&self, pass: &mut Pass) -> Result<(), PortError> {
+        let standing = self.standing().await?;
+        let is_same = standing.rollup.removed_before == pass.removed_before
+            && standing.partitions.len() == pass.parts.len();
+        if !is_same {
+            let doing =
+                "rebuilding: retention removed windows, or a partition was added meanwhile: ask again";
+            return Err(PortError::new(ErrorKind::Retry, doing));
+        }
+        for (part, known) in pass.parts.iter_mut().zip(&standing.partitions) {
+            while !part.advance(&*self.rewriter, known.next_offset, usize::MAX).await? {}
+        }
+        Ok(())
+    }
+}
+
+impl Pass {
+    fn records(&self) -> u64 {
+        self.parts.iter().map(|part| part.fold.made(0).1.processed).sum()
+    }
+}
+
+fn settled(part: &Again) -> Settled {
+    let (delta, ledger, tally) = part.fold.made(0);
+    debug_assert_eq!(delta.folded, ledger.counted + ledger.deleted, "Invariant: every event is fed");
+    Settled {
+        partition: part.partition,
+        first_offset: part.start,
+        folded: delta.folded,
+        diverted: tally.diverted,
+        gone: tally.expired,
+        unfit: tally.unfit,
+        deleted: tally.deleted,
+    }
+}

@@ -1,0 +1,210 @@
+//! Replacing cells that were made again, behind the locks of all partitions' rows, which no flush then holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sg_core::definition::Rollup;
+use sg_core::flush::{Flush, Ledger, PartitionClock, RollupDelta};
+use sg_core::fold::Fates;
+use sg_core::reason::Code;
+use sg_core::rebuild::{Rewrite, RewriteOutcome};
+use sg_core::time::Timestamp;
+
+use crate::answers;
+use crate::faults::Faults;
+use crate::names::key_columns;
+use crate::rewriting::{self, Places};
+use crate::unfit::to_integer;
+
+use super::cells::{self, Standing, key_arrays, key_types, parameters};
+use super::closing::{self, Moment};
+use super::error::Error;
+use super::measures::count;
+use super::pool::Lease;
+use super::status::partition_of;
+use super::tables::{cells_table, sketches_table};
+use super::wire::Ms;
+use super::{levels, sketches};
+
+/// Returns what became of records beyond what the log tells.
+pub(crate) async fn fates(
+    lease: &Lease,
+    stream: &str,
+    partition: u32,
+    (from, to): (u64, u64),
+) -> Result<Fates, Error> {
+    let (partition, from, to) = (i64::from(partition), to_integer(from)?, to_integer(to)?);
+    let range = "stream = $1 AND partition = $2 AND position >= $3 AND position < $4";
+    let mut dead = BTreeMap::new();
+    let sql = format!("SELECT position, reason FROM sg_dead_letters WHERE {range}");
+    for row in &lease.query(&sql, &[&stream, &partition, &from, &to]).await? {
+        let reason: String = row.try_get(1)?;
+        let code = Code::ALL.into_iter().find(|code| code.as_str() == reason);
+        dead.insert(count(row, 0)?, code.ok_or_else(|| answers::unknown_reason(&reason))?);
+    }
+    let offsets = async |sql: &str| -> Result<BTreeSet<u64>, Error> {
+        let rows = lease.query(sql, &[&stream, &partition, &from, &to]).await?;
+        rows.iter().map(|row| count(row, 0)).collect()
+    };
+    Ok(Fates {
+        dead,
+        counted_replays: offsets(&format!("SELECT position FROM sg_replays WHERE {range} AND is_counted"))
+            .await?,
+        deleted: offsets(&format!("SELECT position FROM sg_tombstones WHERE {range}")).await?,
+    })
+}
+
+/// Replaces the cells that differ, if all stands where they were made.
+pub(crate) async fn rewrite(
+    lease: &Lease,
+    rewrite: &Rewrite,
+    now: Timestamp,
+    faults: &Faults,
+) -> Result<RewriteOutcome, Error> {
+    let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup;
+    let sql =
+        "SELECT partition, next_offset FROM sg_partitions WHERE stream = $1 ORDER BY partition FOR UPDATE";
+    let rows = lease.query(sql, &[&rollup.stream]).await?;
+    let offsets = rows.iter().map(|row| Ok((partition_of(row, 0)?, count(row, 1)?)));
+    if offsets.collect::<Result<Vec<_>, Error>>()? != rewrite.offsets {
+        return Ok(RewriteOutcome::Missed);
+    }
+    let mut standings = Vec::new();
+    for planned in &rewrite.plan.rollups {
+        let sql = "SELECT closed_to, removed_before FROM sg_rollups WHERE rollup = $1";
+        let row = lease.query_opt(sql, &[&planned.rollup.name]).await?;
+        let row = row.ok_or_else(|| answers::never_prepared(&planned.rollup.name))?;
+        let (Ms(closed_to), Ms(removed_before)) = (row.try_get(0)?, row.try_get(1)?);
+        standings.push(Standing { closed_to, removed_before });
+    }
+    if standings[rewrite.rollup].removed_before != rewrite.removed_before {
+        return Ok(RewriteOutcome::Missed);
+    }
+    faults.step()?;
+    let mut differences = Vec::new();
+    for made in rewriting::by_pane(rewrite) {
+        let stored = cells::read(lease, &rewriting::pane_query(rollup, made[0].pane)).await?;
+        differences.extend(rewriting::differing(rewrite, made, &stored));
+    }
+    if rewrite.is_dry {
+        return Ok(RewriteOutcome::Done { differences });
+    }
+    let places = rewriting::places(rollup, &differences);
+    replace(lease, rollup, &places, standings[rewrite.rollup], faults).await?;
+    settle(lease, rollup, rewrite, places.grown).await?;
+    faults.step()?;
+    let own = Arc::new(as_flush(rewrite, places.delta));
+    let moment = Moment { now, owner_now: now };
+    closing::close(lease, &rewrite.plan, Some((&own, &standings)), moment, faults).await?;
+    Ok(RewriteOutcome::Done { differences })
+}
+
+/// Returns cells as the flush that a closing announces.
+pub(super) fn as_flush(rewrite: &Rewrite, delta: RollupDelta) -> Flush {
+    let mut rollups: Vec<RollupDelta> = rewrite.plan.rollups.iter().map(|_| RollupDelta::default()).collect();
+    rollups[rewrite.rollup] = delta;
+    Flush {
+        plan: rewrite.plan.clone(),
+        partition: 0,
+        epoch: 0,
+        base: 0,
+        end: 0,
+        clock: PartitionClock::NEVER,
+        dedup_from: (0, Timestamp::NEVER),
+        ledger: Ledger::default(),
+        rollups,
+        raw: Vec::new(),
+        dead_letters: Vec::new(),
+        replays: Vec::new(),
+    }
+}
+
+/// Takes out what differs and puts in what must be.
+pub(super) async fn replace(
+    lease: &Lease,
+    rollup: &Rollup,
+    places: &Places,
+    standing: Standing,
+    faults: &Faults,
+) -> Result<(), Error> {
+    if places.keys.is_empty() {
+        return Ok(());
+    }
+    let key = key_columns(rollup);
+    let same: Vec<String> = key.iter().map(|column| format!("c.{column} = k.{column}")).collect();
+    let columns = key_arrays(rollup, &places.keys)?;
+    let mut tables = vec![cells_table(&rollup.name)];
+    tables.extend(rollup.has_sketches().then(|| sketches_table(&rollup.name)));
+    for table in tables {
+        let sql = format!(
+            "DELETE FROM {table} AS c USING unnest({}) AS k({}) WHERE {}",
+            key_types(rollup),
+            key.join(", "),
+            same.join(" AND ")
+        );
+        lease.execute(&sql, &parameters(&columns)).await?;
+    }
+    faults.step()?;
+    let encoded = cells::encode(rollup, &places.delta, standing)?;
+    let statements = cells::upserts(lease, rollup, encoded).await?;
+    lease.pipeline(&statements, faults).await?;
+    for (pane, dimensions, revision) in &places.revised {
+        let columns = key_arrays(rollup, &[(*pane, dimensions.clone())])?;
+        let revision = to_integer(*revision)?;
+        let mut given = parameters(&columns);
+        given.push(&revision);
+        let sql = format!(
+            "UPDATE {} AS c SET revision = revision + ${} FROM unnest({}) AS k({}) WHERE {}",
+            cells_table(&rollup.name),
+            given.len(),
+            key_types(rollup),
+            key.join(", "),
+            same.join(" AND ")
+        );
+        lease.execute(&sql, &given).await?;
+    }
+    for (partition, delta) in &places.shares {
+        sketches::write(lease, rollup, (*partition, delta), standing.removed_before).await?;
+    }
+    for day in &places.days {
+        levels::recount(lease, rollup, *day).await?;
+    }
+    Ok(())
+}
+
+/// Brings the rollup's ledger up to what a backfill has done.
+async fn settle(lease: &Lease, rollup: &Rollup, rewrite: &Rewrite, grown: i64) -> Result<(), Error> {
+    if rewrite.is_backfill {
+        let sql = "UPDATE sg_rollup_partitions SET folded = folded + $1 WHERE rollup = $2 AND partition = \
+                   (SELECT min(partition) FROM sg_rollup_partitions WHERE rollup = $2)";
+        lease.execute(sql, &[&grown, &rollup.name]).await?;
+    }
+    if rewrite.settled.is_empty() {
+        return Ok(());
+    }
+    let row = lease.query_opt("SELECT removed FROM sg_rollups WHERE rollup = $1", &[&rollup.name]).await?;
+    let removed: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
+    for (at, settled) in rewrite.settled.iter().enumerate() {
+        // What was removed with its cells is in the rollup's row already.
+        let expired = to_integer(settled.gone)? - if at == 0 { removed } else { 0 };
+        let sql = "UPDATE sg_rollup_partitions SET first_offset = $3, folded = $4, diverted = $5, expired = $6, \
+                   unfit = $7, deleted = $8 WHERE rollup = $1 AND partition = $2";
+        lease
+            .execute(
+                sql,
+                &[
+                    &rollup.name,
+                    &i64::from(settled.partition),
+                    &to_integer(settled.first_offset)?,
+                    &to_integer(settled.folded)?,
+                    &to_integer(settled.diverted)?,
+                    &expired,
+                    &to_integer(settled.unfit)?,
+                    &to_integer(settled.deleted)?,
+                ],
+            )
+            .await?;
+    }
+    lease.execute("UPDATE sg_rollups SET complete_from = NULL WHERE rollup = $1", &[&rollup.name]).await?;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! What both stores do alike when cells are made again: which of them differ, and what is written in their place.
+
+use sg_core::cell::Value;
+use sg_core::definition::Rollup;
+use sg_core::flush::RollupDelta;
+use sg_core::query::{CellOrder, CellQuery, CellRow};
+use sg_core::rebuild::{Difference, MadeCell, Rewrite};
+use sg_core::time::Timestamp;
+use sg_core::window;
+
+use crate::levels::DAY_MS;
+
+/// Returns the question for all cells of one pane.
+pub(crate) fn pane_query(rollup: &Rollup, pane: Timestamp) -> CellQuery {
+    CellQuery {
+        rollup: rollup.clone(),
+        from: pane,
+        to: Timestamp(pane.0 + 1),
+        filters: Vec::new(),
+        windows: Vec::new(),
+        order: CellOrder::OldestFirst,
+        cells_max: usize::MAX,
+    }
+}
+
+/// Returns the panes of a rewrite's cells, each with its cells.
+pub(crate) fn by_pane(rewrite: &Rewrite) -> impl Iterator<Item = &[MadeCell]> {
+    rewrite.cells.chunk_by(|left, right| left.pane == right.pane)
+}
+
+/// Returns which cells of one pane are not what they must be.
+pub(crate) fn differing(rewrite: &Rewrite, made: &[MadeCell], stored: &[CellRow]) -> Vec<Difference> {
+    let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup;
+    let mut differences = Vec::new();
+    for cell in made {
+        let found = stored.iter().find(|row| row.dimensions == cell.dimensions);
+        if !cell.is(rollup, found) {
+            let shrinks = found.is_some_and(|row| cell.events() < row.events);
+            let is_left = shrinks && !rewrite.may_shrink;
+            differences.push(Difference { stored: found.cloned(), made: cell.clone(), is_left });
+        }
+    }
+    differences
+}
+
+/// What is written in the place of cells that differ.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// The keys of what goes.
+    pub(crate) keys: Vec<(Timestamp, Vec<String>)>,
+    /// The cells that come.
+    pub(crate) delta: RollupDelta,
+    /// The same by partition, where measures are sketches.
+    pub(crate) shares: Vec<(u32, RollupDelta)>,
+    /// Cells that had a revision.
+    pub(crate) revised: Vec<(Timestamp, Vec<String>, u64)>,
+    /// UTC days with cells that change.
+    pub(crate) days: Vec<Timestamp>,
+    /// How many events more the cells have.
+    pub(crate) grown: i64,
+}
+
+/// Returns what is written for differences.
+pub(crate) fn places(rollup: &Rollup, differences: &[Difference]) -> Places {
+    let mut places = Places::default();
+    for Difference { stored, made, .. } in differences.iter().filter(|difference| !difference.is_left) {
+        let key = (made.pane, made.dimensions.clone());
+        places.grown += made.events() as i64 - stored.as_ref().map_or(0, |row| row.events as i64);
+        if let Some(row) = stored.as_ref().filter(|row| row.revision > 0 && !made.shares.is_empty()) {
+            places.revised.push((made.pane, made.dimensions.clone(), row.revision));
+        }
+        places.keys.push(key);
+        places.days.push(window::start_of(made.pane, DAY_MS));
+        if made.shares.is_empty() {
+            continue;
+        }
+        let values: Vec<Value> = made.values(rollup);
+        places.delta.cells.put(made.pane, &made.dimensions, (made.events(), made.late()), &values);
+        for (partition, events, late, values) in made.shares.iter().filter(|_| rollup.has_sketches()) {
+            let at = match places.shares.iter().position(|(known, _)| known == partition) {
+                Some(at) => at,
+                None => {
+                    places.shares.push((*partition, RollupDelta::default()));
+                    places.shares.len() - 1
+                }
+            };
+            places.shares[at].1.cells.put(made.pane, &made.dimensions, (*events, *late), values);
+        }
+    }
+    places.days.dedup();
+    places
+}

@@ -1,0 +1,184 @@
+//! Replacing cells that were made again. Beginning the transaction locks the partitions' rows with everything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use sg_core::definition::Rollup;
+use sg_core::fold::Fates;
+use sg_core::reason::Code;
+use sg_core::rebuild::{Rewrite, RewriteOutcome};
+use sg_core::time::Timestamp;
+
+use crate::answers;
+use crate::faults::Faults;
+use crate::names::key_columns;
+use crate::rewriting::{self, Places};
+use crate::unfit::to_integer;
+
+use super::cells::{self, Standing};
+use super::closing::{self, Corrected};
+use super::error::{Error, from_integer};
+use super::schema::cells_table;
+use super::sketches::sketches_table;
+use super::{levels, sketches};
+
+/// Returns what became of records beyond what the log tells.
+pub(crate) fn fates(
+    connection: &Connection,
+    stream: &str,
+    partition: u32,
+    (from, to): (u64, u64),
+) -> Result<Fates, Error> {
+    let range = params![stream, partition, to_integer(from)?, to_integer(to)?];
+    let offsets = |sql: &str| -> Result<BTreeSet<u64>, Error> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map(range, |row| from_integer(row.get(0)?))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    };
+    let mut dead = BTreeMap::new();
+    let mut statement = connection.prepare_cached(
+        "SELECT position, reason FROM sg_dead_letters WHERE stream = ? AND partition = ? AND position >= ? \
+         AND position < ?",
+    )?;
+    let mut rows = statement.query(range)?;
+    while let Some(row) = rows.next()? {
+        let reason: String = row.get(1)?;
+        let code = Code::ALL.into_iter().find(|code| code.as_str() == reason);
+        dead.insert(from_integer(row.get(0)?)?, code.ok_or_else(|| answers::unknown_reason(&reason))?);
+    }
+    Ok(Fates {
+        dead,
+        counted_replays: offsets(
+            "SELECT position FROM sg_replays WHERE stream = ? AND partition = ? AND position >= ? AND position < ? \
+             AND is_counted",
+        )?,
+        deleted: offsets(
+            "SELECT position FROM sg_tombstones WHERE stream = ? AND partition = ? AND position >= ? AND position < ?",
+        )?,
+    })
+}
+
+/// Replaces the cells that differ, if all stands where they were made.
+pub(crate) fn rewrite(
+    connection: &mut Connection,
+    rewrite: &Rewrite,
+    now: Timestamp,
+    faults: &Faults,
+) -> Result<RewriteOutcome, Error> {
+    let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    if offsets(&transaction, &rollup.stream)? != rewrite.offsets {
+        return Ok(RewriteOutcome::Missed);
+    }
+    let standing = transaction
+        .prepare_cached("SELECT closed_to, removed_before FROM sg_rollups WHERE rollup = ?")?
+        .query_row([&rollup.name], |row| {
+            Ok(Standing { closed_to: Timestamp(row.get(0)?), removed_before: Timestamp(row.get(1)?) })
+        })
+        .optional()?
+        .ok_or_else(|| answers::never_prepared(&rollup.name))?;
+    if standing.removed_before != rewrite.removed_before {
+        return Ok(RewriteOutcome::Missed);
+    }
+    faults.step()?;
+    let mut differences = Vec::new();
+    for made in rewriting::by_pane(rewrite) {
+        let stored = cells::read(&transaction, &rewriting::pane_query(rollup, made[0].pane))?;
+        differences.extend(rewriting::differing(rewrite, made, &stored));
+    }
+    if rewrite.is_dry {
+        return Ok(RewriteOutcome::Done { differences });
+    }
+    let places = rewriting::places(rollup, &differences);
+    let corrected = replace(&transaction, rollup, &places, standing, faults)?;
+    settle(&transaction, rollup, rewrite, places.grown)?;
+    faults.step()?;
+    let mut all = Corrected::new();
+    all.resize_with(rewrite.plan.rollups.len(), Vec::new);
+    all[rewrite.rollup] = corrected;
+    closing::close(&transaction, &rewrite.plan, (None, &all), (now, now), faults)?;
+    transaction.commit()?;
+    Ok(RewriteOutcome::Done { differences })
+}
+
+fn offsets(connection: &Connection, stream: &str) -> Result<Vec<(u32, u64)>, Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT partition, next_offset FROM sg_partitions WHERE stream = ? ORDER BY partition",
+    )?;
+    let rows = statement.query_map([stream], |row| Ok((row.get(0)?, from_integer(row.get(1)?)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Takes out what differs and puts in what must be; returns the final windows that changed.
+pub(super) fn replace(
+    connection: &Connection,
+    rollup: &Rollup,
+    places: &Places,
+    standing: Standing,
+    faults: &Faults,
+) -> Result<crate::announced::Keys, Error> {
+    let same: Vec<String> = key_columns(rollup).iter().map(|column| format!("{column} = ?")).collect();
+    let same = same.join(" AND ");
+    let mut tables = vec![cells_table(&rollup.name)];
+    tables.extend(rollup.has_sketches().then(|| sketches_table(&rollup.name)));
+    for table in tables {
+        let mut delete = connection.prepare_cached(&format!("DELETE FROM {table} WHERE {same}"))?;
+        for (pane, dimensions) in &places.keys {
+            let key = std::iter::once(Sql::Integer(pane.0)).chain(dimensions.iter().cloned().map(Sql::Text));
+            delete.execute(params_from_iter(key))?;
+        }
+    }
+    faults.step()?;
+    let written = cells::put(connection, rollup, &places.delta, standing, faults)?;
+    let raise = format!("UPDATE {} SET revision = revision + ? WHERE {same}", cells_table(&rollup.name));
+    let mut raise = connection.prepare_cached(&raise)?;
+    for (pane, dimensions, revision) in &places.revised {
+        let given = [Sql::Integer(to_integer(*revision)?), Sql::Integer(pane.0)];
+        raise
+            .execute(params_from_iter(given.into_iter().chain(dimensions.iter().cloned().map(Sql::Text))))?;
+    }
+    for (partition, delta) in &places.shares {
+        sketches::write(connection, rollup, (*partition, delta), standing.removed_before)?;
+    }
+    for day in &places.days {
+        levels::recount(connection, rollup, *day)?;
+    }
+    Ok(written.corrected)
+}
+
+/// Brings the rollup's ledger up to what a backfill has done.
+fn settle(connection: &Connection, rollup: &Rollup, rewrite: &Rewrite, grown: i64) -> Result<(), Error> {
+    if rewrite.is_backfill {
+        connection.execute(
+            "UPDATE sg_rollup_partitions SET folded = folded + ?1 WHERE rollup = ?2 AND partition = \
+             (SELECT min(partition) FROM sg_rollup_partitions WHERE rollup = ?2)",
+            params![grown, rollup.name],
+        )?;
+    }
+    let removed: i64 =
+        connection
+            .query_row("SELECT removed FROM sg_rollups WHERE rollup = ?", [&rollup.name], |row| row.get(0))?;
+    for (at, settled) in rewrite.settled.iter().enumerate() {
+        // What was removed with its cells is in the rollup's row already.
+        let removed = if at == 0 { removed } else { 0 };
+        connection.execute(
+            "UPDATE sg_rollup_partitions SET first_offset = ?3, folded = ?4, diverted = ?5, expired = ?6, unfit = ?7, \
+             deleted = ?8 WHERE rollup = ?1 AND partition = ?2",
+            params![
+                rollup.name,
+                settled.partition,
+                to_integer(settled.first_offset)?,
+                to_integer(settled.folded)?,
+                to_integer(settled.diverted)?,
+                to_integer(settled.gone)? - removed,
+                to_integer(settled.unfit)?,
+                to_integer(settled.deleted)?
+            ],
+        )?;
+    }
+    if !rewrite.settled.is_empty() {
+        connection.execute("UPDATE sg_rollups SET complete_from = NULL WHERE rollup = ?", [&rollup.name])?;
+    }
+    Ok(())
+}
