@@ -124,7 +124,7 @@ async fn records_come_back_as_the_log_had_them() {
         let files = open(&folder);
         let batch = batch(0..20_000);
         let archived = written(&files, &rules(format, compression), &batch, WIDE).await;
-        assert!(archived.len() > 10, "the records lie in many hours");
+        assert!(archived.len() > 5, "the records lie in many hours, not {}", archived.len());
         let mut read = Vec::new();
         for file in &archived {
             read.extend(told(&files.read(file).await.expect("it is whole")));
