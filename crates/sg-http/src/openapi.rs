@@ -49,7 +49,12 @@ pub(crate) fn document(app: &App) -> Bytes {
         .collect();
     parameters["Rollup"]["example"] = json!(rollups.first());
     parameters["Rollup"]["schema"]["examples"] = json!(rollups);
-    document["paths"] = Value::Object(paths(app));
+    let mut paths = paths(app);
+    if let (Some(rebuild), Some(rollup)) = (paths.get_mut("/v1/rebuild"), rollups.first()) {
+        let content = &mut rebuild["post"]["requestBody"]["content"]["application/json"];
+        content["examples"]["dry run"]["value"]["rollup"] = json!(rollup);
+    }
+    document["paths"] = Value::Object(paths);
     Bytes::from(document.to_string())
 }
 
@@ -67,7 +72,7 @@ fn paths(app: &App) -> Map<String, Value> {
     let taken = [COUNTS, EMPTY].map(|path| paths[path]["post"]["responses"]["202"].clone());
     // What takes events of one stream is there only where the configuration says so.
     paths.retain(|path, item| {
-        let takes_events = item["post"].get("requestBody").is_some();
+        let takes_events = item["post"].get("requestBody").is_some() && item["post"]["x-asks"].is_null();
         !takes_events || path == ANY_STREAM || app.doors.iter().any(|door| door.paths.contains(path))
     });
     for door in &app.doors {

@@ -147,7 +147,19 @@ pub(crate) async fn open(
         patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
     }
     let metrics = Arc::default();
-    Ok(Parts { log, writer, reader, manifest, archive, rewriter, store_name, plans, clock, metrics, _lock: lock })
+    Ok(Parts {
+        log,
+        writer,
+        reader,
+        manifest,
+        archive,
+        rewriter,
+        store_name,
+        plans,
+        clock,
+        metrics,
+        _lock: lock,
+    })
 }
 
 #[cfg_attr(not(feature = "kafka"), allow(unused_variables, reason = "of a log that others share"))]
@@ -238,9 +250,18 @@ struct StoreParts {
 }
 
 impl StoreParts {
-    fn of<S: RollupWriter + RollupReader + Manifest + Rewriter + 'static>(store: S, name: &'static str) -> StoreParts {
+    fn of<S: RollupWriter + RollupReader + Manifest + Rewriter + 'static>(
+        store: S,
+        name: &'static str,
+    ) -> StoreParts {
         let store = Arc::new(store);
-        StoreParts { writer: store.clone(), reader: store.clone(), manifest: store.clone(), rewriter: store, name }
+        StoreParts {
+            writer: store.clone(),
+            reader: store.clone(),
+            manifest: store.clone(),
+            rewriter: store,
+            name,
+        }
     }
 }
 

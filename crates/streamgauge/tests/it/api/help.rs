@@ -1,7 +1,7 @@
 //! What `--help` says of each command.
 
-mod senders;
 mod mending;
+mod senders;
 
 use super::commands::help;
 

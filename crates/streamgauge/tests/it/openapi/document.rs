@@ -22,7 +22,12 @@ pub(super) struct Operation {
 
 impl Operation {
     pub(super) fn takes_events(&self) -> bool {
-        self.value["requestBody"].is_object()
+        self.value["requestBody"].is_object() && self.value["x-asks"].is_null()
+    }
+
+    /// Returns whether nothing is where the example looks, on a server that is well.
+    pub(super) fn misses(&self) -> bool {
+        self.value["x-missing"] == true
     }
 }
 
@@ -124,7 +129,7 @@ impl Document {
     /// Returns the requests that an operation's examples make.
     pub(super) fn examples(&self, operation: &Operation) -> Vec<Sent> {
         let target = self.target(operation, &[]);
-        if !operation.takes_events() {
+        if !operation.value["requestBody"].is_object() {
             return vec![Sent { target, content_type: None, body: String::new() }];
         }
         let content = operation.value["requestBody"]["content"].as_object().expect("content");
