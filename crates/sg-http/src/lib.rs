@@ -224,25 +224,7 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         observed = observed
             .route("/metrics/latest", get(stream_metrics::latest))
             .route("/streams/top", get(stream_metrics::top));
-        router = router
-            .route("/v1/events", get(events::list))
-            .route("/v1/events/{event_id}", get(events::fate))
-            .route("/v1/rollups/{name}", get(rollups::rows))
-            .route("/v1/rollups/{name}/top", get(rollups::top))
-            .route("/v1/dead-letters", get(dead_letters::list))
-            .route("/v1/archive", get(archive::list))
-            .route("/v1/dead-letters/{stream}/{partition}/{offset}", get(dead_letters::show))
-            .route("/api/aggregations", get(hourly_aggregations::aggregations))
-            .route("/api/aggregations/latest", get(hourly_aggregations::latest))
-            .route("/api/stats", get(hourly_aggregations::stats))
-            .route("/api/event-types", get(hourly_aggregations::event_types))
-            .route("/analytics/events/count", get(event_platform::count))
-            .route("/analytics/top-events", get(event_platform::top_events))
-            .route("/analytics/users/active", get(event_platform::active_users))
-            .route("/analytics/user/{user_id}/events", get(event_platform::user_events))
-            .route("/v1/late", get(late::list))
-            .route("/", get(dashboard::page))
-            .route("/assets/{name}", get(dashboard::asset));
+        router = router.merge(questions());
     }
     let observed = observed.route_layer(from_fn_with_state(app.clone(), stream_metrics::observe));
     router
@@ -250,4 +232,27 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(app)
+}
+
+/// The routes of a process that answers questions.
+fn questions() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/events", get(events::list))
+        .route("/v1/events/{event_id}", get(events::fate))
+        .route("/v1/rollups/{name}", get(rollups::rows))
+        .route("/v1/rollups/{name}/top", get(rollups::top))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/archive", get(archive::list))
+        .route("/v1/dead-letters/{stream}/{partition}/{offset}", get(dead_letters::show))
+        .route("/api/aggregations", get(hourly_aggregations::aggregations))
+        .route("/api/aggregations/latest", get(hourly_aggregations::latest))
+        .route("/api/stats", get(hourly_aggregations::stats))
+        .route("/api/event-types", get(hourly_aggregations::event_types))
+        .route("/analytics/events/count", get(event_platform::count))
+        .route("/analytics/top-events", get(event_platform::top_events))
+        .route("/analytics/users/active", get(event_platform::active_users))
+        .route("/analytics/user/{user_id}/events", get(event_platform::user_events))
+        .route("/v1/late", get(late::list))
+        .route("/", get(dashboard::page))
+        .route("/assets/{name}", get(dashboard::asset))
 }
