@@ -20,11 +20,11 @@ fn the_binary_explains_itself() {
       load          Measures how much a server takes
       audit         Checks that the ledger adds up, and every cell
       flush         Writes what was folded to the store, now
-      dead-letters  Shows what could not be counted, and takes it in again
-      rebuild       Makes cells again from the log, and puts right those that differ
       smoke         Sends a few marked events through a running server and checks that they show
                     everywhere
       doctor        Looks at everything a server needs, and says what mends it
+      dead-letters  Shows what could not be counted, and takes it in again
+      rebuild       Makes cells again from the log, and puts right those that differ
       config        Prints the effective configuration with the origin of each value; secrets show as
                     ***
       healthcheck   Tells whether the server is ready
