@@ -182,12 +182,12 @@ async fn a_header_of_a_newer_program_stops_the_partition() {
     let topic = ground.topic("events", 1).await;
     let log = open(ground.options(vec![topic.clone()]));
     let good: (Option<&[u8]>, _) = (Some(br#"{"event_type":"view"}"#), None);
-    ground.produce(&topic.topic, &[good, (good.0, Some("2\tsomething")), good]);
+    ground.produce(&topic.topic, &[good, (good.0, Some("9\tsomething")), good]);
     let mut reader = log.open("events", 0, 0).await.expect("it can be opened");
     let (error, before) = read_to_failure(&mut *reader).await;
     assert_eq!(error.kind, ErrorKind::Corrupt);
     let text = error.to_string();
-    assert!(text.contains("version \"2\"") && text.contains("offset 1"), "{text}");
+    assert!(text.contains("version \"9\"") && text.contains("offset 1"), "{text}");
     assert_eq!(before, [0], "what came before was read");
     assert_eq!(reader.passed(), 1);
     let again = reader.next(1 << 20, Duration::ZERO).await.err().map(|error| error.to_string());
