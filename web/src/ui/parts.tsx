@@ -97,17 +97,24 @@ export function Input({
   placeholder?: string;
   wide?: boolean;
 }) {
+  // What is being typed stays while the page around it is drawn anew, every second or so.
+  const draft = useSignal<string | null>(null);
   return (
     <label class={wide ? "field wide" : "field"}>
       <span>{label}</span>
       <input
         type="text"
-        value={value}
+        value={draft.value ?? value}
         list={list}
         placeholder={placeholder}
         spellcheck={false}
         autocomplete="off"
-        onChange={(event) => onChange(event.currentTarget.value)}
+        onInput={(event) => (draft.value = event.currentTarget.value)}
+        onChange={(event) => {
+          draft.value = null;
+          onChange(event.currentTarget.value);
+        }}
+        onBlur={() => (draft.value = null)}
       />
     </label>
   );

@@ -131,7 +131,7 @@ fn measures_that_cannot_be_computed_are_refused_with_the_reason() {
             "",
             "rollup.0.measure.0.q: is a number above 0 and at most 1",
         ),
-        (r#"fn = "top", field = "x", k = 101"#, "", "rollup.0.measure.0.k: is between 1 and 100"),
+        (r#"fn = "top", field = "x", k = 51"#, "", "rollup.0.measure.0.k: is between 1 and 50"),
     ] {
         let told = refused(measure, more);
         assert!(told.starts_with(expect), "{measure}: {told}");
