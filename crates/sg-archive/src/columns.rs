@@ -14,8 +14,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use sg_core::archive::event_time;
-use sg_core::batch::{Entry, EventBatch};
+use sg_core::batch::{Entry, EventBatch, Times};
 use sg_core::time::Timestamp;
 
 use crate::chunks::{Chunks, Found};
@@ -61,9 +60,8 @@ impl Columns {
         let raw = self.texts.push(line);
         let id = self.texts.push(events.text(entry.id).as_bytes());
         let kind = self.texts.push(events.text(entry.kind).as_bytes());
-        let received_at = entry.received_at.unwrap_or(appended_at);
-        let time = event_time(entry, appended_at);
-        self.rows.push(Row { event_time: time, received_at, offset, id, kind, raw });
+        let Times { received_at, event_time, .. } = entry.times(appended_at);
+        self.rows.push(Row { event_time, received_at, offset, id, kind, raw });
     }
 
     /// Returns the bytes gathered.

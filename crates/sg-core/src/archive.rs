@@ -66,8 +66,8 @@ impl ArchiveRules {
     /// Returns the start of the hour whose file a record goes to.
     pub fn hour(&self, entry: &Entry, appended_at: Timestamp) -> Timestamp {
         let time = match self.hour_of {
-            HourOf::Event => event_time(entry, appended_at),
-            HourOf::Received => entry.received_at.unwrap_or(appended_at),
+            HourOf::Event => entry.times(appended_at).event_time,
+            HourOf::Received => entry.times(appended_at).received_at,
         };
         Timestamp(time.0 - time.0.rem_euclid(HOUR_MS))
     }
@@ -88,12 +88,6 @@ impl ArchiveRules {
         };
         if stem.ends_with(ending) { stem.to_owned() } else { format!("{stem}{ending}") }
     }
-}
-
-/// Returns when a record happened, as the fold decides it.
-pub fn event_time(entry: &Entry, appended_at: Timestamp) -> Timestamp {
-    let arrived = entry.received_at.unwrap_or(appended_at).min(appended_at);
-    entry.event_time.unwrap_or(arrived)
 }
 
 /// Returns where the companion of a file lies: what the log knew of each of its records.

@@ -70,6 +70,26 @@ pub struct Entry {
     pub content: u32,
 }
 
+/// The times of a record, as whatever comes behind the log takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// When the door received it; for a record of others, when the log did.
+    pub received_at: Timestamp,
+    /// The earlier of the two arrivals, at the door and at the log.
+    pub arrived_at: Timestamp,
+    /// When it happened; without a timestamp, when it arrived.
+    pub event_time: Timestamp,
+}
+
+impl Entry {
+    /// Decides the record's times, with the log's own time of it.
+    pub fn times(&self, appended_at: Timestamp) -> Times {
+        let received_at = self.received_at.unwrap_or(appended_at);
+        let arrived_at = received_at.min(appended_at);
+        Times { received_at, arrived_at, event_time: self.event_time.unwrap_or(arrived_at) }
+    }
+}
+
 /// What a plan read from each event: one row per entry.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fields {

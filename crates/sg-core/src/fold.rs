@@ -6,7 +6,7 @@ mod again;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::batch::{EventBatch, Fields, LogBatch, MISSING, Span};
+use crate::batch::{EventBatch, Fields, LogBatch, MISSING, Span, Times};
 use crate::cell::{Given, Value, push_dimension};
 use crate::definition::LatePolicy;
 use crate::flush::{
@@ -199,9 +199,7 @@ impl Fold {
     ) -> Option<RawRow> {
         let (offset, appended_at) = place.place(index);
         let entry = &events.entries[index];
-        let received_at = entry.received_at.unwrap_or(appended_at);
-        let arrived = received_at.min(appended_at);
-        let event_time = entry.event_time.unwrap_or(arrived);
+        let Times { received_at, arrived_at: arrived, event_time } = entry.times(appended_at);
         let record = Record { batch: events, fields, index, offset, event_time, received_at };
         self.ledger.processed += 1;
         self.clock.r = self.clock.r.max(appended_at);

@@ -24,6 +24,12 @@
 //! event time has come; an event behind it by more than *grace* is *late* and makes a *correction* (a *revision* of its
 //! cell) or is *diverted*. A *duplicate* has the key and id of an earlier record; a *dead letter* cannot be folded.
 //! The *ledger* adds all of that up.
+//!
+//! Behind the door: a partition has one *owner* at a time, which has *claimed* it under an *epoch*; the owners of a process
+//! are its *crew*, all partitions together its *fleet*. A partition's clock is *M*, its newest arrival *R*, the log's own
+//! time of a record *A*. The *judge* knows duplicates. What a flush leaves to be told stands in the *outbox*, in *lanes*.
+//! The archive gathers records into *cuts*; a file is an *intent* until the *manifest* has it. A *replay* is a dead letter
+//! that comes in again.
 
 pub mod archive;
 pub mod batch;

@@ -17,7 +17,7 @@ use crate::output::OutputRecord;
 use crate::plan::Plan;
 use crate::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
-    StoredLate, Tally, TallyQuery,
+    StoredLate, Tally, TallyQuery, Totals,
 };
 use crate::time::Timestamp;
 
@@ -352,7 +352,9 @@ pub trait RollupReader: Send + Sync {
     async fn cells(&self, query: &CellQuery) -> Result<Vec<CellRow>, PortError>;
     /// Returns the moves of a rollup's levels whose cells are gone.
     async fn level_bases(&self, rollup: &Rollup) -> Result<LevelBases, PortError>;
-    /// Adds up the cells of a range, without handing them out.
+    /// Adds up the cells of a range.
+    async fn totals(&self, query: &TallyQuery) -> Result<Totals, PortError>;
+    /// Adds up the cells of a range by their dimensions.
     async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError>;
     /// Returns raw events, newest first.
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError>;
@@ -438,6 +440,6 @@ pub trait Pipeline: Send + Sync {
     /// Holds a sender back for a moment while the fold is far behind `offset`: a fold that keeps up is served from
     /// memory, one that does not must read the disk and falls behind further. Never longer than a fraction of a second.
     async fn pace(&self, stream: &str, partition: u32, offset: u64);
-    /// Returns what waits, per partition.
+    /// Returns what waits, per partition. Asks the log alone: an error is the log's.
     async fn pending(&self) -> Result<Vec<Pending>, PortError>;
 }

@@ -74,6 +74,17 @@ pub struct Tally {
     pub events: Vec<(Vec<String>, u64)>,
 }
 
+/// What a range of a rollup's cells holds altogether.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Its cells.
+    pub cells: u64,
+    /// The events in them.
+    pub events: u64,
+    /// Those of them that came late.
+    pub late: u64,
+}
+
 impl Tally {
     /// Returns the events of all dimensions.
     pub fn total(&self) -> u64 {

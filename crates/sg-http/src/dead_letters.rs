@@ -18,8 +18,12 @@ pub(crate) use replay::replay;
 
 /// Rows of a page unless asked otherwise.
 const PAGE_ROWS: usize = 100;
-/// Rows of a page at most: with the largest events some hundred MiB would not fit one answer.
+/// Rows of a page at most.
 const PAGE_ROWS_MAX: usize = 1_000;
+/// A page ends with the rows that pass so many bytes: what others write to a topic may be as large as the broker allows.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Rows in one question to the store.
+const ROWS_AT_ONCE: usize = 20;
 
 /// `GET /v1/dead-letters?stream=&reason=&event_id=&replayed=&cursor=&limit=&format=`: newest first. The first page of
 /// JSON also counts all letters by reason.
@@ -44,8 +48,7 @@ pub(crate) async fn list(
     if format == Format::Csv {
         return Err(ApiError::BadQuery("dead letters hold events: format is json or ndjson".to_owned()));
     }
-    let letters = app.store.dead_letters(&query).await.map_err(|error| ApiError::of_store(&error))?;
-    let next = letters.last().filter(|_| letters.len() == query.limit).map(|last| last.id.to_string());
+    let (letters, next) = page(&app, query.clone()).await?;
     if format == Format::Ndjson {
         let lines: Vec<String> = letters.iter().map(|letter| letter_json(letter).to_string()).collect();
         return Ok(answer::with_cursor(answer::ndjson(&lines), next.as_deref()));
@@ -58,6 +61,27 @@ pub(crate) async fn list(
         body["reasons"] = counts.iter().map(count_json).collect();
     }
     Ok(answer::json(body.to_string()))
+}
+
+/// Reads a page: as many letters as were asked for, or fewer that are large; and where the next begins, if there is one.
+async fn page(
+    app: &App,
+    asked: DeadLetterQuery,
+) -> Result<(Vec<StoredDeadLetter>, Option<String>), ApiError> {
+    let mut letters: Vec<StoredDeadLetter> = Vec::new();
+    let (mut query, mut bytes) = (asked.clone(), 0);
+    while letters.len() < asked.limit && bytes < PAGE_BYTES_MAX {
+        query.limit = ROWS_AT_ONCE.min(asked.limit - letters.len());
+        let read = app.store.dead_letters(&query).await.map_err(|error| ApiError::of_store(&error))?;
+        let is_last = read.len() < query.limit;
+        bytes += read.iter().map(|letter| letter.raw.len()).sum::<usize>();
+        letters.extend(read);
+        query.before = letters.last().map(|last| last.id);
+        if is_last {
+            return Ok((letters, None));
+        }
+    }
+    Ok((letters, query.before.map(|id| id.to_string())))
 }
 
 /// `GET /v1/dead-letters/{stream}/{partition}/{offset}`: one letter.

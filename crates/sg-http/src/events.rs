@@ -209,22 +209,19 @@ async fn dead_letters(app: &App, event_id: &str) -> Result<Vec<Value>, ApiError>
 /// Records with this id near the log's end that the tables do not explain: in flight, duplicates, or counted in a
 /// stream without a raw table.
 async fn log_fates(app: &App, door: &Door, event_id: &str, known: &[Value]) -> Result<Vec<Value>, ApiError> {
-    let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_store(&error))?;
+    let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_log(&error))?;
     let mut fates = Vec::new();
     for here in pending.iter().filter(|pending| pending.stream == door.plan.stream.name) {
         let mut seen_keys: Vec<u64> = Vec::new();
         let Some((extent, owned)) = here.extent.zip(here.owned.as_ref()) else { continue };
         let mut at = extent.start.max(extent.end.saturating_sub(LOG_SEARCH_RECORDS));
-        let mut reader = app
-            .log
-            .open(&here.stream, here.partition, at)
-            .await
-            .map_err(|error| ApiError::of_store(&error))?;
+        let mut reader =
+            app.log.open(&here.stream, here.partition, at).await.map_err(|error| ApiError::of_log(&error))?;
         while at < extent.end {
             let batches = reader
                 .next(LOG_SEARCH_BYTES, Duration::from_secs(1))
                 .await
-                .map_err(|error| ApiError::of_store(&error))?;
+                .map_err(|error| ApiError::of_log(&error))?;
             let Some(last) = batches.last() else { break };
             at = last.next_offset();
             for batch in &batches {

@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use sg_core::definition::{LatePolicy, Rollup};
 use sg_core::limits::{TIME_MAX_MS, TIME_MIN_MS};
-use sg_core::query::{CellOrder, CellQuery, LateQuery, StoredLate, TallyQuery};
+use sg_core::query::{LateQuery, StoredLate, TallyQuery};
 use sg_core::time::Timestamp;
 
 use crate::App;
@@ -28,8 +28,6 @@ const PAGE_ROWS_MAX: usize = 1_000;
 const SCANNED_MAX: usize = 20_000;
 /// Of which so many are in memory at once.
 const SCANNED_AT_ONCE: usize = 200;
-/// Cells whose late events are added up for one summary, newest first.
-const CELLS_MAX: usize = 100_000;
 
 /// What is asked for: events by their own time.
 struct Question<'a> {
@@ -139,23 +137,12 @@ fn late_json(question: &Question<'_>, late: &StoredLate) -> Value {
 async fn summary(app: &App, question: &Question<'_>, rollup: &Rollup) -> Result<Value, ApiError> {
     let failed = |error| ApiError::of_store(&error);
     let (from, to) = (question.from, question.to);
-    let tally = app.store.tally(&TallyQuery { rollup: rollup.clone(), from, to }).await.map_err(failed)?;
-    let counted = tally.total();
+    let totals = app.store.totals(&TallyQuery { rollup: rollup.clone(), from, to }).await.map_err(failed)?;
+    let counted = totals.events;
     if rollup.late == LatePolicy::Correct {
-        let query = CellQuery {
-            rollup: rollup.clone(),
-            from,
-            to,
-            filters: Vec::new(),
-            windows: Vec::new(),
-            order: CellOrder::NewestFirst,
-            cells_max: CELLS_MAX,
-        };
-        let cells = app.store.cells(&query).await.map_err(failed)?;
-        let late: u64 = cells.iter().map(|cell| cell.late_count).sum();
         return Ok(json!({
             "rollup": rollup.name, "policy": "correct", "grace_ms": rollup.grace_ms, "counted": counted,
-            "late": late, "is_complete": cells.len() < CELLS_MAX,
+            "late": totals.late, "is_complete": true,
         }));
     }
     let (late_by_ms, is_complete) = scan(app, question, rollup).await?;

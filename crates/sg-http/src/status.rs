@@ -18,7 +18,7 @@ use crate::{answer, archive};
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let mut status =
         app.store.status(StatusDetail::Ledger).await.map_err(|error| ApiError::of_store(&error))?;
-    let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_store(&error))?;
+    let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_log(&error))?;
     add_unclaimed(&mut status, &pending);
     let streams: Vec<Value> =
         app.doors.iter().map(|door| stream_json(&app, &door.plan.stream.name, &status, &pending)).collect();

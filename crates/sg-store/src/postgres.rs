@@ -49,7 +49,7 @@ use sg_core::ports::{
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
-    StoredLate, Tally, TallyQuery,
+    StoredLate, Tally, TallyQuery, Totals,
 };
 use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::{Clock, Timestamp};
@@ -249,6 +249,12 @@ impl RollupReader for PostgresStore {
         let job = async |lease: &Lease| levels::bases(lease, rollup).await;
         let read = self.transact(Mode::Question, job).await;
         read.map_err(|error| error.into_answer(&format!("reading levels of {}", rollup.name)))
+    }
+
+    async fn totals(&self, query: &TallyQuery) -> Result<Totals, PortError> {
+        let job = async |lease: &Lease| cells::totals(lease, query).await;
+        let read = self.transact(Mode::Question, job).await;
+        read.map_err(|error| error.into_answer(&format!("adding up cells of {}", query.rollup.name)))
     }
 
     async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError> {

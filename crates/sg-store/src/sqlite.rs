@@ -45,7 +45,7 @@ use sg_core::ports::{
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
-    StoredLate, Tally, TallyQuery,
+    StoredLate, Tally, TallyQuery, Totals,
 };
 use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::{Clock, Timestamp};
@@ -230,6 +230,12 @@ impl RollupReader for SqliteStore {
         let rollup = rollup.clone();
         let doing = format!("reading levels of {}", rollup.name);
         self.pool.read(doing, move |connection, _| levels::bases(connection, &rollup)).await
+    }
+
+    async fn totals(&self, query: &TallyQuery) -> Result<Totals, PortError> {
+        let query = query.clone();
+        let doing = format!("adding up cells of {}", query.rollup.name);
+        self.pool.read(doing, move |connection, _| cells::totals(connection, &query)).await
     }
 
     async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError> {

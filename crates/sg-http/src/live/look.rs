@@ -170,8 +170,8 @@ impl Look {
         for door in &app.doors {
             let of_stream = door.plan.rollups.iter().map(|planned| &planned.rollup);
             let Some(rollup) = of_stream.min_by_key(|rollup| rollup.pane_ms) else { continue };
-            match app.store.tally(&TallyQuery { rollup: rollup.clone(), from, to }).await {
-                Ok(tally) => events += tally.total(),
+            match app.store.totals(&TallyQuery { rollup: rollup.clone(), from, to }).await {
+                Ok(totals) => events += totals.events,
                 Err(_) => return,
             }
         }
@@ -322,8 +322,8 @@ async fn add_older_panes(
             Some(known) if back > 0 => *known,
             _ => {
                 let to = Timestamp(from.0 + rollup.pane_ms);
-                let tally = app.store.tally(&TallyQuery { rollup: rollup.clone(), from, to }).await?;
-                Pane { events: tally.total(), cells: tally.events.len() as u64, late: 0, revision: 0 }
+                let totals = app.store.totals(&TallyQuery { rollup: rollup.clone(), from, to }).await?;
+                Pane { events: totals.events, cells: totals.cells, late: 0, revision: 0 }
             }
         };
         panes.insert(from, pane);

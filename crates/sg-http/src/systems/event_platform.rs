@@ -58,7 +58,7 @@ async fn count_between(
     let mut count = 0;
     if let Some((from, to)) = split.panes {
         let query = TallyQuery { rollup: rollup.clone(), from, to };
-        count += app.store.tally(&query).await.map_err(|error| ApiError::of_store(&error))?.total();
+        count += app.store.totals(&query).await.map_err(|error| ApiError::of_store(&error))?.events;
     }
     for (from, to) in split.ends {
         count += count_raw(app, stream, (Some(from), Some(to))).await?;

@@ -130,7 +130,7 @@ pub(crate) async fn memory(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let rollup = asked_bare(&app, query.as_deref())?;
-    let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_store(&error))?;
+    let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_log(&error))?;
     let mine: Vec<&Pending> = pending.iter().filter(|pending| pending.stream == rollup.stream).collect();
     let status = app.store.status(StatusDetail::Marks).await.map_err(|error| ApiError::of_store(&error))?;
     let mut windows = BTreeMap::new();
@@ -171,7 +171,7 @@ async fn count_waiting(
     if from == until {
         return Ok(());
     }
-    let failed = |error| ApiError::of_store(&error);
+    let failed = |error| ApiError::of_log(&error);
     let mut reader = app.log.open(&pending.stream, pending.partition, from).await.map_err(failed)?;
     let mut at = from;
     while at < until {
@@ -184,8 +184,7 @@ async fn count_waiting(
                 if offset >= until {
                     return Ok(());
                 }
-                let arrived_at = entry.received_at.map_or(appended_at, |at| at.min(appended_at));
-                let start = window::start_of(entry.event_time.unwrap_or(arrived_at), rollup.window_ms);
+                let start = window::start_of(entry.times(appended_at).event_time, rollup.window_ms);
                 *windows.entry((start, batch.events.text(entry.kind).to_owned())).or_default() += 1;
             }
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sg_core::batch::EventBatch;
+use sg_core::batch::{EventBatch, Times};
 use sg_core::definition::Dedup;
 use sg_core::flush::{
     DeadLetter, Flush, LateEvent, Ledger, LevelBases, PartitionClock, RawRow, RawRows, Replay, RollupDelta,
@@ -107,9 +107,7 @@ impl Share {
         (offset, appended_at): (u64, Timestamp),
     ) {
         let entry = &events.entries[index];
-        let received_at = entry.received_at.unwrap_or(appended_at);
-        // As the fold decides it.
-        let event_time = entry.event_time.unwrap_or(received_at.min(appended_at));
+        let Times { received_at, event_time, .. } = entry.times(appended_at);
         self.rows.push(RawRow { index: index as u32, offset, event_time, received_at });
     }
 

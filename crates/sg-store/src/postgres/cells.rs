@@ -6,7 +6,7 @@ use std::pin::pin;
 use futures_util::TryStreamExt;
 use sg_core::definition::Rollup;
 use sg_core::flush::RollupDelta;
-use sg_core::query::{CellOrder, CellQuery, CellRow, Tally, TallyQuery};
+use sg_core::query::{CellOrder, CellQuery, CellRow, Tally, TallyQuery, Totals};
 use sg_core::time::Timestamp;
 use sg_core::window;
 use tokio_postgres::Row;
@@ -397,15 +397,33 @@ fn ordered(rollup: &Rollup, order: CellOrder) -> String {
     columns.join(", ")
 }
 
+/// Adds up the cells of a range.
+pub(crate) async fn totals(lease: &Lease, query: &TallyQuery) -> Result<Totals, Error> {
+    let (from, to) = (Ms::bound(query.from), Ms::bound(query.to));
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(events), 0)::bigint, coalesce(sum(late_count), 0)::bigint FROM {}",
+        tallied(&query.rollup)
+    );
+    let Some(row) = lease.query_opt(&sql, &[&from, &to, &query.rollup.name]).await? else {
+        return Ok(Totals::default());
+    };
+    Ok(Totals { cells: count(&row, 0)?, events: count(&row, 1)?, late: count(&row, 2)? })
+}
+
+/// The cells of a range that retention has not passed, with `$1`, `$2` for the range and `$3` for the rollup.
+fn tallied(rollup: &Rollup) -> String {
+    format!(
+        "{} WHERE pane >= greatest($1, (SELECT removed_before FROM sg_rollups WHERE rollup = $3)) AND pane < $2",
+        cells_table(&rollup.name)
+    )
+}
+
 /// Adds up the cells of a range: the events of each combination of dimensions, and the windows that have any.
 pub(crate) async fn tally(lease: &Lease, query: &TallyQuery) -> Result<Tally, Error> {
     let rollup = &query.rollup;
     let (from, to) = (Ms::bound(query.from), Ms::bound(query.to));
     let given: [&(dyn ToSql + Sync); 3] = [&from, &to, &rollup.name];
-    let range = format!(
-        "{} WHERE pane >= greatest($1, (SELECT removed_before FROM sg_rollups WHERE rollup = $3)) AND pane < $2",
-        cells_table(&rollup.name)
-    );
+    let range = tallied(rollup);
     let window = rollup.window_ms;
     let sql =
         format!("SELECT count(DISTINCT floor(extract(epoch FROM pane) * 1000 / {window})) FROM {range}");

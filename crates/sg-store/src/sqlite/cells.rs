@@ -7,7 +7,7 @@ use rusqlite::{CachedStatement, Connection, Row, params, params_from_iter};
 use sg_core::cell::CellDelta;
 use sg_core::definition::Rollup;
 use sg_core::flush::RollupDelta;
-use sg_core::query::{CellOrder, CellQuery, CellRow, Tally, TallyQuery};
+use sg_core::query::{CellOrder, CellQuery, CellRow, Tally, TallyQuery, Totals};
 use sg_core::time::Timestamp;
 use sg_core::window;
 
@@ -189,13 +189,35 @@ fn ordered(rollup: &Rollup, order: CellOrder) -> String {
     columns.join(", ")
 }
 
+/// Adds up the cells of a range.
+pub(crate) fn totals(connection: &Connection, query: &TallyQuery) -> Result<Totals, Error> {
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(events), 0), coalesce(sum(late_count), 0) FROM {}",
+        tallied(&query.rollup)
+    );
+    let given = params![query.from.0, query.to.0, query.rollup.name];
+    let totals = connection.prepare_cached(&sql)?.query_row(given, |row| {
+        Ok(Totals {
+            cells: from_integer(row.get(0)?)?,
+            events: from_integer(row.get(1)?)?,
+            late: from_integer(row.get(2)?)?,
+        })
+    })?;
+    Ok(totals)
+}
+
+/// The cells of a range that retention has not passed, with `?1`, `?2` for the range and `?3` for the rollup.
+fn tallied(rollup: &Rollup) -> String {
+    format!(
+        "{} WHERE pane >= max(?1, coalesce((SELECT removed_before FROM sg_rollups WHERE rollup = ?3), ?1)) AND pane < ?2",
+        cells_table(&rollup.name)
+    )
+}
+
 /// Adds up the cells of a range: the events of each combination of dimensions, and the windows that have any.
 pub(crate) fn tally(connection: &Connection, query: &TallyQuery) -> Result<Tally, Error> {
     let rollup = &query.rollup;
-    let range = format!(
-        "{} WHERE pane >= max(?1, coalesce((SELECT removed_before FROM sg_rollups WHERE rollup = ?3), ?1)) AND pane < ?2",
-        cells_table(&rollup.name)
-    );
+    let range = tallied(rollup);
     let given = params![query.from.0, query.to.0, rollup.name];
     let window = rollup.window_ms;
     let sql = format!(

@@ -1,10 +1,10 @@
 //! Cases of questions that add up where the data lies.
 
-use crate::query::{CellOrder, CellQuery, EventQuery, TallyQuery};
+use crate::query::{CellOrder, CellQuery, EventQuery, TallyQuery, Totals};
 use crate::time::Timestamp;
 
 use super::StoreUnderTest;
-use super::feed::{Feed, T0, rollups};
+use super::feed::{Feed, T0, cells, rollups};
 
 const MINUTE: i64 = 60_000;
 
@@ -67,6 +67,13 @@ pub async fn tallies(store: &dyn StoreUnderTest) {
     let by_type = ask(0, whole).await;
     let named = |kind: &str, events: u64| (vec![kind.to_owned()], events);
     assert_eq!((by_type.windows, by_type.total()), (4, 5));
+    let query = TallyQuery { rollup: all[0].clone(), from: whole.0, to: whole.1 };
+    let totals = store.reader().totals(&query).await.expect("nothing fails");
+    let stored = cells(store, &all[0]).await;
+    assert_eq!((totals.cells, totals.events), (stored.len() as u64, 5));
+    assert_eq!(totals.late, stored.iter().map(|cell| cell.late_count).sum::<u64>());
+    let nothing = TallyQuery { to: whole.0, ..query };
+    assert_eq!(store.reader().totals(&nothing).await.expect("nothing fails"), Totals::default());
     assert_eq!(by_type.events, [named("a", 3), named("b", 1), named("c", 1)]);
     let by_hour = ask(1, whole).await;
     assert_eq!((by_hour.windows, by_hour.events), (3, vec![(Vec::new(), 5)]));

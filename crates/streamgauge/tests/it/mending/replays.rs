@@ -81,6 +81,35 @@ fn a_letter_is_mended_once() {
 }
 
 #[test]
+fn a_page_of_large_letters_ends_early_and_says_where_the_next_begins() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut before = Server::ready(&launch(folder.path(), &unflushed(ORDERS)));
+    let text = "x".repeat(240 << 10);
+    let large =
+        |id: u64| format!(r#"{{"id":"{id}","type":"sale","user_id":"u","amount":"much","text":"{text}"}}"#);
+    for ten in 0..3 {
+        let lines: Vec<String> = (ten * 10..ten * 10 + 10).map(large).collect();
+        assert_eq!(before.post("/orders", &NDJSON, lines.join("\n")).status, 202);
+    }
+    before.kill9();
+    let server = Server::ready(&launch(folder.path(), &format!("{ORDERS}{REVENUE}")));
+    flush(&server);
+    let (mut seen, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+    loop {
+        let page = server.get(&format!("/v1/dead-letters?limit=1000{cursor}"));
+        assert!(page.body.len() < 12 << 20, "{} bytes in a page", page.body.len());
+        let page = page.json();
+        let offsets = page["data"].as_array().expect("letters").iter().map(|letter| letter["offset"].clone());
+        seen.extend(offsets.filter_map(|offset| offset.as_u64()));
+        pages += 1;
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, (0..30).rev().collect::<Vec<u64>>());
+    assert!(pages > 1, "30 letters of 240 KiB in one page");
+}
+
+#[test]
 fn a_letter_leaves_the_list_when_its_replay_is_counted_and_not_before() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let toml = unflushed(&format!("{ORDERS}{REVENUE}"));

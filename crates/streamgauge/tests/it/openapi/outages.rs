@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::cluster::turn;
 use crate::harness::services::{Service, Services};
 use crate::harness::{Launch, Server, until};
@@ -57,6 +59,15 @@ fn what_is_answered_without_a_database_or_a_broker_is_in_the_document() {
     until(PATIENCE, "the broker is missed", || status(&server, "/health") == 503);
     assert_eq!(server.get("/actuator/health").json()["components"]["kafka"]["status"], "DOWN");
     assert_eq!(status(&server, "/analytics/events/count"), 200, "what is counted is answered all the same");
+    for operation in operations(&document).iter().filter(|operation| operation.method == "GET") {
+        for sent in document.examples(operation) {
+            let answer = checked(&server, &document, operation, &sent);
+            let is_problem = answer.header("content-type") == Some("application/problem+json");
+            // The database is well: whoever reads the answer must not look for the fault there.
+            let code = if is_problem { answer.json()["code"].clone() } else { Value::Null };
+            assert_ne!(code, "store_unavailable", "{}", sent.target);
+        }
+    }
     for operation in operations(&document).iter().filter(|operation| operation.takes_events()) {
         let sent = document.examples(operation).remove(0);
         let answer = checked(&server, &document, operation, &sent);
