@@ -207,44 +207,6 @@ describe.runIf(canRun())("the dashboard", () => {
     expect(faults).toEqual([]);
   });
 
-  it("groups dead letters by reason and marks what is wrong in one", async () => {
-    server = await Server.start();
-    await server.post("/v1/events", { event_type: "a" });
-    const letter = (offset: number, reason: string, field: string, raw: string) => ({
-      stream: "events",
-      partition: 0,
-      offset,
-      reason,
-      field,
-      detail: `because of ${field}`,
-      event_id: `e-${offset}`,
-      event_type: "a",
-      received_at: "2025-01-01T00:00:00Z",
-      raw,
-    });
-    const data = [
-      letter(3, "bad_number", "amount", '{"event_type":"a","amount":"many<b>"}'),
-      letter(2, "bad_number", "amount", '{"amount":[]}'),
-      letter(1, "blank_field", "event_type", '{"event_type":""}'),
-    ];
-    const { page, faults } = await show("/");
-    // The embedded door lets nothing in that cannot be folded.
-    await page.route("**/v1/dead-letters*", (route) => route.fulfill({ json: { data } }));
-    await page.goto(`${server.url}/#/late`);
-    await page.getByRole("button", { name: "bad_number 2" }).click();
-    await until(
-      "those of the reason are shown",
-      () => page.locator(".letter").count(),
-      (count) => count === 2,
-    );
-    expect(page.url()).toContain("reason=bad_number");
-    await page.locator(".letter summary").first().click();
-    expect(await page.locator("mark").first().textContent()).toBe('"amount":"many<b>"');
-    const meaning = await page.getByRole("link", { name: "What bad_number means" }).first().getAttribute("href");
-    expect((await fetch(`${server.url}/${meaning}`)).status).toBe(200);
-    expect(faults).toEqual([]);
-  });
-
   it("says when something is wrong, in the server's words", async () => {
     server = await Server.start();
     await server.post("/v1/events", { event_type: "a" });

@@ -1,7 +1,9 @@
 // The connection to the live stream. The browser comes back by itself with the id of the last event; when it gives up,
 // this begins anew. Parses and hands on; what it means is `state`'s.
 import { signal } from "@preact/signals";
+import { isLocked } from "../api";
 import { parseExact } from "../exact";
+import { look } from "../session";
 import { apply, type Live } from "./state";
 
 export type Connection = "connecting" | "live" | "lost";
@@ -39,7 +41,7 @@ function restart(afterMs: number): void {
   source?.close();
   source = null;
   setTimeout(() => {
-    if (!source && !document.hidden) connect();
+    if (!source && !document.hidden) void enter();
   }, afterMs);
 }
 
@@ -50,7 +52,7 @@ let hidden: ReturnType<typeof setTimeout> | undefined;
 function noteVisibility(): void {
   clearTimeout(hidden);
   if (document.hidden) hidden = setTimeout(leave, HIDDEN_MS);
-  else if (!source) connect();
+  else if (!source) void enter();
 }
 
 function leave(): void {
@@ -61,7 +63,16 @@ function leave(): void {
 
 export function start(): void {
   document.addEventListener("visibilitychange", noteVisibility);
-  connect();
+  isLocked.subscribe((locked) => {
+    if (locked) leave();
+    else if (!source) void enter();
+  });
+}
+
+/** The stream does not say why it is refused: who asks is looked up first. */
+async function enter(): Promise<void> {
+  await look();
+  if (!source && !isLocked.value) connect();
 }
 
 function connect(): void {

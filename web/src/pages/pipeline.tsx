@@ -6,7 +6,7 @@ import { Windows } from "../charts/windows";
 import * as format from "../format";
 import { live } from "../live/feed";
 import type { Live, Partition, Stream } from "../live/state";
-import { Panel } from "../ui/parts";
+import { Panel, ScopedButton } from "../ui/parts";
 import { Table } from "../ui/table";
 
 export function Pipeline() {
@@ -210,9 +210,9 @@ function Flush() {
       <span class="quiet" role="status">
         {said.value}
       </span>
-      <button type="button" class="button" onClick={() => dialog.current?.showModal()}>
+      <ScopedButton scope="admin" onClick={() => dialog.current?.showModal()}>
         Flush now
-      </button>
+      </ScopedButton>
       <dialog ref={dialog} aria-labelledby="flush-title">
         <h2 id="flush-title">Write now what is in memory?</h2>
         <p>

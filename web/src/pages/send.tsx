@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { absolute, command, get, post, why } from "../api";
 import { live } from "../live/feed";
 import { href, param, setParams } from "../route";
-import { Copy, Fault, Panel, Toggle, usePolling } from "../ui/parts";
+import { Copy, Fault, Panel, ScopedButton, Toggle, usePolling } from "../ui/parts";
 import { examples } from "./bodies";
 
 export function Send() {
@@ -77,9 +77,9 @@ function Form() {
           />
         </label>
         <p class="row-of-buttons">
-          <button class="button main" disabled={isSending.value}>
+          <ScopedButton scope="ingest" isMain isSubmit isBusy={isSending.value}>
             {isSending.value ? "Sending…" : "Send"}
-          </button>
+          </ScopedButton>
         </p>
       </form>
       {fault.value && <Fault>{fault.value}</Fault>}
@@ -150,13 +150,9 @@ function Demo() {
             counted like any other.
           </p>
           <p class="row-of-buttons">
-            <button
-              type="button"
-              class={running ? "button" : "button main"}
-              onClick={() => turn(running ? "stop" : "start")}
-            >
+            <ScopedButton scope="admin" isMain={!running} onClick={() => turn(running ? "stop" : "start")}>
               {running ? "Stop the demo" : "Start the demo"}
-            </button>
+            </ScopedButton>
             <span role="status" class="quiet">
               {running ? "It is sending." : "It is not sending."}
             </span>
