@@ -9,7 +9,7 @@ import type { AxeResults } from "axe-core";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const BINARY = process.env["STREAMGAUGE_BINARY"] ?? join(ROOT, "target/debug/streamgauge");
+export const BINARY = process.env["STREAMGAUGE_BINARY"] ?? join(ROOT, "target/debug/streamgauge");
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 /** Screenshots and the like; not in the repository. */
 export const OUTPUT = resolve(import.meta.dirname, "../test-output");

@@ -38,7 +38,10 @@ export interface Answered {
 }
 
 async function ask(path: string, request: RequestInit): Promise<Answered> {
-  const answer = await fetch(path, { cache: "no-store", ...request });
+  const answer = await fetch(path, { cache: "no-store", ...request }).catch((error: unknown) => {
+    // Browsers say in their own ways that nobody answered.
+    throw error instanceof TypeError ? new Error("the server does not answer") : error;
+  });
   const answered = { status: answer.status, text: await answer.text() };
   if (answered.status === 401 && LOCKED.includes(refusal(answered).code)) isLocked.value = true;
   return answered;

@@ -35,7 +35,7 @@ export function App() {
       </a>
       <header class="bar">
         <a class="mark" href={href("")}>
-          <Mark /> Streamgauge
+          <Mark /> <span class="mark-name">Streamgauge</span>
         </a>
         {!locked && <Pages />}
         <div class="bar-end">
@@ -224,7 +224,7 @@ function ThemeButton() {
 
 function SignOut() {
   return (
-    <button type="button" class="icon" onClick={() => void signOut()} title="Sign out">
+    <button type="button" class="icon sign-out" onClick={() => void signOut()} title="Sign out">
       <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
         <path d="M2 1.5h7V5H7.4V3.1H3.6v9.8h3.8V11H9v3.5H2zM10.6 4.6 14 8l-3.4 3.4-1.1-1.1 1.5-1.5H5.6V7.2H11L9.5 5.7z" />
       </svg>

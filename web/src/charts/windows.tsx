@@ -1,6 +1,7 @@
 // Each rollup's windows beside each other on one line of time: final, in their grace, open; and where the watermark is.
 import * as format from "../format";
 import { type Live, type Rollup, watermarkOf, windowState } from "../live/state";
+import { Legend } from "./bars";
 import { Chart } from "../ui/chart";
 import { useWidth } from "../ui/parts";
 import { Table } from "../ui/table";
@@ -47,6 +48,7 @@ export function Windows({ live }: { live: Live }) {
       {all.map((rollup) => (
         <Line key={rollup.definition.name} rollup={rollup} watermark={watermarkOf(live, rollup.definition.stream)} />
       ))}
+      <Legend hasWatermark />
     </div>
   );
 }
@@ -95,8 +97,8 @@ function Drawing({
   const [place, width] = useWidth();
   const hatch = useId();
   const { window_ms: length } = rollup.definition;
-  const first = windows[0]!.start;
-  const span = Math.max(windows.at(-1)!.end - first, length * SHOWN);
+  const span = length * SHOWN;
+  const first = windows.at(-1)!.end - span;
   const x = (time: number) => ((time - first) / span) * width;
   const mark = Math.min(Math.max(x(watermark), 0), width);
   return (

@@ -26,6 +26,15 @@ function take(event: MessageEvent<string>): void {
   connection.value = "live";
   waitForSilence();
   newest = apply(newest, event.type, parseExact(event.data));
+  // What comes together is drawn once. A page that is not seen gets no frames, but its title tells how things are.
+  if (document.hidden) show();
+  else if (frame === 0) frame = requestAnimationFrame(show);
+}
+
+let frame = 0;
+
+function show(): void {
+  frame = 0;
   if (!isPaused.value) live.value = newest;
 }
 

@@ -188,7 +188,7 @@ function Letter({ letter, onReplay }: { letter: DeadLetter; onReplay: () => void
   return (
     <details class="letter">
       <summary>
-        <code>{reason}</code> <span>{letter.detail}</span>{" "}
+        <code>{reason}</code> <Member raw={letter.raw} field={letter.field} /> <span>{letter.detail}</span>{" "}
         <span class="quiet">
           {letter.event_type && `${letter.event_type} · `}
           {letter.stream} {letter.partition}:{letter.offset} · {format.moment(Date.parse(letter.received_at))} UTC
@@ -222,6 +222,16 @@ function Letter({ letter, onReplay }: { letter: DeadLetter; onReplay: () => void
       </div>
     </details>
   );
+}
+
+/** Longer ones are only told in full below. */
+const MEMBER_CHARS = 60;
+
+/** The member at fault by itself, where it is short. */
+function Member({ raw, field }: { raw: string; field: string }) {
+  const place = findField(raw, field);
+  if (!place || place[1] - place[0] > MEMBER_CHARS) return null;
+  return <code class="member">{raw.slice(...place)}</code>;
 }
 
 /** The event as it was sent, with the member at fault marked. */

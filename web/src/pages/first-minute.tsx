@@ -9,7 +9,10 @@ import { Copy, Panel, ScopedButton } from "../ui/parts";
 
 /** Whether the server was seen without an event since the page was loaded. */
 const seenEmpty = signal(false);
-export const wasEmpty = computed(() => seenEmpty.value);
+/** Whether the demo sends: then the page goes on by itself, since nobody waits for an event of their own. */
+const hasDemo = signal(false);
+/** Whether what came first is still to be read. */
+export const isFirst = computed(() => seenEmpty.value && !hasDemo.value);
 
 export function firstCommand(): string {
   return `curl -X POST ${absolute("v1/events")} \\
@@ -52,11 +55,17 @@ function DemoButton() {
   const isThere = useSignal(false);
   const fault = useSignal("");
   useEffect(() => {
-    get<{ available: boolean }>("v1/demo")
-      .then(({ available }) => (isThere.value = available))
+    get<{ available: boolean; running: boolean }>("v1/demo")
+      .then(({ available, running }) => {
+        isThere.value = available && !running;
+        hasDemo.value = running;
+      })
       .catch((error: unknown) => (fault.value = why(error)));
   }, []);
-  const start = () => command("v1/demo/start").catch((error: unknown) => (fault.value = why(error)));
+  const start = () =>
+    command("v1/demo/start")
+      .then(() => (hasDemo.value = true))
+      .catch((error: unknown) => (fault.value = why(error)));
   return (
     <>
       {isThere.value && (

@@ -125,7 +125,7 @@ function Ranking({
         },
         { name: measure, isNumber: true, show: (entry) => format.measure(entry.value) },
         ...(hasShares ? [shares] : []),
-        { name: "Course", show: (entry) => <Spark values={answer.series.get(entry.key) ?? []} /> },
+        { name: "Course", isExtra: true, show: (entry) => <Spark values={answer.series.get(entry.key) ?? []} /> },
         {
           name: "Change",
           isNumber: true,

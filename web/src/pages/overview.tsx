@@ -7,18 +7,20 @@ import { live } from "../live/feed";
 import { type Live, type Rollup, slots, watermarkOf } from "../live/state";
 import { param, setParams } from "../route";
 import { Choice, Figure, Panel } from "../ui/parts";
-import { FirstMinute, wasEmpty } from "./first-minute";
+import { FirstMinute, isFirst } from "./first-minute";
 import { Largest } from "./largest";
 
 /** Panes in the chart. */
 const SLOTS = 30;
+/** Seconds in the line beside the rate. */
+const COURSE = 120;
 
 export function Overview() {
   const now = live.value;
   const isEmptyGone = useSignal(false);
   if (!now) return <p class="quiet">Connecting…</p>;
   const isEmpty = now.stats.total.received === 0;
-  if ((isEmpty || wasEmpty.value) && !isEmptyGone.value)
+  if ((isEmpty || isFirst.value) && !isEmptyGone.value)
     return <FirstMinute live={now} onGone={() => (isEmptyGone.value = true)} />;
   return (
     <>
@@ -33,7 +35,9 @@ function Now({ live: { stats, rates } }: { live: Live }) {
   const { total } = stats;
   const rate = total.received_per_second;
   const minute = total.last_minute;
-  const recent = rates.slice(-120).map(({ received }) => received);
+  const known = rates.slice(-COURSE).map(({ received }) => received);
+  // What was before the page was opened is not known: the line grows from the right.
+  const recent = [...Array.from({ length: COURSE - known.length }, () => null), ...known];
   return (
     <section class="hero" aria-label="Now">
       <dl class="now">

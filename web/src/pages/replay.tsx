@@ -121,7 +121,7 @@ function Edits({ edits, onChange }: { edits: Edit[]; onChange: (edits: Edit[]) =
     onChange(edits.map((edit, at) => (at === index ? { ...edit, ...part } : edit)));
   return (
     <fieldset class="edits">
-      <legend>Change before, if something is to be mended</legend>
+      <legend>Change before (optional)</legend>
       {edits.map((edit, index) => (
         <div class="edit" key={index}>
           <label class="field">
@@ -166,7 +166,7 @@ function Told({ outcome, isDry }: { outcome: Outcome; isDry: boolean }) {
         <strong>{isDry ? "Dry run, nothing was changed." : "Done."}</strong> {isNothing && "No letter waits any more."}
       </p>
       {!isNothing && (
-        <dl class="figures">
+        <dl class="outcome">
           <Count name={isDry ? "would be accepted" : "accepted"} count={accepted} />
           <Count name={isDry ? "would be refused still" : "still refused"} count={refused} />
           <Count name="already replayed" count={replayed} />
