@@ -77,6 +77,14 @@ describe.runIf(canRun())("the dashboard", () => {
     expect(faults).toEqual([]);
   });
 
+  it("says what to do without scripts", async () => {
+    server = await Server.start();
+    const { page, faults } = await show("/", { javaScriptEnabled: false });
+    expect(await page.locator("main").innerText()).toMatch(/^The dashboard needs scripts; the API does not/);
+    expect((await page.goto(`${server.url}/favicon.ico`))?.status()).toBe(200);
+    expect(faults).toEqual([]);
+  });
+
   it("counts to N after N posts, and goes on over a restart without counting twice", async () => {
     const folder = mkdtempSync(join(tmpdir(), "streamgauge-web-"));
     server = await Server.start({ folder });
@@ -97,6 +105,7 @@ describe.runIf(canRun())("the dashboard", () => {
     await until("the chart says the same", summary, (text) => text?.startsWith("25 events") ?? false);
     await server.end();
     await page.getByText("No connection").waitFor();
+    expect(await page.title()).toBe("No connection · Overview · Streamgauge");
     server = await Server.start({ folder, port: server.port });
     // Five of them were sent before: a client that had no answer sends again.
     await send(20, 40);
@@ -242,6 +251,7 @@ describe.runIf(canRun())("the dashboard", () => {
     const { page, faults } = await open(context, server.url);
     await page.getByText("Degraded").waitFor();
     await page.getByRole("alert").getByText(said).waitFor();
+    expect(await page.title()).toBe("Degraded · Overview · Streamgauge");
     expect(faults).toEqual([]);
   });
 

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { HOSTILE } from "./hostile";
 import { barriers, canRun, open, Server, shoot, startBrowser, until } from "./harness";
 
 const ORDERS = `
@@ -45,13 +46,13 @@ describe.runIf(canRun())("replay works", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Three orders whose amounts are no numbers, beside one of 5, folded by a server that reads amounts. */
+  /** Three orders whose amounts are no numbers but markup, beside one of 5, folded by a server that reads amounts. */
   async function poison(): Promise<void> {
     folder = mkdtempSync(join(tmpdir(), "streamgauge-web-"));
     server = await Server.start({ folder, config: `[flush]\ninterval = "120s"\n${ORDERS}` });
     const order = (id: number, amount: string) =>
       JSON.stringify({ id: `o-${id}`, type: "sale", user_id: "u", ts: 1735689600, amount });
-    const bodies = [order(0, "5"), order(1, "much<b>"), order(2, "more"), order(3, "most")];
+    const bodies = [order(0, "5"), order(1, "much<b>"), order(2, HOSTILE[0]!), order(3, HOSTILE[1]!)];
     await server.post("/orders", bodies.join("\n"));
     await server.end();
     server = await Server.start({ folder, config: `${ORDERS}${REVENUE}` });
@@ -83,6 +84,7 @@ describe.runIf(canRun())("replay works", () => {
     const letter = page.locator(".letter", { hasText: "0:1" });
     await letter.locator("summary").click();
     expect(await letter.locator("mark").textContent()).toBe('"amount":"much<b>"');
+    expect(await page.locator("main b, main img, main script, main iframe").count()).toBe(0);
     await letter.getByRole("button", { name: "Replay… the letter 0:1 of orders" }).click();
     const dialog = page.getByRole("dialog", { name: "Replay the letter orders 0:1" });
     expect(await dialog.getByLabel("Field").inputValue()).toBe("amount");

@@ -24,6 +24,7 @@ describe.runIf(canRun())("signing in", () => {
   async function guard(scopes: string[], isIn = false): Promise<{ addresses: string[]; forget: () => void }> {
     const addresses: string[] = [];
     let isSignedIn = isIn;
+    let wasIn = false;
     const refuse = (code: string) => ({
       status: 401,
       contentType: "application/problem+json",
@@ -42,9 +43,15 @@ describe.runIf(canRun())("signing in", () => {
         isSignedIn = true;
       }
       if (request.method() !== "GET") return route.fulfill({ status: 204 });
-      return isSignedIn ? route.fulfill({ json: { auth: "keys", scopes } }) : route.fulfill(refuse("key_missing"));
+      if (isSignedIn) return route.fulfill({ json: { auth: "keys", scopes } });
+      // Both say the same: who asks may do nothing.
+      return route.fulfill(wasIn ? { json: { auth: "keys", scopes: [] } } : refuse("key_missing"));
     });
-    return { addresses, forget: () => (isSignedIn = false) };
+    const forget = () => {
+      isSignedIn = false;
+      wasIn = true;
+    };
+    return { addresses, forget };
   }
   /** The browser itself notes each answer that refuses. */
   const real = (faults: string[]) => faults.filter((fault) => !fault.includes("401"));
@@ -124,6 +131,20 @@ describe.runIf(canRun())("signing in", () => {
     );
     await page.goto(`${server.url}/#/late`);
     await isShut("Replay all 2… bad_number of events", "Needs a key with the scope admin.");
+    expect(faults).toEqual([]);
+  });
+
+  it("lets a key that only sends do that, and nothing else", async () => {
+    context = await browser.newContext();
+    await guard(["ingest"], true);
+    const { page, faults } = await open(context, server.url);
+    await page.getByText("Needs a key with the scope query.").waitFor();
+    expect(await page.title()).toBe("Overview · Streamgauge");
+    await page.getByRole("link", { name: "Send" }).click();
+    expect(await page.getByRole("button", { name: "Send", exact: true }).isEnabled()).toBe(true);
+    expect(await page.getByRole("heading", { name: "Demo" }).count()).toBe(0);
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await field(page).waitFor();
     expect(faults).toEqual([]);
   });
 

@@ -2,6 +2,7 @@
 import type { Page } from "playwright-core";
 import { it } from "vitest";
 import { open, Server, startBrowser, until } from "../browser/harness";
+import { withBuiltPage } from "./built";
 
 const ROUNDS = Number(process.env["READY_ROUNDS"] ?? 5);
 
@@ -15,6 +16,7 @@ it("shows a chart that moves soon after the ready line", { timeout: 600_000 }, a
   const browser = await startBrowser();
   for (let round = 0; round < ROUNDS; round += 1) {
     const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+    await withBuiltPage(context);
     const server = await Server.start({ args: ["--demo"] });
     const began = performance.now();
     const since = () => Math.round(performance.now() - began);

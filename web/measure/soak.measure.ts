@@ -1,12 +1,10 @@
 // A minute of each live page while events come in at full rate, beside an empty page as the control: what that one
 // stutters, the machine does. Prints figures; asserts that the page was alive, and nothing about time.
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
 import { loadavg } from "node:os";
-import { join, resolve } from "node:path";
-import type { BrowserContext } from "playwright-core";
 import { expect, it } from "vitest";
 import { BINARY, open, Server, startBrowser, until } from "../browser/harness";
+import { withBuiltPage } from "./built";
 import { watch } from "./frames";
 
 const RATE = Number(process.env["SOAK_RATE"] ?? 50_000);
@@ -14,25 +12,8 @@ const SECONDS = Number(process.env["SOAK_SECONDS"] ?? 60);
 /** Pageviews have thousands of postcodes, so that most of the live stream's rows change every second. */
 const STREAM = process.env["SOAK_STREAM"] ?? "events";
 const PAGES = (process.env["SOAK_PAGES"] ?? "control,overview,pipeline,tail,explore").split(",");
-const DIST = resolve(import.meta.dirname, "../dist");
-const TYPES: Record<string, string> = {
-  html: "text/html",
-  js: "text/javascript",
-  css: "text/css",
-  svg: "image/svg+xml",
-};
 /** Beside what is watched: until the load runs, and until what it sent is folded. */
 const LEAD_SECONDS = 15;
-
-/** The page that was built last, whatever the binary has inside. */
-async function withBuiltPage(context: BrowserContext): Promise<void> {
-  await context.route(/\/(assets\/.*)?$/, (route) => {
-    const { pathname } = new URL(route.request().url());
-    const file = join(DIST, pathname === "/" ? "index.html" : pathname);
-    if (!existsSync(file)) return route.continue();
-    return route.fulfill({ body: readFileSync(file), contentType: TYPES[file.split(".").at(-1)!] ?? "text/plain" });
-  });
-}
 
 it(`is watched for ${SECONDS} s at ${RATE} events/s`, { timeout: 3_600_000 }, async () => {
   const browser = await startBrowser();

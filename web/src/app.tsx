@@ -12,7 +12,7 @@ import { Send } from "./pages/send";
 import { SignIn } from "./pages/sign-in";
 import { Tail } from "./pages/tail";
 import { href, route } from "./route";
-import { session, signOut } from "./session";
+import { canLook, lacking, session, signOut } from "./session";
 import type { Health } from "./live/state";
 import { type Choice, chooseTheme, themeChoice } from "./ui/theme";
 
@@ -28,6 +28,7 @@ const PAGES = [
 export function App() {
   const page = PAGES.find(({ path }) => path === route.value.page);
   const locked = isLocked.value;
+  const isLive = !locked && canLook(session.value);
   return (
     <>
       <a class="skip" href="#main" onClick={toMain}>
@@ -39,17 +40,19 @@ export function App() {
         </a>
         {!locked && <Pages />}
         <div class="bar-end">
-          {!locked && <HealthPill />}
-          {!locked && <Pause />}
+          {isLive && <HealthPill />}
+          {isLive && <Pause />}
           <ThemeButton />
           {!locked && session.value?.auth === "keys" && <SignOut />}
         </div>
       </header>
-      {!locked && <Trouble />}
+      {isLive && <Trouble />}
       <main class="page" id="main" tabIndex={-1}>
         <Title name={locked ? "Sign in" : (page?.name ?? "Not found")} />
         {locked ? (
           <SignIn />
+        ) : !isLive && page?.path !== "send" ? (
+          <p class="empty">{lacking(session.value, "query")}</p>
         ) : page ? (
           <Guarded key={page.path}>
             <page.Page />
@@ -60,7 +63,7 @@ export function App() {
           </p>
         )}
       </main>
-      {!locked && <Foot />}
+      {isLive && <Foot />}
     </>
   );
 }
@@ -109,7 +112,7 @@ function toMain(event: Event): void {
 function Title({ name }: { name: string }) {
   const heading = useRef<HTMLHeadingElement>(null);
   const known = useRef(name);
-  const state = isLocked.value ? "" : stateInTitle();
+  const state = isLocked.value || !canLook(session.value) ? "" : stateInTitle();
   useEffect(() => {
     document.title = `${state === "" ? "" : `${state} · `}${name} · Streamgauge`;
   }, [state, name]);

@@ -21,6 +21,11 @@ export function lacking(known: Session | null, scope: Scope): string {
   return `Needs a key with the scope ${scope}.`;
 }
 
+/** Whether this browser may look at anything; a key that only sends may not. */
+export function canLook(known: Session | null): boolean {
+  return lacking(known, "query") === "";
+}
+
 /** Asks who the server takes this browser for; one that does not know the question is open. */
 export async function look(): Promise<void> {
   try {

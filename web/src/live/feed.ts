@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { isLocked } from "../api";
 import { parseExact } from "../exact";
-import { look } from "../session";
+import { canLook, look, session } from "../session";
 import { apply, type Live } from "./state";
 
 export type Connection = "connecting" | "live" | "lost";
@@ -73,15 +73,23 @@ function leave(): void {
 export function start(): void {
   document.addEventListener("visibilitychange", noteVisibility);
   isLocked.subscribe((locked) => {
-    if (locked) leave();
+    if (locked) forget();
     else if (!source) void enter();
   });
+}
+
+/** What was seen with one key is not shown to the next. */
+function forget(): void {
+  leave();
+  newest = null;
+  live.value = null;
+  connection.value = "connecting";
 }
 
 /** The stream does not say why it is refused: who asks is looked up first. */
 async function enter(): Promise<void> {
   await look();
-  if (!source && !isLocked.value) connect();
+  if (!source && !isLocked.value && canLook(session.value)) connect();
 }
 
 function connect(): void {

@@ -14,6 +14,8 @@ import { Largest } from "./largest";
 const SLOTS = 30;
 /** Seconds in the line beside the rate. */
 const COURSE = 120;
+/** Fewer make a stroke and no course. */
+const COURSE_MIN = 5;
 
 export function Overview() {
   const now = live.value;
@@ -47,7 +49,7 @@ function Now({ live: { stats, rates } }: { live: Live }) {
             <span class="value" data-figure="rate">
               {rate === null ? "–" : format.rate(rate)}
             </span>
-            <Spark values={recent} width={220} height={44} isFilled />
+            {known.length >= COURSE_MIN && <Spark values={recent} width={220} height={44} isFilled />}
           </dd>
         </div>
         <Figure

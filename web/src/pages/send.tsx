@@ -4,6 +4,7 @@ import { absolute, command, get, post, why } from "../api";
 import { live } from "../live/feed";
 import { href, param, setParams } from "../route";
 import { Copy, Fault, Panel, ScopedButton, Toggle, usePolling } from "../ui/parts";
+import { canLook, session } from "../session";
 import { examples } from "./bodies";
 
 export function Send() {
@@ -17,7 +18,7 @@ export function Send() {
   return (
     <>
       <Form />
-      <Demo />
+      {canLook(session.value) && <Demo />}
     </>
   );
 }

@@ -66,7 +66,7 @@ export function Tail() {
           <Choice
             label="Stream"
             value={stream}
-            options={[["", "with raw events"], ...streams.map((name): [string, string] => [name, name])]}
+            options={[["", "default"], ...streams.map((name): [string, string] => [name, name])]}
             onChange={(value) => setParams({ stream: value || null })}
           />
           {FILTERS.map((name) => (
