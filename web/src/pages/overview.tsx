@@ -9,6 +9,7 @@ import { param, setParams } from "../route";
 import { Choice, Figure, Panel } from "../ui/parts";
 import { FirstMinute, isFirst } from "./first-minute";
 import { Largest } from "./largest";
+import { isStoreSilent } from "./stations";
 
 /** Panes in the chart. */
 const SLOTS = 30;
@@ -35,6 +36,7 @@ export function Overview() {
 
 function Now({ live: { stats, rates } }: { live: Live }) {
   const { total } = stats;
+  const partitions = stats.streams.flatMap((stream) => stream.partitions);
   const rate = total.received_per_second;
   const minute = total.last_minute;
   const known = rates.slice(-COURSE).map(({ received }) => received);
@@ -70,7 +72,7 @@ function Now({ live: { stats, rates } }: { live: Live }) {
         <Figure name="Counted" value={format.number(total.written)} />
         <Figure name="Duplicates" value={format.number(total.duplicate)} />
         <Figure name="Dead letters" value={format.number(total.dead_lettered)} />
-        <Figure name="Waiting" value={format.number(total.lag)} />
+        <Figure name="Waiting" value={isStoreSilent(partitions) ? "–" : format.number(total.lag)} />
       </dl>
     </section>
   );

@@ -64,7 +64,8 @@ function log({ stats: { total, process }, server }: Live, partitions: Partition[
   };
 }
 
-function isStoreSilent(partitions: Partition[]): boolean {
+/** Whether how far the store is cannot be told. */
+export function isStoreSilent(partitions: Partition[]): boolean {
   return partitions.some((partition) => partition.next_offset === null);
 }
 
