@@ -1,13 +1,15 @@
 // The real binary and a real browser: started on free ports and folders of their own, ended with the tests.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import type { AxeResults } from "axe-core";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const BINARY = process.env["STREAMGAUGE_BINARY"] ?? join(ROOT, "target/debug/streamgauge");
+export const BINARY = process.env["STREAMGAUGE_BINARY"] ?? join(ROOT, "target/debug/streamgauge");
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 /** Screenshots and the like; not in the repository. */
 export const OUTPUT = resolve(import.meta.dirname, "../test-output");
@@ -114,6 +116,8 @@ export async function open(context: BrowserContext, url: string): Promise<{ page
   const page = await context.newPage();
   const faults: string[] = [];
   page.on("console", (message) => {
+    // A server without keys does not know of sessions, and the browser notes that by itself.
+    if (message.location().url.endsWith("/v1/session")) return;
     if (message.type() === "error" || message.type() === "warning") faults.push(message.text());
   });
   page.on("pageerror", (error) => faults.push(String(error)));
@@ -126,6 +130,36 @@ export async function open(context: BrowserContext, url: string): Promise<{ page
   });
   await page.goto(url);
   return { page, faults };
+}
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+/** What of a page keeps people out. */
+export async function barriers(page: Page): Promise<string[]> {
+  await page.evaluate(readFileSync(AXE, "utf8"));
+  const { violations } = (await page.evaluate(async () => {
+    const { axe } = window as unknown as { axe: { run: (options: object) => Promise<AxeResults> } };
+    return axe.run({
+      resultTypes: ["violations"],
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    });
+  })) as AxeResults;
+  return violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
+}
+
+/** A screenshot in each of the widths; none of them scrolls sideways. */
+export async function shoot(page: Page, name: string, widths: number[]): Promise<void> {
+  for (const width of widths) {
+    await page.setViewportSize({ width, height: 900 });
+    await until(
+      `${name} fits ${width}`,
+      () => page.evaluate(() => document.documentElement.scrollWidth),
+      (wide) => wide <= width,
+    );
+    await page.screenshot({ path: join(OUTPUT, `${name}-${width}.png`), fullPage: true });
+  }
 }
 
 /** Waits until a condition holds; says what was last seen when it does not. */

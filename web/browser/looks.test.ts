@@ -1,15 +1,12 @@
 // Every page in both themes and three widths: nothing that keeps people out (axe), nothing wider than the screen, and a
 // screenshot of each in test-output. Also what can be done with keys alone, and how large it all is.
 import { readdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { AxeResults } from "axe-core";
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { canRun, open, OUTPUT, Server, startBrowser, until } from "./harness";
+import { barriers, canRun, open, Server, shoot, startBrowser, until } from "./harness";
 
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const DIST = resolve(import.meta.dirname, "../dist");
 const SCRIPT_BYTES_MAX = 80 * 1024;
 const STYLE_BYTES_MAX = 12 * 1024;
@@ -36,19 +33,6 @@ it("is as small as it should be", () => {
   const page = readFileSync(join(DIST, "index.html"), "utf8");
   expect(page).not.toMatch(/<style|\sstyle=|<script(?![^>]*\ssrc=)|https?:/);
 });
-
-async function faultsOf(page: Page): Promise<string[]> {
-  const { violations } = (await page.evaluate(async () => {
-    const { axe } = window as unknown as { axe: { run: (options: object) => Promise<AxeResults> } };
-    return axe.run({
-      resultTypes: ["violations"],
-      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    });
-  })) as AxeResults;
-  return violations
-    .filter(({ impact }) => impact === "serious" || impact === "critical")
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
-}
 
 describe.runIf(canRun())("how it looks", () => {
   let browser: Browser;
@@ -115,17 +99,8 @@ describe.runIf(canRun())("how it looks", () => {
         (count) => count > 0,
       );
       if (name === "tail") await page.locator(".event").nth(2).click();
-      await page.evaluate(readFileSync(AXE, "utf8"));
-      expect(await faultsOf(page), name).toEqual([]);
-      for (const width of WIDTHS) {
-        await page.setViewportSize({ width, height: 900 });
-        await until(
-          `${name} fits ${width}`,
-          () => page.evaluate(() => document.documentElement.scrollWidth),
-          (wide) => wide <= width,
-        );
-        await page.screenshot({ path: join(OUTPUT, `${name}-${colorScheme}-${width}.png`), fullPage: true });
-      }
+      expect(await barriers(page), name).toEqual([]);
+      await shoot(page, `${name}-${colorScheme}`, WIDTHS);
       await page.setViewportSize({ width: 1440, height: 900 });
     }
     expect(faults).toEqual([]);
@@ -137,12 +112,8 @@ describe.runIf(canRun())("how it looks", () => {
     const context = await browser.newContext({ colorScheme, reducedMotion: "reduce" });
     const { page, faults } = await open(context, empty.url);
     await page.getByText("Waiting for an event").waitFor();
-    await page.evaluate(readFileSync(AXE, "utf8"));
-    expect(await faultsOf(page)).toEqual([]);
-    for (const width of WIDTHS) {
-      await page.setViewportSize({ width, height: 900 });
-      await page.screenshot({ path: join(OUTPUT, `first-minute-${colorScheme}-${width}.png`) });
-    }
+    expect(await barriers(page)).toEqual([]);
+    await shoot(page, `first-minute-${colorScheme}`, WIDTHS);
     expect(faults).toEqual([]);
     await context.close();
     await empty.end();

@@ -2,14 +2,18 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useErrorBoundary, useRef } from "preact/hooks";
 import * as format from "./format";
-import { connection, isPaused, live, togglePause } from "./live/feed";
+import { isLocked } from "./api";
+import { type Connection, connection, isPaused, live, togglePause } from "./live/feed";
 import { Explore } from "./pages/explore";
 import { Late } from "./pages/late";
 import { Overview } from "./pages/overview";
 import { Pipeline } from "./pages/pipeline";
 import { Send } from "./pages/send";
+import { SignIn } from "./pages/sign-in";
 import { Tail } from "./pages/tail";
 import { href, route } from "./route";
+import { canLook, lacking, session, signOut } from "./session";
+import type { Health } from "./live/state";
 import { type Choice, chooseTheme, themeChoice } from "./ui/theme";
 
 const PAGES = [
@@ -23,6 +27,8 @@ const PAGES = [
 
 export function App() {
   const page = PAGES.find(({ path }) => path === route.value.page);
+  const locked = isLocked.value;
+  const isLive = !locked && canLook(session.value);
   return (
     <>
       <a class="skip" href="#main" onClick={toMain}>
@@ -30,19 +36,24 @@ export function App() {
       </a>
       <header class="bar">
         <a class="mark" href={href("")}>
-          <Mark /> Streamgauge
+          <Mark /> <span class="mark-name">Streamgauge</span>
         </a>
-        <Pages />
+        {!locked && <Pages />}
         <div class="bar-end">
-          <HealthPill />
-          <Pause />
+          {isLive && <HealthPill />}
+          {isLive && <Pause />}
           <ThemeButton />
+          {!locked && session.value?.auth === "keys" && <SignOut />}
         </div>
       </header>
-      <Trouble />
+      {isLive && <Trouble />}
       <main class="page" id="main" tabIndex={-1}>
-        <Title name={page?.name ?? "Not found"} />
-        {page ? (
+        <Title name={locked ? "Sign in" : (page?.name ?? "Not found")} />
+        {locked ? (
+          <SignIn />
+        ) : !isLive && page?.path !== "send" ? (
+          <p class="empty">{lacking(session.value, "query")}</p>
+        ) : page ? (
           <Guarded key={page.path}>
             <page.Page />
           </Guarded>
@@ -52,7 +63,7 @@ export function App() {
           </p>
         )}
       </main>
-      <Foot />
+      {isLive && <Foot />}
     </>
   );
 }
@@ -101,11 +112,10 @@ function toMain(event: Event): void {
 function Title({ name }: { name: string }) {
   const heading = useRef<HTMLHeadingElement>(null);
   const known = useRef(name);
-  const rate = live.value?.stats.total.received_per_second;
+  const state = isLocked.value || !canLook(session.value) ? "" : stateInTitle();
   useEffect(() => {
-    document.title =
-      rate === null || rate === undefined ? `${name} · Streamgauge` : `${format.rate(rate)}/s · ${name} · Streamgauge`;
-  });
+    document.title = `${state === "" ? "" : `${state} · `}${name} · Streamgauge`;
+  }, [state, name]);
   useEffect(() => {
     if (known.current !== name) heading.current?.focus();
     known.current = name;
@@ -117,6 +127,15 @@ function Title({ name }: { name: string }) {
   );
 }
 
+/** What one wants to know of a page that lies behind others. */
+function stateInTitle(): string {
+  const state = standing();
+  if (state !== "ok") return STANDINGS[state];
+  if (isPaused.value) return "Paused";
+  const rate = live.value?.stats.total.received_per_second;
+  return rate === null || rate === undefined ? "" : `${format.rate(rate)}/s`;
+}
+
 function Mark() {
   return (
     <svg width="22" height="22" viewBox="0 0 22 22" aria-hidden="true" class="mark-sign">
@@ -126,13 +145,26 @@ function Mark() {
   );
 }
 
+type Standing = Health["state"] | Exclude<Connection, "live">;
+
+const STANDINGS: Record<Standing, string> = {
+  ok: "Healthy",
+  degraded: "Degraded",
+  down: "Down",
+  connecting: "Connecting",
+  lost: "No connection",
+};
+
+function standing(): Standing {
+  return connection.value === "live" ? (live.value?.health.state ?? "connecting") : connection.value;
+}
+
 function HealthPill() {
-  const state = connection.value === "live" ? (live.value?.health.state ?? "connecting") : connection.value;
-  const words = { ok: "Healthy", degraded: "Degraded", down: "Down", connecting: "Connecting", lost: "No connection" };
+  const state = standing();
   return (
     <span class={`pill ${state}`} role="status">
       <i aria-hidden="true" />
-      {words[state]}
+      {STANDINGS[state]}
     </span>
   );
 }
@@ -189,6 +221,17 @@ function ThemeButton() {
         {choice === "auto" && <path d="M8 1.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM8 3v10A5 5 0 0 1 8 3z" />}
       </svg>
       <span class="unseen">Theme: {words[choice]}</span>
+    </button>
+  );
+}
+
+function SignOut() {
+  return (
+    <button type="button" class="icon sign-out" onClick={() => void signOut()} title="Sign out">
+      <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
+        <path d="M2 1.5h7V5H7.4V3.1H3.6v9.8h3.8V11H9v3.5H2zM10.6 4.6 14 8l-3.4 3.4-1.1-1.1 1.5-1.5H5.6V7.2H11L9.5 5.7z" />
+      </svg>
+      <span class="unseen">Sign out</span>
     </button>
   );
 }

@@ -14,6 +14,15 @@ it.each([
   expect(format.number(value)).toBe(text);
 });
 
+it("writes so many digits where it is told to", () => {
+  expect([800.2, 1391.8, 0.005, -3].map((value) => format.number(value, 2))).toEqual([
+    "800.20",
+    "1,391.80",
+    "0.01",
+    "-3.00",
+  ]);
+});
+
 it.each([
   [0, "0"],
   [7.43, "7.4"],
@@ -63,6 +72,10 @@ it("writes times in a zone", () => {
   expect(format.moment(noon + 5_000)).toBe("2026-11-21 12:00:05");
   expect(format.clock(noon, "Asia/Kathmandu")).toBe("17:45");
   expect(format.clock(Date.UTC(2026, 0, 1, 0, 0, 0))).toBe("00:00");
+  for (const ms of [0, -1, noon + 999, Date.parse("9999-12-31T23:59:59.999Z")])
+    expect(`${format.moment(ms)} ${format.clock(ms, "UTC", true)}`).toBe(
+      `${format.moment(ms, "Etc/UTC")} ${format.clock(ms, "Etc/UTC", true)}`,
+    );
 });
 
 it.each([

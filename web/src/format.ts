@@ -1,9 +1,10 @@
 // How numbers, times and durations are written. Numbers are grouped without passing through a double.
 import { isNumeric, type Numeric } from "./exact";
 
-/** Groups the digits of a number in threes; its fraction stays as it is. */
-export function number(value: Numeric): string {
-  const text = typeof value === "number" ? plain(value) : value.text;
+/** Groups the digits of a number in threes; its fraction stays as it is, or is written to so many digits. */
+export function number(value: Numeric, digits?: number): string {
+  const rounded = digits === undefined ? value : Number(value).toFixed(digits);
+  const text = typeof rounded === "number" ? plain(rounded) : String(rounded);
   const match = /^(-?)(\d+)(.*)$/.exec(text);
   if (!match) return text;
   const [, sign, whole, rest] = match;
@@ -94,6 +95,7 @@ export function bytes(value: number): string {
 const formats = new Map<string, Intl.DateTimeFormat>();
 
 function parts(ms: number, zone: string): Record<string, string> {
+  if (zone === "UTC") return utcParts(ms);
   let format = formats.get(zone);
   if (!format) {
     const digits = {
@@ -108,6 +110,20 @@ function parts(ms: number, zone: string): Record<string, string> {
     formats.set(zone, format);
   }
   return Object.fromEntries(format.formatToParts(ms).map((part) => [part.type, part.value]));
+}
+
+/** Many times are drawn every second, nearly all of them in UTC: this is faster by far. */
+function utcParts(ms: number): Record<string, string> {
+  const iso = new Date(ms).toISOString();
+  const at = (start: number, end: number) => iso.slice(start, end);
+  return {
+    year: at(0, 4),
+    month: at(5, 7),
+    day: at(8, 10),
+    hour: at(11, 13),
+    minute: at(14, 16),
+    second: at(17, 19),
+  };
 }
 
 /** 12:04 or 12:04:05. */

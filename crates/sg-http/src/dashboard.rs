@@ -46,6 +46,11 @@ pub(crate) async fn asset(Named(name): Named, headers: HeaderMap) -> Result<Resp
     Ok(with_cache(answer, FOR_EVER))
 }
 
+/// `GET /favicon.ico`: browsers ask for it on answers that are no pages of the dashboard.
+pub(crate) async fn icon(headers: HeaderMap) -> Result<Response, ApiError> {
+    asset(Named("icon-1.svg".to_owned()), headers).await
+}
+
 fn not_found(name: &str) -> ApiError {
     ApiError::NotFound(format!("the dashboard has no file {name}"))
 }

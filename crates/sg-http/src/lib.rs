@@ -209,7 +209,8 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .route("/openapi.json", get(move || openapi::answer(document)))
         .route("/docs", get(docs::page))
         .route("/docs.js", get(docs::script))
-        .route("/docs.css", get(docs::style));
+        .route("/docs.css", get(docs::style))
+        .route("/favicon.ico", get(dashboard::icon));
     if app.roles.ingest {
         let post_by_query = post(ingest::post_by_query).options(cors::preflight_of_posts);
         router = router.route("/v1/events", post_by_query);

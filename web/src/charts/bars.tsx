@@ -12,6 +12,8 @@ const HEIGHT = 236;
 const LEFT = 46;
 const BOTTOM = 24;
 const TOP = 12;
+/** A time of day, in pixels. */
+const LABEL = 36;
 
 const STATES = { open: "open", grace: "in its grace", final: "final" } as const;
 
@@ -54,7 +56,7 @@ export function Bars({ name, slots }: { name: string; slots: Slot[] }) {
   );
 }
 
-function Legend() {
+export function Legend({ hasWatermark }: { hasWatermark?: boolean }) {
   return (
     <ul class="legend">
       <li>
@@ -69,6 +71,11 @@ function Legend() {
       <li>
         <i class="swatch corrected" /> corrected
       </li>
+      {hasWatermark && (
+        <li>
+          <i class="swatch dashed" /> watermark
+        </li>
+      )}
       <li class="quiet">times in UTC</li>
     </ul>
   );
@@ -150,7 +157,7 @@ function Drawing({ name, slots }: { name: string; slots: Slot[] }) {
                 <path d={`M${x + step / 2 - 3.5} ${HEIGHT - BOTTOM - height - 7}h7l-3.5 5z`} class="corrected" />
               )}
               {slot.start % every === 0 && (
-                <text x={x + step / 2} y={HEIGHT - 6} text-anchor="middle">
+                <text x={Math.min(x + step / 2, width - LABEL / 2)} y={HEIGHT - 6} text-anchor="middle">
                   {format.clock(slot.start)}
                 </text>
               )}

@@ -10,9 +10,9 @@ export interface Bucket {
   events: number;
 }
 
-const HEIGHT = 150;
+const HEIGHT = 170;
 const BOTTOM = 22;
-const TOP = 20;
+const TOP = 34;
 
 function label(bucket: Bucket): string {
   if (bucket.to_ms === null) return `over ${format.duration(bucket.from_ms)}`;
@@ -72,6 +72,11 @@ function Drawing({ buckets, grace, text }: { buckets: Bucket[]; grace: number; t
                 rx={2}
                 class="late"
               />
+              {bucket.events > 0 && step > 22 && (
+                <text x={(index + 0.5) * step} y={HEIGHT - BOTTOM - height - 4} text-anchor="middle">
+                  {format.short(bucket.events)}
+                </text>
+              )}
               {index > 0 && index % every === 0 && (
                 <text x={index * step} y={HEIGHT - 6} text-anchor="middle">
                   {format.duration(bucket.from_ms).replace(" ", "")}
@@ -80,7 +85,7 @@ function Drawing({ buckets, grace, text }: { buckets: Bucket[]; grace: number; t
             </g>
           );
         })}
-        <path d={`M${mark} ${TOP - 6}V${HEIGHT - BOTTOM}`} class="watermark" />
+        <path d={`M${mark} 17V${HEIGHT - BOTTOM}`} class="watermark" />
         <text x={Math.min(mark + 6, width - 60)} y={12}>
           grace
         </text>

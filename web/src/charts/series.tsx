@@ -21,6 +21,8 @@ interface Props {
   series: Series[];
   zone: string;
   isStepped: boolean;
+  /** Digits behind the point, where they are always as many. */
+  digits: number | undefined;
   label: string;
   /** The times at the two ends. */
   range: [number, number];
@@ -28,21 +30,30 @@ interface Props {
   onSelect: (from: number, to: number) => void;
 }
 
-export function SeriesChart({ times, series, zone, isStepped, label, range, onSelect }: Props) {
+export function SeriesChart({ times, series, zone, isStepped, digits, label, range, onSelect }: Props) {
   const [place, width] = useWidth();
   const plot = useRef<uPlot | null>(null);
-  const shape = JSON.stringify([series.map(({ name }) => name), zone, isStepped, theme.value, range]);
+  const shape = JSON.stringify([series.map(({ name }) => name), zone, isStepped, digits, theme.value, range]);
   const data: uPlot.AlignedData = [times.map((time) => time / 1000), ...series.map(({ values }) => values)];
   useEffect(() => {
     if (!place.current || width === 0) return;
-    plot.current = new uPlot(options(series, width, zone, isStepped, range, onSelect), data, place.current);
+    plot.current = new uPlot(options(series, width, zone, isStepped, digits, range, onSelect), data, place.current);
     return () => plot.current?.destroy();
   }, [shape, width === 0]);
-  useEffect(() => plot.current?.setData(data));
+  useEffect(() => {
+    plot.current?.setData(data);
+    if (plot.current) showNewest(plot.current);
+  });
   useEffect(() => {
     if (width > 0) plot.current?.setSize({ width, height: HEIGHT });
   }, [width]);
   return <div class="series" ref={place} role="img" aria-label={label} />;
+}
+
+/** Where nothing is pointed at the legend tells the newest values. */
+function showNewest(plot: uPlot): void {
+  const count = plot.data[0].length;
+  if (plot.cursor.idx == null && count > 0) plot.setLegend({ idx: count - 1 }, false);
 }
 
 function options(
@@ -50,6 +61,7 @@ function options(
   width: number,
   zone: string,
   isStepped: boolean,
+  digits: number | undefined,
   [from, to]: [number, number],
   onSelect: (from: number, to: number) => void,
 ): uPlot.Options {
@@ -66,6 +78,7 @@ function options(
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), zone),
     cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
     hooks: {
+      setCursor: [showNewest],
       setSelect: [
         (plot) => {
           if (plot.select.width < 4) return;
@@ -91,7 +104,7 @@ function options(
         dash: DASHES[index % DASHES.length]!,
         width: 2,
         spanGaps: false,
-        value: (_, value) => (value === null ? "–" : format.number(value)),
+        value: (_, value) => (value === null ? "–" : format.number(value, digits)),
         ...(isStepped && stepped ? { paths: stepped } : {}),
       })),
     ],

@@ -19,7 +19,8 @@ export function Spark({
   const y = (value: number) => height - 2 - ((value - least) / (top - least)) * (height - 4);
   const line = path(values, x, y);
   const first = values.findIndex((value) => value !== null);
-  const area = `${line}L${x(values.length - 1)} ${height}L${x(first)} ${height}Z`;
+  const last = values.findLastIndex((value) => value !== null);
+  const area = `${line}L${x(last)} ${height}L${x(first)} ${height}Z`;
   return (
     <svg
       class="spark"

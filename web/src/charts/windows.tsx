@@ -1,6 +1,7 @@
 // Each rollup's windows beside each other on one line of time: final, in their grace, open; and where the watermark is.
 import * as format from "../format";
 import { type Live, type Rollup, watermarkOf, windowState } from "../live/state";
+import { Legend } from "./bars";
 import { Chart } from "../ui/chart";
 import { useWidth } from "../ui/parts";
 import { Table } from "../ui/table";
@@ -8,6 +9,8 @@ import { useId } from "preact/hooks";
 
 const SHOWN = 12;
 const HEIGHT = 46;
+/** How wide a window is that has its time below, in pixels. */
+const LABELLED = 52;
 
 interface Window {
   start: number;
@@ -47,6 +50,7 @@ export function Windows({ live }: { live: Live }) {
       {all.map((rollup) => (
         <Line key={rollup.definition.name} rollup={rollup} watermark={watermarkOf(live, rollup.definition.stream)} />
       ))}
+      <Legend hasWatermark />
     </div>
   );
 }
@@ -95,8 +99,9 @@ function Drawing({
   const [place, width] = useWidth();
   const hatch = useId();
   const { window_ms: length } = rollup.definition;
-  const first = windows[0]!.start;
-  const span = Math.max(windows.at(-1)!.end - first, length * SHOWN);
+  // On a narrow screen fewer, so that their times can be read.
+  const span = length * Math.max(1, Math.min(SHOWN, Math.floor(width / LABELLED)));
+  const first = windows.at(-1)!.end - span;
   const x = (time: number) => ((time - first) / span) * width;
   const mark = Math.min(Math.max(x(watermark), 0), width);
   return (
@@ -108,28 +113,30 @@ function Drawing({
             <rect width="2.5" height="6" class="hatch-line" />
           </pattern>
         </defs>
-        {windows.map((window) => {
-          const size = Math.max(1, x(window.end) - x(window.start) - 2);
-          return (
-            <g key={window.start}>
-              <rect
-                x={x(window.start) + 1}
-                y={4}
-                width={size}
-                height={22}
-                rx={3}
-                class={window.state}
-                {...(window.state === "open" ? { fill: `url(#${CSS.escape(hatch)})` } : {})}
-              />
-              {window.revision > 0 && <path d={`M${x(window.start) + size / 2 - 3} 0h7l-3.5 5z`} class="corrected" />}
-              {size > 44 && (
-                <text x={x(window.start) + 1} y={42}>
-                  {format.clock(window.start)}
-                </text>
-              )}
-            </g>
-          );
-        })}
+        {windows
+          .filter(({ start }) => start >= first)
+          .map((window) => {
+            const size = Math.max(1, x(window.end) - x(window.start) - 2);
+            return (
+              <g key={window.start}>
+                <rect
+                  x={x(window.start) + 1}
+                  y={4}
+                  width={size}
+                  height={22}
+                  rx={3}
+                  class={window.state}
+                  {...(window.state === "open" ? { fill: `url(#${CSS.escape(hatch)})` } : {})}
+                />
+                {window.revision > 0 && <path d={`M${x(window.start) + size / 2 - 3} 0h7l-3.5 5z`} class="corrected" />}
+                {size > LABELLED - 8 && (
+                  <text x={x(window.start) + 1} y={42}>
+                    {format.clock(window.start)}
+                  </text>
+                )}
+              </g>
+            );
+          })}
         {Number.isFinite(watermark) && <path d={`M${mark} 0v30`} class="watermark" />}
       </svg>
     </div>

@@ -1,7 +1,9 @@
 // The connection to the live stream. The browser comes back by itself with the id of the last event; when it gives up,
 // this begins anew. Parses and hands on; what it means is `state`'s.
 import { signal } from "@preact/signals";
+import { isLocked } from "../api";
 import { parseExact } from "../exact";
+import { canLook, look, session } from "../session";
 import { apply, type Live } from "./state";
 
 export type Connection = "connecting" | "live" | "lost";
@@ -24,6 +26,15 @@ function take(event: MessageEvent<string>): void {
   connection.value = "live";
   waitForSilence();
   newest = apply(newest, event.type, parseExact(event.data));
+  // What comes together is drawn once. A page that is not seen gets no frames, but its title tells how things are.
+  if (document.hidden) show();
+  else if (frame === 0) frame = requestAnimationFrame(show);
+}
+
+let frame = 0;
+
+function show(): void {
+  frame = 0;
   if (!isPaused.value) live.value = newest;
 }
 
@@ -39,7 +50,7 @@ function restart(afterMs: number): void {
   source?.close();
   source = null;
   setTimeout(() => {
-    if (!source && !document.hidden) connect();
+    if (!source && !document.hidden) void enter();
   }, afterMs);
 }
 
@@ -50,7 +61,7 @@ let hidden: ReturnType<typeof setTimeout> | undefined;
 function noteVisibility(): void {
   clearTimeout(hidden);
   if (document.hidden) hidden = setTimeout(leave, HIDDEN_MS);
-  else if (!source) connect();
+  else if (!source) void enter();
 }
 
 function leave(): void {
@@ -61,7 +72,24 @@ function leave(): void {
 
 export function start(): void {
   document.addEventListener("visibilitychange", noteVisibility);
-  connect();
+  isLocked.subscribe((locked) => {
+    if (locked) forget();
+    else if (!source) void enter();
+  });
+}
+
+/** What was seen with one key is not shown to the next. */
+function forget(): void {
+  leave();
+  newest = null;
+  live.value = null;
+  connection.value = "connecting";
+}
+
+/** The stream does not say why it is refused: who asks is looked up first. */
+async function enter(): Promise<void> {
+  await look();
+  if (!source && !isLocked.value && canLook(session.value)) connect();
 }
 
 function connect(): void {

@@ -61,8 +61,8 @@ export interface Flow {
 export interface Partition {
   partition: number;
   log_end: number | null;
-  next_offset: number;
-  lag: number;
+  next_offset: number | null;
+  lag: number | null;
   m: string | null;
   is_idle: boolean;
   owner: string | null;

@@ -2,8 +2,8 @@
 
 /** Returns where the member of this name stands, name and value; null where it does not. */
 export function findField(raw: string, field: string): [number, number] | null {
-  const name = field.split(/[./]/).filter(Boolean).at(-1);
-  if (!name) return null;
+  const name = nameOf(field);
+  if (name === "") return null;
   for (const match of raw.matchAll(/"(?:[^"\\]|\\.)*"/g)) {
     if (unquoted(match[0]) !== name) continue;
     const behind = match.index + match[0].length;
@@ -11,6 +11,11 @@ export function findField(raw: string, field: string): [number, number] | null {
     if (colon) return [match.index, endOfValue(raw, behind + colon[0].length)];
   }
   return null;
+}
+
+/** The member's own name in its path. */
+export function nameOf(field: string): string {
+  return field.split(/[./]/).filter(Boolean).at(-1) ?? "";
 }
 
 function unquoted(token: string): string {

@@ -1,11 +1,11 @@
 // Any rollup over any range. The address holds the question; the answer is the server's, digit by digit.
-import { useComputed, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
 import { absolute, curl, get, why, withQuery } from "../api";
 import { SERIES_MAX, SeriesChart } from "../charts/series";
 import * as format from "../format";
 import { live } from "../live/feed";
-import type { Definition, Row } from "../live/state";
+import { type Definition, type Row, windowState } from "../live/state";
 import { param, route, setParams } from "../route";
 import { Choice, Copy, Empty, Fault, Input, Panel, Toggle } from "../ui/parts";
 import { Table } from "../ui/table";
@@ -61,7 +61,16 @@ function pathOf(definition: Definition): string {
 }
 
 function Question({ definition, names }: { definition: Definition; names: string[] }) {
-  const zones = useComputed(() => Intl.supportedValuesOf("timeZone")).value;
+  const zones = useMemo(
+    () => (
+      <datalist id="zones">
+        {Intl.supportedValuesOf("timeZone").map((zone) => (
+          <option key={zone} value={zone} />
+        ))}
+      </datalist>
+    ),
+    [],
+  );
   const from = param("from", rangeFor(definition));
   const choose = (rollup: string) => {
     const dropped = [...route.value.params.keys()].filter((key) => key.startsWith("d."));
@@ -71,7 +80,7 @@ function Question({ definition, names }: { definition: Definition; names: string
   return (
     <>
       <Panel title="Question">
-        <form class="question" onSubmit={(event) => event.preventDefault()}>
+        <form class="question of-rollup" onSubmit={(event) => event.preventDefault()}>
           <Choice label="Rollup" value={definition.name} options={names} onChange={choose} />
           <div class="field">
             <span>Range</span>
@@ -107,11 +116,7 @@ function Question({ definition, names }: { definition: Definition; names: string
             list="zones"
             onChange={(value) => setParams({ tz: value || null })}
           />
-          <datalist id="zones">
-            {zones.map((zone) => (
-              <option key={zone} value={zone} />
-            ))}
-          </datalist>
+          {zones}
           {definition.by.map((name) => (
             <Input
               key={name}
@@ -176,6 +181,12 @@ function Found({ definition, path }: { definition: Definition; path: string }) {
       fault.value = why(error);
     }
   };
+  const found = answer.value;
+  // What is live changes every second, these only with an answer: a thousand rows are not drawn anew for nothing.
+  const rows = useMemo(
+    () => found && found.data.length > 0 && <Rows definition={definition} answer={found} onMore={more} />,
+    [found, definition, path],
+  );
   const csv = `${path}${path.includes("?") ? "&" : "?"}format=csv&limit=10000`;
   const tools = (
     <>
@@ -197,9 +208,7 @@ function Found({ definition, path }: { definition: Definition; path: string }) {
           </button>
         </Empty>
       )}
-      {answer.value && answer.value.data.length > 0 && (
-        <Rows definition={definition} answer={answer.value} onMore={more} />
-      )}
+      {rows}
     </Panel>
   );
 }
@@ -232,6 +241,7 @@ function Rows({ definition, answer, onMore }: { definition: Definition; answer: 
             series={chart.series}
             zone={zone}
             isStepped={measure.fn === "level"}
+            digits={["sum", "min", "max"].includes(measure.fn) ? measure.scale : undefined}
             label={`${measure.name} over time; the table below has the numbers`}
             range={[Date.parse(answer.range.from), Date.parse(answer.range.to)]}
             onSelect={(from, to) => setParams({ from: onSecond(from), to: onSecond(to) })}
@@ -243,7 +253,7 @@ function Rows({ definition, answer, onMore }: { definition: Definition; answer: 
           )}
         </>
       )}
-      <RowsTable definition={definition} rows={rows} zone={zone} />
+      <RowsTable definition={definition} rows={rows} zone={zone} watermark={answer.as_of.watermark} />
       {answer.next_cursor && (
         <p class="row-of-buttons">
           <button type="button" class="button" onClick={onMore}>
@@ -267,7 +277,26 @@ function zoneOf(text: string): string {
   }
 }
 
-function RowsTable({ definition, rows, zone }: { definition: Definition; rows: Row[]; zone: string }) {
+const STATES = { open: "open", grace: "in its grace", final: "final" };
+
+/** What a row's window is, in words. */
+function stateOf(row: Row, watermark: string | null): string {
+  if (row.is_final && row.revision > 0) return `corrected ${row.revision}×`;
+  const end = Date.parse(row.window_end);
+  return STATES[windowState(end, watermark ? Date.parse(watermark) : -Infinity, row.is_final ? end : -Infinity)];
+}
+
+function RowsTable({
+  definition,
+  rows,
+  zone,
+  watermark,
+}: {
+  definition: Definition;
+  rows: Row[];
+  zone: string;
+  watermark: string | null;
+}) {
   const newest = [...rows].reverse();
   return (
     <Table
@@ -288,11 +317,7 @@ function RowsTable({ definition, rows, zone }: { definition: Definition; rows: R
         { name: "Late", isNumber: true, show: (row) => format.measure(row["late_count"]) },
         {
           name: "State",
-          show: (row) => (
-            <span class={row.is_final ? "tag final" : "tag open"}>
-              {row.is_final ? (row.revision > 0 ? `corrected ${row.revision}×` : "final") : "open"}
-            </span>
-          ),
+          show: (row) => <span class={row.is_final ? "tag final" : "tag open"}>{stateOf(row, watermark)}</span>,
         },
       ]}
     />

@@ -1,14 +1,18 @@
 // A server that has nothing yet: what to type, and what happens when it is typed.
-import { computed, signal } from "@preact/signals";
+import { computed, signal, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import * as format from "../format";
-import { absolute, command } from "../api";
+import { absolute, command, get, why } from "../api";
 import type { Live, Row } from "../live/state";
 import { href } from "../route";
-import { Copy, Panel } from "../ui/parts";
+import { Copy, Panel, ScopedButton } from "../ui/parts";
 
 /** Whether the server was seen without an event since the page was loaded. */
 const seenEmpty = signal(false);
-export const wasEmpty = computed(() => seenEmpty.value);
+/** Whether the demo sends: then the page goes on by itself, since nobody waits for an event of their own. */
+const hasDemo = signal(false);
+/** Whether what came first is still to be read. */
+export const isFirst = computed(() => seenEmpty.value && !hasDemo.value);
 
 export function firstCommand(): string {
   return `curl -X POST ${absolute("v1/events")} \\
@@ -33,7 +37,7 @@ export function FirstMinute({ live, onGone }: { live: Live; onGone: () => void }
         </pre>
         <p class="row-of-buttons">
           <Copy text={firstCommand()} label="Copy" />
-          <DemoButton live={live} />
+          {isEmpty && <DemoButton />}
         </p>
         {isEmpty && (
           <p class="waiting" role="status">
@@ -47,16 +51,30 @@ export function FirstMinute({ live, onGone }: { live: Live; onGone: () => void }
   );
 }
 
-function DemoButton({ live }: { live: Live }) {
-  if (!live.server.roles.includes("ingest")) return null;
+function DemoButton() {
+  const isThere = useSignal(false);
+  const fault = useSignal("");
+  useEffect(() => {
+    get<{ available: boolean; running: boolean }>("v1/demo")
+      .then(({ available, running }) => {
+        isThere.value = available && !running;
+        hasDemo.value = running;
+      })
+      .catch((error: unknown) => (fault.value = why(error)));
+  }, []);
+  const start = () =>
+    command("v1/demo/start")
+      .then(() => (hasDemo.value = true))
+      .catch((error: unknown) => (fault.value = why(error)));
   return (
-    <a
-      class="button quiet-button"
-      href={href("send")}
-      onClick={() => void command("v1/demo/start").catch(() => undefined)}
-    >
-      Or start the demo
-    </a>
+    <>
+      {isThere.value && (
+        <ScopedButton scope="admin" onClick={() => void start()}>
+          Or start the demo
+        </ScopedButton>
+      )}
+      <span role="alert">{fault.value}</span>
+    </>
   );
 }
 

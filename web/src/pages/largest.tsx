@@ -33,6 +33,8 @@ interface Answer {
   total: number;
   before: Map<string, number>;
   series: Map<string, (number | null)[]>;
+  /** Whether there are too many combinations to ask for all their rows at once. */
+  areMany: boolean;
 }
 
 export function Largest({ live }: { live: Live }) {
@@ -125,7 +127,7 @@ function Ranking({
         },
         { name: measure, isNumber: true, show: (entry) => format.measure(entry.value) },
         ...(hasShares ? [shares] : []),
-        { name: "Course", show: (entry) => <Spark values={answer.series.get(entry.key) ?? []} /> },
+        { name: "Course", isExtra: true, show: (entry) => <Spark values={answer.series.get(entry.key) ?? []} /> },
         {
           name: "Change",
           isNumber: true,
@@ -165,7 +167,8 @@ function useLargest(
         const began = Date.now();
         asked.current = { at: began, what, pause: PAUSE_MS };
         try {
-          const found = await ask(definition, measure, dimension, from, to);
+          const known = answer.value?.what === what && answer.value.found;
+          const found = await ask(definition, measure, dimension, from, to, known ? known.areMany : false);
           if (asked.current.what !== what) return;
           asked.current.pause = Math.max(PAUSE_MS, (Date.now() - began) * PAUSE_TIMES);
           answer.value = { what, found };
@@ -188,6 +191,7 @@ async function ask(
   dimension: string,
   from: number,
   to: number,
+  wereMany: boolean,
 ): Promise<Answer> {
   const path = `v1/rollups/${encodeURIComponent(definition.name)}`;
   const top = (start: number, end: number) =>
@@ -196,17 +200,19 @@ async function ask(
     const filters = Object.entries(dimensions).map(([name, value]) => [name, String(value)]);
     return get<Rows>(withQuery(path, { from, to, limit: ROWS, ...Object.fromEntries(filters) }));
   };
-  const [now, before, all] = await Promise.all([top(from, to), top(2 * from - to, from), rowsOf({})]);
+  const [now, before, all] = await Promise.all([top(from, to), top(2 * from - to, from), wereMany ? null : rowsOf({})]);
+  const areMany = all === null || all.next_cursor !== null;
   const entries = grouped(definition, measure, dimension, now.data);
   const previous = grouped(definition, measure, dimension, before.data);
   const shown = entries.slice(0, SHOWN);
   // Where there are too many to ask for all at once, those that are shown are asked for by themselves.
-  const courses = all.next_cursor === null ? [all] : await Promise.all(shown.map((entry) => rowsOf(entry.dimensions)));
+  const courses = areMany ? await Promise.all(shown.map((entry) => rowsOf(entry.dimensions))) : [all];
   const rows = courses.filter((course) => course.next_cursor === null).flatMap((course) => course.data);
   return {
     entries: shown,
     total: entries.reduce((sum, entry) => sum + Math.max(0, toDraw(entry.value) ?? 0), 0),
     before: new Map(previous.map((entry) => [entry.key, toDraw(entry.value) ?? 0])),
     series: seriesOf(definition, measure, dimension, rows, from, to),
+    areMany,
   };
 }

@@ -1,11 +1,11 @@
 // What came too late, and what could not be counted at all.
-import { useSignal } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import { get, why, withQuery } from "../api";
 import { Histogram, type Bucket } from "../charts/histogram";
 import * as format from "../format";
 import { live } from "../live/feed";
 import { param, setParams } from "../route";
-import { Empty, Fault, Figure, Panel, Toggle, usePolling } from "../ui/parts";
+import { Empty, Fault, Panel, Toggle, usePolling } from "../ui/parts";
 import { Table } from "../ui/table";
 import { DeadLetters } from "./dead-letters";
 
@@ -53,7 +53,7 @@ export function Late() {
       if (!signal.aborted) fault.value = why(error);
     }
   });
-  const isKnown = live.value !== null;
+  const isKnown = useComputed(() => live.value !== null);
   return (
     <>
       <Panel
@@ -65,37 +65,59 @@ export function Late() {
       >
         {fault.value && <Fault>{fault.value}</Fault>}
         {!answer.value && !fault.value && <p class="quiet">Asking…</p>}
+        {answer.value && <Shares summaries={answer.value.summary} />}
         <div class="cards">
-          {answer.value?.summary.map((summary) => (
-            <Card key={summary.rollup} summary={summary} />
-          ))}
+          {answer.value?.summary
+            .filter(({ histogram, late }) => histogram && late > 0)
+            .map((summary) => (
+              <Card key={summary.rollup} summary={summary} />
+            ))}
         </div>
         {answer.value && answer.value.data.length > 0 && <Diverted events={answer.value.data} />}
       </Panel>
-      {isKnown && <DeadLetters />}
+      {isKnown.value && <DeadLetters />}
     </>
   );
 }
 
+/** How much of each rollup was late, and what becomes of that. */
+function Shares({ summaries }: { summaries: Summary[] }) {
+  const share = ({ policy, counted, late }: Summary) => {
+    const all = policy === "divert" ? counted + late : counted;
+    return all > 0 ? `${((late / all) * 100).toFixed(late > 0 && late / all < 0.01 ? 2 : 1)} %` : "–";
+  };
+  return (
+    <Table
+      caption="Late events by rollup"
+      items={summaries}
+      keyOf={({ rollup }) => rollup}
+      columns={[
+        { name: "Rollup", show: ({ rollup }) => rollup },
+        {
+          name: "Late",
+          isNumber: true,
+          show: ({ late, is_complete: isComplete }) => `${isComplete ? "" : "≥ "}${format.number(late)}`,
+        },
+        { name: "Share", isNumber: true, show: share },
+        { name: "Counted", isNumber: true, show: ({ counted }) => format.number(counted) },
+        { name: "Grace", isNumber: true, show: ({ grace_ms: grace }) => format.duration(grace) },
+        {
+          name: "Late events are",
+          show: ({ policy }) => (policy === "divert" ? "put in the late lane" : "counted as corrections"),
+        },
+      ]}
+    />
+  );
+}
+
 function Card({ summary }: { summary: Summary }) {
-  const { rollup, policy, grace_ms: grace, counted, late, is_complete: isComplete, histogram } = summary;
-  const all = policy === "divert" ? counted + late : counted;
-  const share = all > 0 ? `${((late / all) * 100).toFixed(late / all < 0.01 ? 2 : 1)} %` : "–";
+  const { rollup, grace_ms: grace, is_complete: isComplete, histogram } = summary;
   const enough = summary.grace_ms_for_999_of_1000;
   return (
     <article class="card" aria-label={rollup}>
-      <h3>{rollup}</h3>
-      <p class="quiet">
-        {policy === "divert" ? "Late events go to the late lane" : "Late events are counted as corrections"}, grace{" "}
-        {format.duration(grace)}
-      </p>
-      <dl class="figures">
-        <Figure name="Counted" value={format.number(counted)} />
-        <Figure name="Late" value={`${isComplete ? "" : "≥ "}${format.number(late)}`} />
-        <Figure name="Share" value={share} />
-      </dl>
-      {histogram && late > 0 && <Histogram name={`Lateness in ${rollup}`} buckets={histogram} grace={grace} />}
-      {histogram && late > 0 && enough !== undefined && (
+      <h3>How late in {rollup}</h3>
+      {histogram && <Histogram name={`Lateness in ${rollup}`} buckets={histogram} grace={grace} />}
+      {enough !== undefined && (
         <p class="advice">
           {enough > grace ? (
             <>

@@ -7,18 +7,23 @@ import { live } from "../live/feed";
 import { type Live, type Rollup, slots, watermarkOf } from "../live/state";
 import { param, setParams } from "../route";
 import { Choice, Figure, Panel } from "../ui/parts";
-import { FirstMinute, wasEmpty } from "./first-minute";
+import { FirstMinute, isFirst } from "./first-minute";
 import { Largest } from "./largest";
+import { isStoreSilent } from "./stations";
 
 /** Panes in the chart. */
 const SLOTS = 30;
+/** Seconds in the line beside the rate. */
+const COURSE = 120;
+/** Fewer make a stroke and no course. */
+const COURSE_MIN = 5;
 
 export function Overview() {
   const now = live.value;
   const isEmptyGone = useSignal(false);
   if (!now) return <p class="quiet">Connecting…</p>;
   const isEmpty = now.stats.total.received === 0;
-  if ((isEmpty || wasEmpty.value) && !isEmptyGone.value)
+  if ((isEmpty || isFirst.value) && !isEmptyGone.value)
     return <FirstMinute live={now} onGone={() => (isEmptyGone.value = true)} />;
   return (
     <>
@@ -31,9 +36,12 @@ export function Overview() {
 
 function Now({ live: { stats, rates } }: { live: Live }) {
   const { total } = stats;
+  const partitions = stats.streams.flatMap((stream) => stream.partitions);
   const rate = total.received_per_second;
   const minute = total.last_minute;
-  const recent = rates.slice(-120).map(({ received }) => received);
+  const known = rates.slice(-COURSE).map(({ received }) => received);
+  // What was before the page was opened is not known: the line grows from the right.
+  const recent = [...Array.from({ length: COURSE - known.length }, () => null), ...known];
   return (
     <section class="hero" aria-label="Now">
       <dl class="now">
@@ -43,7 +51,7 @@ function Now({ live: { stats, rates } }: { live: Live }) {
             <span class="value" data-figure="rate">
               {rate === null ? "–" : format.rate(rate)}
             </span>
-            <Spark values={recent} width={220} height={44} isFilled />
+            {known.length >= COURSE_MIN && <Spark values={recent} width={220} height={44} isFilled />}
           </dd>
         </div>
         <Figure
@@ -64,7 +72,7 @@ function Now({ live: { stats, rates } }: { live: Live }) {
         <Figure name="Counted" value={format.number(total.written)} />
         <Figure name="Duplicates" value={format.number(total.duplicate)} />
         <Figure name="Dead letters" value={format.number(total.dead_lettered)} />
-        <Figure name="Waiting" value={format.number(total.lag)} />
+        <Figure name="Waiting" value={isStoreSilent(partitions) ? "–" : format.number(total.lag)} />
       </dl>
     </section>
   );

@@ -6,8 +6,9 @@ import { Windows } from "../charts/windows";
 import * as format from "../format";
 import { live } from "../live/feed";
 import type { Live, Partition, Stream } from "../live/state";
-import { Panel } from "../ui/parts";
+import { Panel, ScopedButton } from "../ui/parts";
 import { Table } from "../ui/table";
+import { stations } from "./stations";
 
 export function Pipeline() {
   const now = live.value;
@@ -28,79 +29,6 @@ export function Pipeline() {
       </Panel>
     </>
   );
-}
-
-interface Station {
-  name: string;
-  what: string;
-  rate: number | null;
-  facts: [string, string][];
-  /** How held up it is, from 0 to 1, and why. */
-  strain: number;
-  strainIs: string;
-}
-
-/** Records behind which the fold counts as held up: some seconds of a busy server. */
-const LAG_STRAINED = 100_000;
-
-function stations({ stats, server }: Live): Station[] {
-  const { total, process, streams } = stats;
-  const inFlight = process.body_bytes_max > 0 ? process.body_bytes_in_flight / process.body_bytes_max : 0;
-  const partitions = streams.flatMap((stream) => stream.partitions);
-  const stopped = partitions.filter((partition) => partition.stopped !== null).length;
-  const silent = partitions.filter((partition) => partition.log_end === null).length;
-  const ms = (value: number | null) => (value === null ? "–" : `${format.short(value)} ms`);
-  const windowBytes = partitions.reduce((sum, partition) => sum + (partition.duplicate_window_bytes ?? 0), 0);
-  return [
-    {
-      name: "Door",
-      what: "checks and answers",
-      rate: total.received_per_second,
-      strain: inFlight,
-      strainIs: `bodies in memory ${Math.round(inFlight * 100)} % of the budget`,
-      facts: [
-        ["accepted", format.number(process.accepted)],
-        ["refused", format.number(process.refused)],
-        ["in memory", format.bytes(process.body_bytes_in_flight)],
-      ],
-    },
-    {
-      name: "Log",
-      what: server.log,
-      rate: total.received_per_second,
-      strain: silent > 0 ? 1 : 0,
-      strainIs: silent > 0 ? `${silent} partitions do not answer` : "answers",
-      facts: [
-        ["durable in", ms(process.append_ms)],
-        ["partitions", String(partitions.length)],
-        ["records", format.number(total.received)],
-      ],
-    },
-    {
-      name: "Fold",
-      what: "judges and counts",
-      rate: total.written_per_second,
-      strain: stopped > 0 ? 1 : Math.min(1, total.lag / LAG_STRAINED),
-      strainIs: stopped > 0 ? `${stopped} partitions stand still` : `${format.number(total.lag)} waiting`,
-      facts: [
-        ["waiting", format.number(total.lag)],
-        ["duplicates", format.number(total.duplicate)],
-        ["id memory", format.bytes(windowBytes)],
-      ],
-    },
-    {
-      name: "Store",
-      what: server.store,
-      rate: total.written_per_second,
-      strain: Math.min(1, (process.flush_ms ?? 0) / 2_000),
-      strainIs: `a flush takes ${ms(process.flush_ms)}`,
-      facts: [
-        ["flush", ms(process.flush_ms)],
-        ["tried again", format.number(process.flush_retries)],
-        ["counted", format.number(total.written)],
-      ],
-    },
-  ];
 }
 
 function Strip({ live }: { live: Live }) {
@@ -154,6 +82,8 @@ function Strip({ live }: { live: Live }) {
             Watermark {format.moment(Date.parse(slowest.watermark!))} UTC on <code>{slowest.name}</code>,{" "}
             {format.duration(Date.parse(live.stats.at) - Date.parse(slowest.watermark!))} behind now.
           </>
+        ) : live.stats.total.written > 0 ? (
+          "The watermark is not known now."
         ) : (
           "No watermark yet: nothing has been counted."
         )}
@@ -162,13 +92,18 @@ function Strip({ live }: { live: Live }) {
   );
 }
 
+function stateOf({ stopped, next_offset: stored, owner, is_idle: isIdle }: Partition): string {
+  if (stopped) return stopped;
+  if (stored === null) return "not known";
+  if (!owner) return "nobody’s yet";
+  return isIdle ? "idle" : "works";
+}
+
 function Partitions({ streams, now }: { streams: Stream[]; now: number }) {
   const rows = streams.flatMap((stream) =>
     stream.partitions.map((partition) => ({ stream: stream.name, ...partition })),
   );
   const count = (value: number | null) => (value === null ? "–" : format.number(value));
-  const state = (partition: Partition) =>
-    partition.stopped ?? (partition.owner ? (partition.is_idle ? "idle" : "works") : "nobody's yet");
   return (
     <Table
       caption="Partitions"
@@ -185,7 +120,7 @@ function Partitions({ streams, now }: { streams: Stream[]; now: number }) {
           name: "Newest event",
           show: (row) => (row.m ? <span title={row.m}>{format.duration(now - Date.parse(row.m))} ago</span> : "–"),
         },
-        { name: "State", show: state },
+        { name: "State", show: stateOf },
         { name: "Owner", show: (row) => row.owner || "–" },
       ]}
     />
@@ -210,9 +145,9 @@ function Flush() {
       <span class="quiet" role="status">
         {said.value}
       </span>
-      <button type="button" class="button" onClick={() => dialog.current?.showModal()}>
+      <ScopedButton scope="admin" onClick={() => dialog.current?.showModal()}>
         Flush now
-      </button>
+      </ScopedButton>
       <dialog ref={dialog} aria-labelledby="flush-title">
         <h2 id="flush-title">Write now what is in memory?</h2>
         <p>

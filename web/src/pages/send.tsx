@@ -3,7 +3,8 @@ import { useSignal } from "@preact/signals";
 import { absolute, command, get, post, why } from "../api";
 import { live } from "../live/feed";
 import { href, param, setParams } from "../route";
-import { Copy, Fault, Panel, Toggle, usePolling } from "../ui/parts";
+import { Copy, Fault, Panel, ScopedButton, Toggle, usePolling } from "../ui/parts";
+import { canLook, session } from "../session";
 import { examples } from "./bodies";
 
 export function Send() {
@@ -17,7 +18,7 @@ export function Send() {
   return (
     <>
       <Form />
-      <Demo />
+      {canLook(session.value) && <Demo />}
     </>
   );
 }
@@ -77,9 +78,9 @@ function Form() {
           />
         </label>
         <p class="row-of-buttons">
-          <button class="button main" disabled={isSending.value}>
+          <ScopedButton scope="ingest" isMain isSubmit isBusy={isSending.value}>
             {isSending.value ? "Sending…" : "Send"}
-          </button>
+          </ScopedButton>
         </p>
       </form>
       {fault.value && <Fault>{fault.value}</Fault>}
@@ -150,13 +151,9 @@ function Demo() {
             counted like any other.
           </p>
           <p class="row-of-buttons">
-            <button
-              type="button"
-              class={running ? "button" : "button main"}
-              onClick={() => turn(running ? "stop" : "start")}
-            >
+            <ScopedButton scope="admin" isMain={!running} onClick={() => turn(running ? "stop" : "start")}>
               {running ? "Stop the demo" : "Start the demo"}
-            </button>
+            </ScopedButton>
             <span role="status" class="quiet">
               {running ? "It is sending." : "It is not sending."}
             </span>

@@ -1,5 +1,5 @@
 // Events as they come, and what became of one.
-import { useSignal } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { ApiError, get, why, withQuery } from "../api";
 import * as format from "../format";
@@ -27,7 +27,9 @@ const FILTERS = ["event_type", "user_id", "session_id"] as const;
 export function Tail() {
   const events = useSignal<Event[] | null>(null);
   const fault = useSignal("");
-  const streams = live.value?.stats.streams.map((stream) => stream.name) ?? [];
+  // Not drawn anew with every figure, only when there are other streams.
+  const names = useComputed(() => JSON.stringify(live.value?.stats.streams.map((stream) => stream.name) ?? []));
+  const streams = JSON.parse(names.value) as string[];
   const stream = param("stream");
   const filters = FILTERS.map((name) => param(name));
   usePolling(EVERY_MS, [stream, ...filters], async (signal) => {
@@ -42,11 +44,11 @@ export function Tail() {
       fault.value = "";
     } catch (error) {
       if (signal.aborted) return;
-      events.value = null;
-      fault.value =
-        error instanceof ApiError && error.status === 404
-          ? `Nothing to show: ${error.message}. Without it, only what was counted is kept, not the events.`
-          : why(error);
+      const isNotKept = error instanceof ApiError && error.status === 404;
+      if (isNotKept) events.value = null;
+      fault.value = isNotKept
+        ? `Nothing to show: ${error.message}. Without it, only what was counted is kept, not the events.`
+        : why(error);
     }
   });
   const chosen = param("event");
@@ -64,7 +66,7 @@ export function Tail() {
           <Choice
             label="Stream"
             value={stream}
-            options={[["", "that keeps raw events"], ...streams.map((name): [string, string] => [name, name])]}
+            options={[["", "default"], ...streams.map((name): [string, string] => [name, name])]}
             onChange={(value) => setParams({ stream: value || null })}
           />
           {FILTERS.map((name) => (

@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useId } from "preact/hooks";
+import { lacking, type Scope, session } from "../session";
 
 /** A titled box of the page. */
 export function Panel({
@@ -159,6 +160,49 @@ export function Toggle({
         </button>
       ))}
     </div>
+  );
+}
+
+/** A button for what not every key may do: without its scope it cannot be pressed and says why. While it is busy it keeps
+ * the focus, and pressing it does nothing. */
+export function ScopedButton({
+  scope,
+  isMain,
+  isBusy,
+  isSubmit,
+  onClick,
+  children,
+}: {
+  scope: Scope;
+  isMain?: boolean;
+  isBusy?: boolean;
+  isSubmit?: boolean;
+  onClick?: () => void;
+  children: ComponentChildren;
+}) {
+  const reason = lacking(session.value, scope);
+  const id = useId();
+  return (
+    <>
+      <button
+        type={isSubmit ? "submit" : "button"}
+        class={isMain ? "button main" : "button"}
+        disabled={reason !== ""}
+        aria-disabled={isBusy}
+        aria-describedby={reason ? id : undefined}
+        onClick={(event) => {
+          if (isBusy) event.preventDefault();
+          else onClick?.();
+        }}
+      >
+        {children}
+      </button>
+      {reason && (
+        <span id={id} class="quiet">
+          {reason}
+        </span>
+      )}
+    </>
   );
 }
 

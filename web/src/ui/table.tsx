@@ -4,6 +4,8 @@ import type { ComponentChildren } from "preact";
 export interface Column<Item> {
   name: string;
   isNumber?: boolean;
+  /** Left out where there is no room. */
+  isExtra?: boolean;
   show: (item: Item) => ComponentChildren;
 }
 
@@ -15,6 +17,10 @@ interface Props<Item> {
   classOf?: (item: Item) => string;
 }
 
+function kind<Item>({ isNumber, isExtra }: Column<Item>): string {
+  return `${isNumber ? "number" : ""}${isExtra ? " extra" : ""}`;
+}
+
 export function Table<Item>({ caption, columns, items, keyOf, classOf }: Props<Item>) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label={caption}>
@@ -23,7 +29,7 @@ export function Table<Item>({ caption, columns, items, keyOf, classOf }: Props<I
         <thead>
           <tr>
             {columns.map((column) => (
-              <th key={column.name} scope="col" class={column.isNumber ? "number" : ""}>
+              <th key={column.name} scope="col" class={kind(column)}>
                 {column.name}
               </th>
             ))}
@@ -33,7 +39,7 @@ export function Table<Item>({ caption, columns, items, keyOf, classOf }: Props<I
           {items.map((item, index) => (
             <tr key={keyOf(item, index)} class={classOf?.(item) ?? ""}>
               {columns.map((column) => (
-                <td key={column.name} class={column.isNumber ? "number" : ""}>
+                <td key={column.name} class={kind(column)}>
                   {column.show(item)}
                 </td>
               ))}

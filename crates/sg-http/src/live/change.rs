@@ -145,7 +145,10 @@ fn health(health: &Health) -> Value {
 }
 
 fn stats(app: &App, last: Option<&Look>, look: &Look) -> Value {
-    let seconds = last.map(|last| (look.taken - last.taken).as_secs_f64()).filter(|seconds| *seconds > 0.0);
+    // Nothing is said about seconds in which nobody could be asked, nor about the one that makes up for them.
+    let both_known = last.filter(|last| last.marks.are_known() && look.marks.are_known());
+    let seconds =
+        both_known.map(|last| (look.taken - last.taken).as_secs_f64()).filter(|seconds| *seconds > 0.0);
     let per_second = |now: u64, before: u64| {
         seconds.map(|seconds| ((now.saturating_sub(before)) as f64 / seconds * 10.0).round() / 10.0)
     };
@@ -202,6 +205,7 @@ fn watermark(look: &Look, door: &Door) -> Value {
 }
 
 fn partitions(look: &Look, door: &Door) -> Value {
+    let has_answered = look.marks.status.is_ok();
     let partition_json = |place: &Place<'_>| {
         let partition = place.pending.map(|pending| pending.partition);
         let owned = place.pending.and_then(|pending| pending.owned.as_ref());
@@ -209,8 +213,8 @@ fn partitions(look: &Look, door: &Door) -> Value {
         json!({
             "partition": partition.or(place.stored.map(|stored| stored.partition)),
             "log_end": extent.map(|extent| extent.end),
-            "next_offset": place.next_offset(),
-            "lag": place.lag(),
+            "next_offset": has_answered.then(|| place.next_offset()),
+            "lag": has_answered.then(|| place.lag()),
             "m": place.stored.map_or(Value::Null, |stored| time(stored.clock.m)),
             "is_idle": place.stored.is_some_and(|stored| stored.is_idle),
             "owner": place.stored.map(|stored| stored.owner.clone()),

@@ -231,10 +231,9 @@ impl Health {
 
 /// Returns what came of each stream; the numbers of one that cannot be asked stay as they were.
 fn flows(app: &App, marks: &Marks, taken: Instant, last: Option<&Look>) -> Vec<Flow> {
-    let is_known = marks.status.is_ok() && marks.pending.is_ok();
     let flow = |(index, door): (usize, &crate::Door)| {
         let before = last.and_then(|last| last.streams.get(index)).cloned().unwrap_or_default();
-        if !is_known {
+        if !marks.are_known() {
             return before;
         }
         let places = marks.places(&door.plan.stream.name);

@@ -69,6 +69,11 @@ impl Place<'_> {
 }
 
 impl Marks {
+    /// Returns whether both have answered.
+    pub(crate) fn are_known(&self) -> bool {
+        self.status.is_ok() && self.pending.is_ok()
+    }
+
     /// Returns the partitions of a stream in order. What does not answer is left out.
     pub(crate) fn places(&self, stream: &str) -> Vec<Place<'_>> {
         let pending = self.pending.as_deref().unwrap_or_default();

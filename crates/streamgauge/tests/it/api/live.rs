@@ -205,6 +205,7 @@ fn the_page_is_there_and_loads_nothing_from_elsewhere() {
         // Built without the dashboard, as a build without Node is.
         assert!(page.text().contains("npm run build"), "{}", page.text());
         assert_eq!(server.get("/assets/main.js").status, 404);
+        assert_eq!(server.get("/favicon.ico").status, 404);
         return;
     }
     let text = page.text();
@@ -229,6 +230,8 @@ fn the_page_is_there_and_loads_nothing_from_elsewhere() {
         assert_eq!(packed.header("content-encoding"), Some("gzip"), "{path}");
         assert_ne!(packed.header("etag"), Some(tag), "{path}");
     }
+    let icon = server.get("/favicon.ico");
+    assert_eq!((icon.status, icon.header("content-type")), (200, Some("image/svg+xml")));
     let loads = ["src=\"http", "href=\"http", "src=\"//", "href=\"//", "style=", "onclick="];
     let found: Vec<_> = loads.iter().filter(|part| text.contains(**part)).collect();
     assert!(found.is_empty(), "{found:?} in {text}");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::harness::Server;
-use crate::harness::services::Services;
+use crate::harness::services::{Service, Services};
 use crate::harness::watching::Watching;
 
 use super::{Cluster, turn};
@@ -38,4 +38,32 @@ fn every_process_says_what_is_counted_by_another() {
     let counted: u64 = rows.iter().filter_map(|row| row["event_count"].as_u64()).sum();
     assert_eq!(counted, 50);
     assert_eq!(cells["health"]["state"], "ok", "{}", cells["health"]);
+}
+
+/// What is not known while the store is away is said as not known: neither as zero nor as ease.
+#[test]
+fn a_store_that_is_away_is_no_store_at_rest() {
+    let Some(services) = Services::own() else { return };
+    let _turn = turn();
+    let cluster = Cluster::new(services);
+    let server = cluster.start("ingest,process,query");
+    let mut watching = watch(&server);
+    assert_eq!(server.post("/events", &[], r#"{"event_type":"hit"}"#).status, 202);
+    watching.find("stats", |stats| stats["total"]["written"] == 1);
+    cluster.services.crash(Service::Postgres);
+    let partition = |stats: &Value| stats["streams"][0]["partitions"][0].clone();
+    let away = watching.find("stats", |stats| partition(stats)["next_offset"].is_null()).data;
+    assert_eq!(partition(&away)["lag"], Value::Null, "{away}");
+    assert!(partition(&away)["log_end"].is_u64(), "the log answers: {away}");
+    let rates = [&away["total"]["received_per_second"], &away["total"]["written_per_second"]];
+    assert!(rates.iter().all(|rate| rate.is_null()), "{away}");
+    assert_eq!((&away["total"]["received"], &away["total"]["written"]), (&1.into(), &1.into()));
+    assert_eq!(watching.find("health", |health| health["state"] == "down").name, "health");
+    cluster.services.resume(Service::Postgres);
+    let back = watching.find("stats", |stats| partition(stats)["next_offset"].is_u64()).data;
+    assert_eq!(
+        back["total"]["received_per_second"],
+        Value::Null,
+        "it would be of more than a second: {back}"
+    );
 }
