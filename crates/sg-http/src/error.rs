@@ -6,10 +6,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use sg_core::key::Scope;
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::reason::Refusal;
 
 use crate::App;
+
+/// How a key is shown. Basic is taken too, but not asked for: browsers would put a window of their own in front of the page.
+const CHALLENGE: &str = "Bearer realm=\"streamgauge\"";
 
 /// Everything that can go wrong with a request.
 #[derive(Debug)]
@@ -40,6 +44,14 @@ pub(crate) enum ApiError {
     RangeTooLarge(String),
     StoreUnavailable(String),
     Internal(String),
+    KeyMissing,
+    KeyUnknown,
+    ScopeMissing(Scope),
+    OriginRefused,
+    /// The keys could not be read for too long.
+    KeysUnavailable,
+    /// A key that is not made.
+    KeyRefused(String),
 }
 
 impl ApiError {
@@ -72,6 +84,12 @@ impl ApiError {
             ApiError::RangeTooLarge(_) => (StatusCode::BAD_REQUEST, "range_too_large"),
             ApiError::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            ApiError::KeyMissing => (StatusCode::UNAUTHORIZED, "key_missing"),
+            ApiError::KeyUnknown => (StatusCode::UNAUTHORIZED, "key_unknown"),
+            ApiError::ScopeMissing(_) => (StatusCode::FORBIDDEN, "scope_missing"),
+            ApiError::OriginRefused => (StatusCode::FORBIDDEN, "origin_refused"),
+            ApiError::KeysUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable"),
+            ApiError::KeyRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "key_refused"),
         }
     }
 
@@ -97,7 +115,23 @@ impl ApiError {
             ApiError::AllRejected(count, _) => format!("none of the {count} events was accepted"),
             ApiError::Draining => "the server is stopping: send again".to_owned(),
             ApiError::MethodNotAllowed => "the path is there, but not for this method".to_owned(),
-            ApiError::InvalidBody(detail)
+            ApiError::KeyMissing => {
+                "a key is needed: send it as Authorization: Bearer, X-Api-Key or the password of Basic"
+                    .to_owned()
+            }
+            ApiError::KeyUnknown => {
+                "the key is not known here: it was mistyped, revoked, has expired, or is another server's"
+                    .to_owned()
+            }
+            ApiError::ScopeMissing(scope) => format!("the key lacks the scope {}", scope.as_str()),
+            ApiError::OriginRefused => {
+                "pages of this origin may not do this with this key or session".to_owned()
+            }
+            ApiError::KeysUnavailable => {
+                "the keys cannot be read from the store: send again after the time in Retry-After".to_owned()
+            }
+            ApiError::KeyRefused(detail)
+            | ApiError::InvalidBody(detail)
             | ApiError::BadEncoding(detail)
             | ApiError::UnsupportedMediaType(detail)
             | ApiError::UnsupportedEncoding(detail)
@@ -175,6 +209,9 @@ impl IntoResponse for ApiError {
                 | StatusCode::INSUFFICIENT_STORAGE
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         if matches!(self, ApiError::UnsupportedEncoding(_)) {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));

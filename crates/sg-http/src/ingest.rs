@@ -32,7 +32,7 @@ struct Wish {
 
 /// `POST /v1/events[?stream=S][&wait=true]`.
 pub(crate) async fn post_by_query(State(app): State<Arc<App>>, request: Request) -> Response {
-    let origin = app.origins.allowed(request.headers());
+    let origin = app.post_origin(request.headers());
     let answer = by_query(&app, request).await;
     cors::mark(answer.into_response(), origin)
 }
@@ -52,7 +52,7 @@ async fn by_query(app: &App, request: Request) -> Result<Response, ApiError> {
 
 /// `POST` on one of a stream's own paths.
 pub(crate) async fn post_to(State(app): State<Arc<App>>, door: usize, request: Request) -> Response {
-    let origin = app.origins.allowed(request.headers());
+    let origin = app.post_origin(request.headers());
     let answer = by_path(&app, door, request).await;
     cors::mark(answer.into_response(), origin)
 }

@@ -43,6 +43,10 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 /// How long accepting pauses when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Marks a request that came over TLS, as far as is known here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Secured;
+
 /// A listening address and what it serves.
 pub struct Server {
     listener: TcpListener,

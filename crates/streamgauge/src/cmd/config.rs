@@ -107,12 +107,14 @@ fn is_table_like(value: &Value) -> bool {
 fn push_value(out: &mut String, layers: &Layers, key: &str, path: &str, value: &Value) {
     let origin = layers.origin(path);
     let note = if origin == Origin::Default { String::new() } else { format!("  # {origin}") };
-    *out += &format!("{key} = {}{note}\n", redacted(value));
+    let is_given = value.as_str().is_some_and(|text| !text.is_empty());
+    let shown = if is_given && is_secret(key) { "\"***\"".to_owned() } else { redacted(value) };
+    *out += &format!("{key} = {shown}{note}\n");
 }
 
 /// Returns whether a key of another library's settings holds what must not be shown.
 fn is_secret(key: &str) -> bool {
-    ["password", "secret", "token", "ssl.key.pem", "jaas"].iter().any(|word| key.contains(word))
+    ["password", "secret", "token", "ssl.key.pem", "jaas", "admin_key"].iter().any(|word| key.contains(word))
 }
 
 fn push_table(out: &mut String, layers: &Layers, path: &str, value: &Value) {

@@ -9,6 +9,7 @@ mod doctor;
 mod faults;
 mod harness;
 mod hostile;
+mod keys;
 mod mending;
 mod openapi;
 mod producers;
