@@ -2,6 +2,7 @@
 //! `docs/errors`. Never 5xx for a bad event, never 4xx for a passing fault: senders drop the one and retry the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,6 +12,7 @@ use sg_core::ports::{ErrorKind, PortError};
 use sg_core::reason::Refusal;
 
 use crate::App;
+use crate::limits::{self, Standing};
 
 /// How a key is shown. Basic is taken too, but not asked for: browsers would put a window of their own in front of the page.
 const CHALLENGE: &str = "Bearer realm=\"streamgauge\"";
@@ -50,6 +52,12 @@ pub(crate) enum ApiError {
     OriginRefused,
     /// The keys could not be read for too long.
     KeysUnavailable,
+    /// A sender sent more than it may; when this would fit, and how it stands.
+    RateLimited {
+        wait: Duration,
+        standing: Standing,
+    },
+    TooManyQuestions,
     /// A key that is not made.
     KeyRefused(String),
 }
@@ -84,6 +92,8 @@ impl ApiError {
             ApiError::RangeTooLarge(_) => (StatusCode::BAD_REQUEST, "range_too_large"),
             ApiError::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            ApiError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            ApiError::TooManyQuestions => (StatusCode::SERVICE_UNAVAILABLE, "too_many_questions"),
             ApiError::KeyMissing => (StatusCode::UNAUTHORIZED, "key_missing"),
             ApiError::KeyUnknown => (StatusCode::UNAUTHORIZED, "key_unknown"),
             ApiError::ScopeMissing(_) => (StatusCode::FORBIDDEN, "scope_missing"),
@@ -115,6 +125,12 @@ impl ApiError {
             ApiError::AllRejected(count, _) => format!("none of the {count} events was accepted"),
             ApiError::Draining => "the server is stopping: send again".to_owned(),
             ApiError::MethodNotAllowed => "the path is there, but not for this method".to_owned(),
+            ApiError::RateLimited { .. } => {
+                "more came than this sender may send: send again after the time in Retry-After".to_owned()
+            }
+            ApiError::TooManyQuestions => {
+                "too many questions are asked at once: ask again after the time in Retry-After".to_owned()
+            }
             ApiError::KeyMissing => {
                 "a key is needed: send it as Authorization: Bearer, X-Api-Key or the password of Basic"
                     .to_owned()
@@ -209,6 +225,11 @@ impl IntoResponse for ApiError {
                 | StatusCode::INSUFFICIENT_STORAGE
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let ApiError::RateLimited { wait, standing } = &self {
+            let wait_s = wait.as_millis().div_ceil(1_000).max(1);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(wait_s).unwrap_or(u64::MAX)));
+            limits::show(*standing, headers);
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));

@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use sg_core::key::{self, KeyHash, Scope, Scopes, StoredKey};
 use sg_core::ports::{KeyStore, PortError};
 use sg_core::time::{Clock, Timestamp};
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access};
 use crate::error::ApiError;
+use crate::server::LongAnswer;
 use crate::{App, BareMetrics, cors};
 
 pub(crate) use credentials::{COOKIE, Place, is_from_elsewhere, is_from_here};
@@ -212,6 +215,11 @@ impl Guard {
         if is_refused { Err(ApiError::OriginRefused) } else { Ok(caller) }
     }
 
+    fn still_works(&self, key: &StoredKey) -> bool {
+        let now = self.clock.now();
+        self.ring().is_some_and(|ring| ring.keys.get(&key.id).is_some_and(|key| key.works_at(now)))
+    }
+
     /// Returns whether the pages of an origin may post events by some key.
     pub(crate) fn has_key_for(&self, headers: &HeaderMap) -> bool {
         let now = self.clock.now();
@@ -234,6 +242,16 @@ fn allows_origin(key: &StoredKey, headers: &HeaderMap, now: Timestamp) -> bool {
     key.works_at(now) && cors::Origins::new(key.origins.clone()).allowed(headers).is_some()
 }
 
+/// Ends an answer that goes on for long soon after its key has ended.
+fn while_it_works(guard: Arc<Guard>, key: Arc<StoredKey>, answer: Response) -> Response {
+    let ended = async move {
+        while guard.still_works(&key) {
+            tokio::time::sleep(REFRESH).await;
+        }
+    };
+    answer.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(ended))))
+}
+
 /// What a listening address checks its requests by.
 #[derive(Clone)]
 pub(crate) struct Post {
@@ -244,10 +262,6 @@ pub(crate) struct Post {
 /// Checks a request before its route sees it; the caller is put beside it.
 pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: Next) -> Response {
     let app = &post.app;
-    if app.guard.is_off() && !is_from_elsewhere(request.headers()) {
-        request.extensions_mut().insert(Caller::with(Scopes::ALL));
-        return next.run(request).await;
-    }
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let is_door = || app.doors.iter().any(|door| door.paths.iter().any(|known| known == path));
     let mut access = access::of(request.method(), path, is_door());
@@ -257,10 +271,24 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
             path == "/metrics" && (post.bare_metrics == BareMetrics::Rows || request.uri().query().is_some());
         access = if is_rows { Access::Query } else { Access::Open };
     }
-    match app.guard.admit(access, request.method(), request.headers()) {
+    let mut by_key = None;
+    let turn = match app.guard.admit(access, request.method(), request.headers()) {
         Ok(caller) => {
+            by_key.clone_from(&caller.key);
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            if access == Access::Ask { app.questions.take().await.map(Some) } else { Ok(None) }
+        }
+        Err(error) => Err(error),
+    };
+    match turn {
+        Ok(_turn) => {
+            let answer = next.run(request).await;
+            match by_key {
+                Some(key) if answer.extensions().get::<LongAnswer>().is_some() => {
+                    while_it_works(app.guard.clone(), key, answer)
+                }
+                _ => answer,
+            }
         }
         Err(error) => {
             let origin = if access == Access::Ingest { app.post_origin(request.headers()) } else { None };

@@ -21,10 +21,12 @@ mod health;
 mod ingest;
 mod keys;
 mod late;
+mod limits;
 mod live;
 mod openapi;
 mod pages;
 mod params;
+mod places;
 mod rebuild;
 mod rollups;
 pub mod server;
@@ -32,6 +34,7 @@ mod session;
 mod split;
 mod status;
 mod systems;
+mod tls;
 
 use std::sync::Arc;
 
@@ -49,8 +52,11 @@ use tokio_util::sync::CancellationToken;
 pub use cors::Origins;
 pub use guard::{Auth, Guard};
 pub use keys::draw as draw_key;
+pub use limits::{Limits, Network, Stopwatch, Turns};
 pub use live::Watchers;
+pub use places::{Each, Places};
 pub use systems::MetricsApi;
+pub use tls::{Tls, TlsError};
 
 use systems::{actuator, event_platform, hourly_aggregations, stream_metrics, web_analytics};
 
@@ -92,6 +98,10 @@ pub struct App {
     pub started_at: Timestamp,
     /// Cancelled when the process is about to leave: not ready any more, and streams of answers end.
     pub draining: CancellationToken,
+    /// How much senders may send.
+    pub limits: Limits,
+    /// What questions may be asked at once.
+    pub questions: Turns,
     /// Who is let in.
     pub guard: Arc<Guard>,
     /// The pages that may post and read the live stream from a browser.

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::params::Named;
 
 /// Code and page.
-const PAGES: [(&str, &str); 48] = [
+const PAGES: [(&str, &str); 50] = [
     ("all_rejected", include_str!("../../../docs/errors/all_rejected.md")),
     ("bad_encoding", include_str!("../../../docs/errors/bad_encoding.md")),
     ("bad_field", include_str!("../../../docs/errors/bad_field.md")),
@@ -43,6 +43,7 @@ const PAGES: [(&str, &str); 48] = [
     ("over_budget", include_str!("../../../docs/errors/over_budget.md")),
     ("pane_too_coarse", include_str!("../../../docs/errors/pane_too_coarse.md")),
     ("range_too_large", include_str!("../../../docs/errors/range_too_large.md")),
+    ("rate_limited", include_str!("../../../docs/errors/rate_limited.md")),
     ("scope_missing", include_str!("../../../docs/errors/scope_missing.md")),
     ("slow_body", include_str!("../../../docs/errors/slow_body.md")),
     ("store_refused", include_str!("../../../docs/errors/store_refused.md")),
@@ -51,6 +52,7 @@ const PAGES: [(&str, &str); 48] = [
     ("too_deep", include_str!("../../../docs/errors/too_deep.md")),
     ("too_many_events", include_str!("../../../docs/errors/too_many_events.md")),
     ("too_many_members", include_str!("../../../docs/errors/too_many_members.md")),
+    ("too_many_questions", include_str!("../../../docs/errors/too_many_questions.md")),
     ("too_many_watchers", include_str!("../../../docs/errors/too_many_watchers.md")),
     ("unknown_rollup", include_str!("../../../docs/errors/unknown_rollup.md")),
     ("unknown_stream", include_str!("../../../docs/errors/unknown_stream.md")),

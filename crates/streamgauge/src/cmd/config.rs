@@ -7,6 +7,7 @@ use clap::Subcommand;
 use toml::Value;
 
 use crate::cmd::{fail, print_line};
+use crate::config::redacted::{is_secret, without_password};
 use crate::config::{Layers, Origin, Settings, env_file};
 use crate::exit;
 
@@ -112,11 +113,6 @@ fn push_value(out: &mut String, layers: &Layers, key: &str, path: &str, value: &
     *out += &format!("{key} = {shown}{note}\n");
 }
 
-/// Returns whether a key of another library's settings holds what must not be shown.
-fn is_secret(key: &str) -> bool {
-    ["password", "secret", "token", "ssl.key.pem", "jaas", "admin_key"].iter().any(|word| key.contains(word))
-}
-
 fn push_table(out: &mut String, layers: &Layers, path: &str, value: &Value) {
     let items: Vec<(String, &toml::Table)> = match value {
         Value::Table(table) => vec![(path.to_owned(), table)],
@@ -153,14 +149,9 @@ fn redacted(value: &Value) -> String {
         };
         return Value::Table(table.iter().map(shown).collect()).to_string();
     }
-    let text = value.to_string();
-    let Some((scheme, rest)) = text.split_once("://") else { return text };
-    match rest.split_once('@') {
-        Some((login, host)) if login.contains(':') => {
-            let user = login.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}:***@{host}")
-        }
-        _ => text,
+    match value.as_str() {
+        Some(text) => Value::String(without_password(text)).to_string(),
+        None => value.to_string(),
     }
 }
 

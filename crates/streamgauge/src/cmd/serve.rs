@@ -11,7 +11,7 @@ use std::time::Duration;
 use sg_core::metrics::ArchiveMetrics;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
-use sg_http::{App, ArchiveView, Door, Guard, MetricsApi, Watchers};
+use sg_http::{App, ArchiveView, Door, MetricsApi, Watchers};
 use sg_pipeline::archiver::{self, ArchivedStream, Archivers, Sweeper};
 use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
@@ -31,6 +31,8 @@ use crate::config::settings::listen_value;
 use crate::config::{Origin, Settings};
 use crate::exit;
 use crate::wire::{self, Parts};
+
+use entry::Entry;
 
 /// Runs the server: takes events, counts them, answers questions.
 ///
@@ -54,6 +56,12 @@ pub(crate) struct Args {
     /// behind it a bare /metrics answers rows there instead of Prometheus text; port 8000 does so by default.
     #[arg(long, value_name = "ADDR[,metrics=rows]")]
     listen: Vec<String>,
+    /// A certificate in PEM, the server's own first: every address speaks TLS, but for one with `,tls=off` behind it.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key in PEM. Both files are looked at every few seconds, and a renewed pair is served.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// The log: embedded:, embedded:PATH or kafka://HOST:PORT.
     #[arg(long, value_name = "URL")]
     log: Option<String>,
@@ -95,11 +103,11 @@ pub(crate) async fn run(args: Args) -> ExitCode {
         Ok(parts) => parts,
         Err(failure) => return fail(failure.code, &failure.error),
     };
-    let guard = match entry::guard(&settings, &parts).await {
-        Ok(guard) => guard,
+    let entry = match entry::open(&settings, &parts).await {
+        Ok(entry) => entry,
         Err(failure) => return fail(failure.code, &failure.error),
     };
-    serve(&settings, (parts, guard), args.demo, &args.rebuild).await
+    serve(&settings, (parts, entry), args.demo, &args.rebuild).await
 }
 
 pub(crate) fn start_logging() {
@@ -133,6 +141,9 @@ fn settings(args: &Args) -> Result<Settings, ExitCode> {
     }
     if !args.listen.is_empty() {
         layers.flag("listen", listen_value(&args.listen), "--listen");
+    }
+    if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        entry::lay_tls(&mut layers, cert, key);
     }
     if !args.roles.is_empty() {
         layers.flag(
@@ -172,7 +183,7 @@ struct Running {
 
 async fn serve(
     settings: &Settings,
-    (parts, guard): (Parts, Arc<Guard>),
+    (parts, entry): (Parts, Entry),
     is_demo: bool,
     rebuild: &[String],
 ) -> ExitCode {
@@ -191,18 +202,18 @@ async fn serve(
         start_loops(settings, &parts, &stop_loops, &loops);
     }
     crew.close();
-    loops.spawn(guard.clone().run(stop_loops.clone()));
+    loops.spawn(entry.guard.clone().run(stop_loops.clone()));
     let rebuilder = Arc::new(rebuilds(&parts));
     for rollup in rebuild {
         loops.spawn(rebuilder.clone().fill_up(rollup.clone(), stop_loops.clone()));
     }
     let demo = demo_switch(settings, is_demo);
     let is_demo_on = demo.as_ref().map(watch::Sender::subscribe);
-    let app = app(settings, (&parts, guard), fleet, (archive_metrics, demo, rebuilder));
+    let app = app(settings, (&parts, &entry), fleet, (archive_metrics, demo, rebuilder));
     let app = Arc::new(app);
     let stop_servers = CancellationToken::new();
     let servers = TaskTracker::new();
-    let urls = match entry::listen(settings, &app, &stop_servers, &servers).await {
+    let urls = match entry::listen(settings, (&app, entry), &stop_servers, &servers).await {
         Ok(urls) => urls,
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };
@@ -346,7 +357,7 @@ fn archived_names(parts: &Parts) -> Vec<String> {
 
 fn app(
     settings: &Settings,
-    (parts, guard): (&Parts, Arc<Guard>),
+    (parts, entry): (&Parts, &Entry),
     fleet: Arc<Fleet>,
     (archive_metrics, demo, rebuilder): (Arc<ArchiveMetrics>, Option<watch::Sender<bool>>, Arc<Rebuilds>),
 ) -> App {
@@ -378,7 +389,9 @@ fn app(
         version: env!("CARGO_PKG_VERSION"),
         started_at: parts.clock.now(),
         draining: CancellationToken::new(),
-        guard,
+        limits: entry::limits(settings),
+        questions: entry::questions(settings),
+        guard: entry.guard.clone(),
         origins: settings.cors_origins.clone(),
         watchers: Watchers::default(),
         demo,

@@ -12,7 +12,9 @@ use toml::Value;
 
 use super::archive::{self, StreamArchive};
 use super::layers::Layers;
+use super::limits::{self, Limits};
 use super::reader::{Errors, Reader};
+use super::redacted::without_password;
 use super::{outputs, streams};
 
 /// Everything a server needs to know.
@@ -37,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) body_budget_bytes: u64,
     pub(crate) connections_max: u64,
     pub(crate) cors_origins: Origins,
+    pub(crate) limits: Limits,
     pub(crate) streams: Vec<StreamSettings>,
     pub(crate) rollups: Vec<Rollup>,
     /// What is right and yet does not do what it says.
@@ -66,6 +69,8 @@ pub(crate) enum StoreChoice {
 pub(crate) struct Listen {
     pub(crate) address: String,
     pub(crate) metrics: BareMetrics,
+    /// The files of the certificate and its key, where it speaks TLS.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
 }
 
 impl Listen {
@@ -146,6 +151,7 @@ impl Settings {
         let embedded = embedded(&mut reader, &mut errors);
         let kafka = kafka(&mut reader, &mut errors);
         let (body_budget_bytes, connections_max, cors_origins) = http(&mut reader, &mut errors);
+        let limits = limits::limits(&mut reader, &mut errors);
         let mut streams = streams::streams(&mut reader, &mut errors);
         let rollups = streams::rollups(&mut reader, &streams, &mut errors);
         outputs::check(&streams, &rollups, &mut errors);
@@ -175,6 +181,7 @@ impl Settings {
             body_budget_bytes,
             connections_max,
             cors_origins,
+            limits,
             streams,
             rollups,
             notes: note.into_iter().chain(unguarded).collect(),
@@ -195,8 +202,13 @@ fn log_choice(url: &str, data_dir: &std::path::Path, errors: &mut Errors) -> Log
         Some(_) if !cfg!(feature = "kafka") => {
             errors.add("log", "this binary was built without the feature kafka");
         }
-        _ => errors
-            .add("log", format!("is embedded:, embedded:PATH or kafka://HOST:PORT[,HOST:PORT…], not {url}")),
+        _ => errors.add(
+            "log",
+            format!(
+                "is embedded:, embedded:PATH or kafka://HOST:PORT[,HOST:PORT…], not {}",
+                without_password(url)
+            ),
+        ),
     }
     LogChoice::Embedded(data_dir.join("log"))
 }
@@ -216,7 +228,10 @@ fn store_choice(url: &str, data_dir: &std::path::Path, errors: &mut Errors) -> S
     } else {
         errors.add(
             "store",
-            format!("is sqlite:, sqlite:PATH or postgres://USER@HOST[:PORT]/DATABASE, not {url}"),
+            format!(
+                "is sqlite:, sqlite:PATH or postgres://USER@HOST[:PORT]/DATABASE, not {}",
+                without_password(url)
+            ),
         );
     }
     StoreChoice::Sqlite(data_dir.join("streamgauge.db"))
@@ -305,13 +320,21 @@ fn listen(reader: &mut Reader<'_>, errors: &mut Errors) -> Vec<Listen> {
             errors.add(&item.place("address"), format!("is HOST:PORT such as 127.0.0.1:8080, not {address}"));
         }
         let metrics = bare_metrics(&mut item, &address, errors);
-        all.push(Listen { address, metrics });
+        let tls = item.table_or_off("tls", errors).map(|table| pair(table, errors));
+        all.push(Listen { address, metrics, tls });
         item.finish(errors);
     }
     if all.is_empty() {
         errors.add("listen", "at least one address is needed");
     }
     all
+}
+
+/// Reads the files of a certificate and its key.
+fn pair(mut table: Reader<'_>, errors: &mut Errors) -> (PathBuf, PathBuf) {
+    let pair = (table.required("cert", errors), table.required("key", errors));
+    table.finish(errors);
+    (PathBuf::from(pair.0), PathBuf::from(pair.1))
 }
 
 /// Reads what `/metrics` answers; on port 8000 the rows of the API that has always been there.

@@ -2,21 +2,23 @@
 //! may do.
 
 mod browsers;
+mod canary;
 mod routes;
 mod start;
 
+use std::io::{BufRead as _, Write as _};
 use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::harness::http::Answer;
+use crate::harness::http::{Answer, connect};
 use crate::harness::{Launch, PATIENCE, Server, run_with, until};
 
 /// A key as an operator gives one to a container.
-pub(super) const GIVEN: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const GIVEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// Runs a command against a server, with a key.
-pub(super) fn command(server: &Server, key: &str, args: &[&str]) -> Output {
+pub(crate) fn command(server: &Server, key: &str, args: &[&str]) -> Output {
     let url = server.url();
     let mut words = args.to_vec();
     words.extend(["--url", &url]);
@@ -32,14 +34,14 @@ pub(super) fn stderr(output: &Output) -> String {
 }
 
 /// Makes a key and returns its text.
-pub(super) fn create(server: &Server, by: &str, args: &[&str]) -> String {
+pub(crate) fn create(server: &Server, by: &str, args: &[&str]) -> String {
     let made = command(server, by, &[&["keys", "create"], args].concat());
     assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
     stdout(&made)
 }
 
 /// Asks for a path by a key.
-pub(super) fn get(server: &Server, key: &str, path: &str) -> Answer {
+pub(crate) fn get(server: &Server, key: &str, path: &str) -> Answer {
     let value = format!("Bearer {key}");
     server.client().request("GET", path, &[("authorization", &value)], b"").expect("an answer")
 }
@@ -117,6 +119,20 @@ fn from_the_first_key_on_every_request_needs_one() {
 /// Returns the part of a key that nobody may see twice.
 pub(super) fn secret_of(key: &str) -> &str {
     &key[17..]
+}
+
+/// What goes on by a key ends with it.
+#[test]
+fn a_live_stream_ends_with_its_key() {
+    let server = Server::ready(&Launch::new().variables(&[("STREAMGAUGE_ADMIN_KEY", GIVEN)]));
+    let asker = create(&server, GIVEN, &["--name", "asker", "--scope", "query"]);
+    let mut stream = connect(server.address()).expect("the server listens");
+    let request = format!("GET /metrics/stream HTTP/1.1\r\nhost: here\r\nx-api-key: {asker}\r\n\r\n");
+    stream.get_mut().write_all(request.as_bytes()).expect("the server reads");
+    let mut lines = stream.lines().map(|line| line.expect("the server ends it in order"));
+    assert!(lines.any(|line| line.starts_with("data:")), "it begins");
+    assert_eq!(command(&server, GIVEN, &["keys", "revoke", "asker"]).status.code(), Some(0));
+    assert!(lines.any(|line| line == "0"), "the last chunk comes");
 }
 
 #[test]

@@ -16,3 +16,4 @@ mod producers;
 mod smoke;
 mod systems;
 mod tidy;
+mod tls;
