@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The server and all its commands in one image, without a shell's help and without root.
 #   docker build -t streamgauge .
-#   docker run -p 127.0.0.1:8080:8080 -e STREAMGAUGE_AUTH=off -v data:/var/lib/streamgauge streamgauge
+#   docker run -p 127.0.0.1:8080:8080 -e STREAMGAUGE_ADMIN_KEY="$(openssl rand -hex 32)" -v data:/var/lib/streamgauge streamgauge
 
 FROM node:20-bookworm-slim AS dashboard
 WORKDIR /src/web
@@ -37,5 +37,5 @@ EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=6s --start-period=60s --retries=3 \
     CMD ["/usr/local/bin/streamgauge", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/streamgauge"]
-# Reached from outside, it starts only with keys, or with STREAMGAUGE_AUTH=off where something in front guards it.
+# Reached from outside, it starts only with STREAMGAUGE_ADMIN_KEY or another key, or with STREAMGAUGE_AUTH=off where something in front guards it.
 CMD ["serve", "--listen", "0.0.0.0:8080"]

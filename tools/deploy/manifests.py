@@ -68,7 +68,7 @@ def check_workload(workload):
 def check_settings(workload, texts):
     """Has the binary judge what the pod is told, with a word for each secret."""
     container = workload["spec"]["template"]["spec"]["containers"][0]
-    variables = {variable["name"]: variable.get("value", "secret") for variable in container["env"]}
+    variables = {variable["name"]: variable.get("value", "secret" * 6) for variable in container["env"]}
     with tempfile.TemporaryDirectory() as folder:
         command = [Path(sys.argv[1]).resolve(), "config", "check"]
         if texts:

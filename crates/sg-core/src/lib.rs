@@ -14,6 +14,7 @@
 //! - [`ports`]: the log and the store as the core sees them.
 //! - [`outbox`] and [`output`]: what became known with a flush, and the records that tell others.
 //! - [`archive`]: files of raw events.
+//! - [`key`]: who may do what.
 //! - [`query`] and [`interval`]: how cells become answers.
 //! - [`metrics`]: what this process has done since it began.
 //! - [`limits`]: every limit with its reason.
@@ -43,6 +44,7 @@ mod identity;
 pub mod interval;
 mod json;
 pub mod judge;
+pub mod key;
 pub mod limits;
 pub mod metrics;
 pub mod outbox;

@@ -153,7 +153,7 @@ metrics! {
     Counter output_records_shortened "streamgauge_output_records_shortened_total" "Records sent shorter than they are, because their topic takes no longer ones.";
     Counter analytics_queries "analytics_queries_total" "Questions to /analytics/… that were answered.";
     Counter connections "streamgauge_http_connections_total" "Connections accepted.";
-    Counter connections_dropped "streamgauge_http_connections_dropped_total" "Connections closed because their client was too slow.";
+    Counter connections_dropped "streamgauge_http_connections_dropped_total" "Connections closed because their client was too slow, or its address had too many.";
 }
 
 metrics! {

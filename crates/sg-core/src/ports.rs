@@ -2,6 +2,7 @@
 //! nothing; `Ok` means durable, unless a method says otherwise. No default methods, so that no wrapper can forget one.
 
 mod archive;
+mod keys;
 mod rewriting;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use archive::{
     Archive, ArchiveClaim, ArchivePosition, ArchivedFile, Cut, CutBuilder, CutFile, DoomedFile, FileLimits,
     Intent, Manifest, ManifestQuery, Mark,
 };
+pub use keys::{KeyAdded, KeyStore};
 pub use rewriting::{Rebuilder, Rewriter};
 
 /// What a caller can do about a failure.

@@ -11,7 +11,7 @@ use crate::App;
 
 /// Headers that a page may send beside those that every page may.
 const HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, content-encoding, last-event-id");
+    HeaderValue::from_static("authorization, x-api-key, content-type, content-encoding, last-event-id");
 /// How many seconds a browser need not ask again: short enough that a changed setting is soon felt.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
@@ -65,17 +65,16 @@ pub(crate) fn mark(mut answer: Response, origin: Option<HeaderValue>) -> Respons
 
 /// `OPTIONS` of a path that events are posted to.
 pub(crate) async fn preflight_of_posts(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    preflight(&app, &headers, HeaderValue::from_static("POST"))
+    preflight(app.post_origin(&headers), HeaderValue::from_static("POST"))
 }
 
 /// `OPTIONS` of a stream of answers.
 pub(crate) async fn preflight_of_reads(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    preflight(&app, &headers, HeaderValue::from_static("GET"))
+    preflight(app.origins.allowed(&headers), HeaderValue::from_static("GET"))
 }
 
 /// Answers a browser that asks before it sends; one whose page is not allowed is told nothing, which means no.
-fn preflight(app: &App, headers: &HeaderMap, method: HeaderValue) -> Response {
-    let origin = app.origins.allowed(headers);
+fn preflight(origin: Option<HeaderValue>, method: HeaderValue) -> Response {
     let mut answer = StatusCode::NO_CONTENT.into_response();
     if origin.is_some() {
         let headers = answer.headers_mut();

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use serde_json::json;
 
@@ -20,27 +19,16 @@ pub(crate) async fn show(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `POST /v1/demo/start`.
-pub(crate) async fn start(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
-    turn(app, &headers, true).await
+pub(crate) async fn start(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    turn(app, true).await
 }
 
 /// `POST /v1/demo/stop`.
-pub(crate) async fn stop(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
-    turn(app, &headers, false).await
+pub(crate) async fn stop(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    turn(app, false).await
 }
 
-/// Returns whether a page of another origin asks. Browsers send such a request without asking first.
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(origin) = text(header::ORIGIN) else { return false };
-    let host = origin.split_once("://").map(|(_, host)| host);
-    host.is_none() || host != text(header::HOST)
-}
-
-async fn turn(app: Arc<App>, headers: &HeaderMap, on: bool) -> Result<Response, ApiError> {
-    if is_from_elsewhere(headers) {
-        return Err(ApiError::NotFound("the demo is not switched from pages of another origin".to_owned()));
-    }
+async fn turn(app: Arc<App>, on: bool) -> Result<Response, ApiError> {
     let Some(switch) = &app.demo else {
         return Err(ApiError::NotFound(
             "there is no demo producer: it takes --demo, or a server that takes events and listens on loopback alone"

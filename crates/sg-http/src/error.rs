@@ -2,14 +2,20 @@
 //! `docs/errors`. Never 5xx for a bad event, never 4xx for a passing fault: senders drop the one and retry the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use sg_core::key::Scope;
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::reason::Refusal;
 
 use crate::App;
+use crate::limits::{self, Standing};
+
+/// How a key is shown. Basic is taken too, but not asked for: browsers would put a window of their own in front of the page.
+const CHALLENGE: &str = "Bearer realm=\"streamgauge\"";
 
 /// Everything that can go wrong with a request.
 #[derive(Debug)]
@@ -40,6 +46,20 @@ pub(crate) enum ApiError {
     RangeTooLarge(String),
     StoreUnavailable(String),
     Internal(String),
+    KeyMissing,
+    KeyUnknown,
+    ScopeMissing(Scope),
+    OriginRefused,
+    /// The keys could not be read for too long.
+    KeysUnavailable,
+    /// A sender sent more than it may; when this would fit, and how it stands.
+    RateLimited {
+        wait: Duration,
+        standing: Standing,
+    },
+    TooManyQuestions,
+    /// A key that is not made.
+    KeyRefused(String),
 }
 
 impl ApiError {
@@ -72,6 +92,14 @@ impl ApiError {
             ApiError::RangeTooLarge(_) => (StatusCode::BAD_REQUEST, "range_too_large"),
             ApiError::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            ApiError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            ApiError::TooManyQuestions => (StatusCode::SERVICE_UNAVAILABLE, "too_many_questions"),
+            ApiError::KeyMissing => (StatusCode::UNAUTHORIZED, "key_missing"),
+            ApiError::KeyUnknown => (StatusCode::UNAUTHORIZED, "key_unknown"),
+            ApiError::ScopeMissing(_) => (StatusCode::FORBIDDEN, "scope_missing"),
+            ApiError::OriginRefused => (StatusCode::FORBIDDEN, "origin_refused"),
+            ApiError::KeysUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable"),
+            ApiError::KeyRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "key_refused"),
         }
     }
 
@@ -97,7 +125,29 @@ impl ApiError {
             ApiError::AllRejected(count, _) => format!("none of the {count} events was accepted"),
             ApiError::Draining => "the server is stopping: send again".to_owned(),
             ApiError::MethodNotAllowed => "the path is there, but not for this method".to_owned(),
-            ApiError::InvalidBody(detail)
+            ApiError::RateLimited { .. } => {
+                "more came than this sender may send: send again after the time in Retry-After".to_owned()
+            }
+            ApiError::TooManyQuestions => {
+                "too many questions are asked at once: ask again after the time in Retry-After".to_owned()
+            }
+            ApiError::KeyMissing => {
+                "a key is needed: send it as Authorization: Bearer, X-Api-Key or the password of Basic"
+                    .to_owned()
+            }
+            ApiError::KeyUnknown => {
+                "the key is not known here: it was mistyped, revoked, has expired, or is another server's"
+                    .to_owned()
+            }
+            ApiError::ScopeMissing(scope) => format!("the key lacks the scope {}", scope.as_str()),
+            ApiError::OriginRefused => {
+                "pages of this origin may not do this with this key or session".to_owned()
+            }
+            ApiError::KeysUnavailable => {
+                "the keys cannot be read from the store: send again after the time in Retry-After".to_owned()
+            }
+            ApiError::KeyRefused(detail)
+            | ApiError::InvalidBody(detail)
             | ApiError::BadEncoding(detail)
             | ApiError::UnsupportedMediaType(detail)
             | ApiError::UnsupportedEncoding(detail)
@@ -175,6 +225,14 @@ impl IntoResponse for ApiError {
                 | StatusCode::INSUFFICIENT_STORAGE
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let ApiError::RateLimited { wait, standing } = &self {
+            let wait_s = wait.as_millis().div_ceil(1_000).max(1);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(wait_s).unwrap_or(u64::MAX)));
+            limits::show(*standing, headers);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         if matches!(self, ApiError::UnsupportedEncoding(_)) {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));

@@ -17,7 +17,7 @@ use sg_core::reason::Refusal;
 use crate::error::{ApiError, item_json};
 use crate::params::Params;
 use crate::split::{Items, split};
-use crate::{Answers, App, Door, body, cors};
+use crate::{Answers, App, Door, body, cors, limits};
 
 /// The longest time that `?wait=true` waits before it answers without.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ struct Wish {
 
 /// `POST /v1/events[?stream=S][&wait=true]`.
 pub(crate) async fn post_by_query(State(app): State<Arc<App>>, request: Request) -> Response {
-    let origin = app.origins.allowed(request.headers());
+    let origin = app.post_origin(request.headers());
     let answer = by_query(&app, request).await;
     cors::mark(answer.into_response(), origin)
 }
@@ -52,7 +52,7 @@ async fn by_query(app: &App, request: Request) -> Result<Response, ApiError> {
 
 /// `POST` on one of a stream's own paths.
 pub(crate) async fn post_to(State(app): State<Arc<App>>, door: usize, request: Request) -> Response {
-    let origin = app.origins.allowed(request.headers());
+    let origin = app.post_origin(request.headers());
     let answer = by_path(&app, door, request).await;
     cors::mark(answer.into_response(), origin)
 }
@@ -100,6 +100,7 @@ async fn take_in(app: &App, door: &Door, wish: Wish, request: Request) -> Result
     let body = body::read(&parts.headers, body, &app.budget).await?;
     app.metrics.ingest_bytes.add(body.wire_bytes as u64);
     let items = split(&body.bytes, &parts.headers)?;
+    let standing = app.limits.take(&parts.extensions, &parts.headers, (items.len(), body.wire_bytes))?;
     let Taken { batch, errors, rejected, single } = parse(app, plan, &body.bytes, &items)?;
     let accepted = batch.len();
     if wish.answers == Answers::Empty && rejected > 0 {
@@ -121,10 +122,14 @@ async fn take_in(app: &App, door: &Door, wish: Wish, request: Request) -> Result
             tracing::debug!("?wait=true answered before the store had the events");
         }
     }
-    if wish.answers == Answers::Empty {
-        return Ok(StatusCode::ACCEPTED.into_response());
+    let mut answer = match wish.answers {
+        Answers::Empty => StatusCode::ACCEPTED.into_response(),
+        Answers::Counts => accepted_response(accepted, rejected, &errors, single),
+    };
+    if let Some(standing) = standing {
+        limits::show(standing, answer.headers_mut());
     }
-    Ok(accepted_response(accepted, rejected, &errors, single))
+    Ok(answer)
 }
 
 /// Waits until queries see what was appended.

@@ -3,8 +3,9 @@
 //! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
 //! events in a body, `ingest` is the way in; `rollups`, `events`, `late`, `archive`, `status` and `health` are the ways out, `live` tells
 //! what changes, `systems` are those in which clients of other systems ask; `dashboard` and `docs` hand out the pages; `error`
-//! is the one place where a failure becomes a status; `openapi` says of all of them what they take and answer.
+//! is the one place where a failure becomes a status; `guard` lets in whom `access` allows, by `keys` or a `session`; `openapi` says of all of them what they take and answer.
 
+mod access;
 mod answer;
 mod archive;
 mod body;
@@ -15,25 +16,32 @@ mod demo;
 mod docs;
 mod error;
 mod events;
+mod guard;
 mod health;
 mod ingest;
+mod keys;
 mod late;
+mod limits;
 mod live;
 mod openapi;
 mod pages;
 mod params;
+mod places;
 mod rebuild;
 mod rollups;
 pub mod server;
+mod session;
 mod split;
 mod status;
 mod systems;
+mod tls;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use sg_core::metrics::{ArchiveMetrics, Counter, Metrics};
 use sg_core::plan::Plan;
 use sg_core::ports::{EventLog, Manifest, Pipeline, Rebuilder, RollupReader};
@@ -42,8 +50,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use cors::Origins;
+pub use guard::{Auth, Guard};
+pub use keys::draw as draw_key;
+pub use limits::{Limits, Network, Stopwatch, Turns};
 pub use live::Watchers;
+pub use places::{Each, Places};
 pub use systems::MetricsApi;
+pub use tls::{Tls, TlsError};
 
 use systems::{actuator, event_platform, hourly_aggregations, stream_metrics, web_analytics};
 
@@ -85,6 +98,12 @@ pub struct App {
     pub started_at: Timestamp,
     /// Cancelled when the process is about to leave: not ready any more, and streams of answers end.
     pub draining: CancellationToken,
+    /// How much senders may send.
+    pub limits: Limits,
+    /// What questions may be asked at once.
+    pub questions: Turns,
+    /// Who is let in.
+    pub guard: Arc<Guard>,
     /// The pages that may post and read the live stream from a browser.
     pub origins: Origins,
     /// Who watches the live streams.
@@ -93,6 +112,14 @@ pub struct App {
     pub demo: Option<watch::Sender<bool>>,
     /// What the stream metrics API has answered.
     pub metrics_api: MetricsApi,
+}
+
+impl App {
+    /// Returns the origin of a request if its pages may post events: anybody's, or by some key.
+    pub(crate) fn post_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let by_key = || headers.get(header::ORIGIN).filter(|_| self.guard.has_key_for(headers)).cloned();
+        self.origins.allowed(headers).or_else(by_key)
+    }
 }
 
 /// The archive as this process has it.
@@ -205,6 +232,9 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .route("/v1/demo", get(demo::show))
         .route("/v1/demo/start", post(demo::start))
         .route("/v1/demo/stop", post(demo::stop))
+        .route("/v1/session", get(session::show).post(session::begin).delete(session::end))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/docs/errors/{code}", get(pages::error_page))
         .route("/openapi.json", get(move || openapi::answer(document)))
         .route("/docs", get(docs::page))
@@ -228,8 +258,10 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         router = router.merge(questions());
     }
     let observed = observed.route_layer(from_fn_with_state(app.clone(), stream_metrics::observe));
+    let check = from_fn_with_state(guard::Post { app: app.clone(), bare_metrics }, guard::check);
     router
         .merge(observed)
+        .route_layer(check)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(app)

@@ -2,7 +2,7 @@
 //! `/docs`. The files in `openapi/` say what does not depend on the configuration; here what this process does not serve is
 //! left out, and what its configuration adds is put in. Pages and their files are for people and not in it.
 
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -10,6 +10,7 @@ use sg_core::batch::EventBatch;
 use sg_core::definition::{FieldType, Stream};
 use sg_core::plan::{Arrival, Plan};
 
+use crate::access;
 use crate::{Answers, App, Door, Roles, pages};
 
 const DOCUMENT: &str = include_str!("openapi/document.json");
@@ -88,6 +89,9 @@ fn paths(app: &App) -> Map<String, Value> {
         fit(&mut item["post"], &door.plan);
     }
     keep_roles(&mut paths, app.roles);
+    if !app.guard.is_off() {
+        ask_for_keys(&mut paths, app);
+    }
     paths
 }
 
@@ -137,6 +141,23 @@ fn example_of(stream: &Stream) -> Value {
         event.entry(name).or_insert(value);
     }
     Value::Object(event)
+}
+
+/// Says of each operation by which keys it can be had, and what is answered without.
+fn ask_for_keys(paths: &mut Map<String, Value>, app: &App) {
+    for (path, item) in paths.iter_mut() {
+        let is_door = app.doors.iter().any(|door| door.paths.contains(path));
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap_or_default();
+            let Some(scope) = access::of(&method, path, is_door).scope() else { continue };
+            operation["security"] = json!([{"bearer": []}, {"apiKey": []}, {"basic": []}, {"session": []}]);
+            operation["x-scope"] = scope.as_str().into();
+            for (status, response) in [("401", "Unauthorized"), ("403", "Forbidden")] {
+                operation["responses"][status] =
+                    json!({"$ref": format!("#/components/responses/{response}")});
+            }
+        }
+    }
 }
 
 /// Leaves out what the process has no role for; the mark itself is nobody else's.

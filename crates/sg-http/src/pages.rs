@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::params::Named;
 
 /// Code and page.
-const PAGES: [(&str, &str); 42] = [
+const PAGES: [(&str, &str); 50] = [
     ("all_rejected", include_str!("../../../docs/errors/all_rejected.md")),
     ("bad_encoding", include_str!("../../../docs/errors/bad_encoding.md")),
     ("bad_field", include_str!("../../../docs/errors/bad_field.md")),
@@ -28,6 +28,10 @@ const PAGES: [(&str, &str); 42] = [
     ("invalid_body", include_str!("../../../docs/errors/invalid_body.md")),
     ("invalid_json", include_str!("../../../docs/errors/invalid_json.md")),
     ("invalid_text", include_str!("../../../docs/errors/invalid_text.md")),
+    ("key_missing", include_str!("../../../docs/errors/key_missing.md")),
+    ("key_refused", include_str!("../../../docs/errors/key_refused.md")),
+    ("key_unknown", include_str!("../../../docs/errors/key_unknown.md")),
+    ("keys_unavailable", include_str!("../../../docs/errors/keys_unavailable.md")),
     ("log_unavailable", include_str!("../../../docs/errors/log_unavailable.md")),
     ("method_not_allowed", include_str!("../../../docs/errors/method_not_allowed.md")),
     ("missing_event_type", include_str!("../../../docs/errors/missing_event_type.md")),
@@ -35,9 +39,12 @@ const PAGES: [(&str, &str); 42] = [
     ("not_an_object", include_str!("../../../docs/errors/not_an_object.md")),
     ("not_found", include_str!("../../../docs/errors/not_found.md")),
     ("number_out_of_range", include_str!("../../../docs/errors/number_out_of_range.md")),
+    ("origin_refused", include_str!("../../../docs/errors/origin_refused.md")),
     ("over_budget", include_str!("../../../docs/errors/over_budget.md")),
     ("pane_too_coarse", include_str!("../../../docs/errors/pane_too_coarse.md")),
     ("range_too_large", include_str!("../../../docs/errors/range_too_large.md")),
+    ("rate_limited", include_str!("../../../docs/errors/rate_limited.md")),
+    ("scope_missing", include_str!("../../../docs/errors/scope_missing.md")),
     ("slow_body", include_str!("../../../docs/errors/slow_body.md")),
     ("store_refused", include_str!("../../../docs/errors/store_refused.md")),
     ("store_unavailable", include_str!("../../../docs/errors/store_unavailable.md")),
@@ -45,6 +52,7 @@ const PAGES: [(&str, &str); 42] = [
     ("too_deep", include_str!("../../../docs/errors/too_deep.md")),
     ("too_many_events", include_str!("../../../docs/errors/too_many_events.md")),
     ("too_many_members", include_str!("../../../docs/errors/too_many_members.md")),
+    ("too_many_questions", include_str!("../../../docs/errors/too_many_questions.md")),
     ("too_many_watchers", include_str!("../../../docs/errors/too_many_watchers.md")),
     ("unknown_rollup", include_str!("../../../docs/errors/unknown_rollup.md")),
     ("unknown_stream", include_str!("../../../docs/errors/unknown_stream.md")),

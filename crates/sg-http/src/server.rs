@@ -2,7 +2,7 @@
 //! a time-out for the first byte and for headers, one for idle connections, and a cap on their number.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -19,15 +19,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sg_core::metrics::Metrics;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::places::Places;
+use crate::tls::Tls;
+
 /// Time for the first byte of a new connection.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the handshake of TLS, from the first byte on: a few round trips.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a request's headers from their first byte on.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may stay without a request.
@@ -43,12 +48,21 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 /// How long accepting pauses when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Marks a request that came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Secured;
+
+/// Who is at the other end of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// A listening address and what it serves.
 pub struct Server {
     listener: TcpListener,
     router: Router,
     metrics: Arc<Metrics>,
-    places: Arc<Semaphore>,
+    places: Places,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
@@ -60,10 +74,16 @@ impl Server {
         address: &str,
         router: Router,
         metrics: Arc<Metrics>,
-        places: Arc<Semaphore>,
+        places: Places,
     ) -> std::io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Server { listener, router, metrics, places })
+        Ok(Server { listener, router, metrics, places, tls: None })
+    }
+
+    /// Has the address speak TLS, or not.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Server {
+        Server { tls, ..self }
     }
 
     /// Returns the address that is listened on.
@@ -80,19 +100,30 @@ impl Server {
         let housekeeper = Housekeeper::default();
         connections.spawn(housekeeper.clone().run(stop.clone()));
         loop {
-            let Ok(place) = self.places.clone().acquire_owned().await else { break };
+            let Some(place) = self.places.of_all().await else { break };
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
                     self.metrics.connections.add(1);
-                    let (router, metrics, stop) = (self.router.clone(), self.metrics.clone(), stop.clone());
-                    let housekeeper = housekeeper.clone();
+                    let Some(place_of_address) = self.places.of_address(from.ip()) else {
+                        self.metrics.connections_dropped.add(1);
+                        continue;
+                    };
+                    let metrics = self.metrics.clone();
+                    let serving = Serving {
+                        router: self.router.clone(),
+                        housekeeper: housekeeper.clone(),
+                        stop: stop.clone(),
+                        tls: self.tls.clone(),
+                    };
                     connections.spawn(async move {
-                        serve(stream, router, &metrics, housekeeper, stop).await;
-                        drop(place);
+                        if serve(stream, from.ip(), serving).await {
+                            metrics.connections_dropped.add(1);
+                        }
+                        drop((place, place_of_address));
                     });
                 }
                 Err(error) => {
@@ -234,24 +265,62 @@ impl Housekeeper {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
+/// What a connection is served with.
+struct Serving {
     router: Router,
-    metrics: &Metrics,
     housekeeper: Housekeeper,
     stop: CancellationToken,
-) {
+    tls: Option<Arc<Tls>>,
+}
+
+/// Serves a connection to its end; returns whether it was dropped because its client was too slow.
+async fn serve(stream: TcpStream, peer: IpAddr, serving: Serving) -> bool {
     // Answers are small and complete: waiting to fill a packet only delays them. An error shows at the next read.
     drop(stream.set_nodelay(true));
     let mut byte = [0];
     let first = tokio::select! {
-        () = stop.cancelled() => return,
+        () = serving.stop.cancelled() => return false,
         first = tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut byte)) => first,
     };
     if !matches!(first, Ok(Ok(1..))) {
-        metrics.connections_dropped.add(1);
-        return;
+        return true;
     }
+    let Some(tls) = &serving.tls else {
+        return converse(stream, Extra { peer, is_secured: false }, serving).await;
+    };
+    let shaken = tokio::select! {
+        () = serving.stop.cancelled() => return false,
+        shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)) => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => converse(stream, Extra { peer, is_secured: true }, serving).await,
+        Ok(Err(error)) => {
+            tracing::debug!("a handshake failed: {error}");
+            true
+        }
+        Err(_) => true,
+    }
+}
+
+/// What is put beside each request of a connection.
+#[derive(Clone, Copy)]
+struct Extra {
+    peer: IpAddr,
+    is_secured: bool,
+}
+
+impl Extra {
+    fn put(self, request: &mut hyper::Request<Incoming>) {
+        request.extensions_mut().insert(Peer(self.peer));
+        if self.is_secured {
+            request.extensions_mut().insert(Secured);
+        }
+    }
+}
+
+/// Answers the requests of a connection; returns whether it was dropped because its client was too slow.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, extra: Extra, serving: Serving) -> bool {
+    let Serving { router, housekeeper, stop, .. } = serving;
     let watch = Arc::new(Watch::new());
     housekeeper.add(&watch);
     if stop.is_cancelled() {
@@ -259,7 +328,8 @@ async fn serve(
         watch.tell(Order::Finish);
     }
     let noted = watch.clone();
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        extra.put(&mut request);
         let (under_way, mut router) = (UnderWay::begin(&noted), router.clone());
         async move {
             let mut answer: Response = router.call(request.map(Body::new) as Request).await?;
@@ -277,7 +347,7 @@ async fn serve(
         .max_headers(HEADERS_MAX);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut is_finishing = false;
-    let is_dropped = std::future::poll_fn(|context| {
+    std::future::poll_fn(|context| {
         watch.waker.register(context.waker());
         match watch.order() {
             Order::Serve => {}
@@ -290,8 +360,5 @@ async fn serve(
         }
         connection.as_mut().poll(context).map(|ended| ended.is_err_and(|error| error.is_timeout()))
     })
-    .await;
-    if is_dropped {
-        metrics.connections_dropped.add(1);
-    }
+    .await
 }

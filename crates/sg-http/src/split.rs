@@ -18,6 +18,16 @@ pub(crate) enum Items<'a> {
     Many(Vec<&'a str>),
 }
 
+impl Items<'_> {
+    /// Returns how many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Items::One(_) => 1,
+            Items::Many(items) => items.len(),
+        }
+    }
+}
+
 /// What the content type says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {

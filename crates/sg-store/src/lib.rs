@@ -8,7 +8,7 @@
 //!
 //! What both must do alike stands beside them: `watermark` (what idle and busy partitions make of a stream's
 //! watermark), `announced` (what the outbox is made of), `levels` and `sketches` (measures that
-//! are more than a column), `rewriting` (cells that are made again), `place` (the key of a raw event), `names` (of views and
+//! are more than a column), `rewriting` (cells that are made again), `written_key` (lists of a key), `place` (the key of a raw event), `names` (of views and
 //! columns), `answers` (refusals in the same words), `unfit` (values that no column holds) and `faults` (a seam for tests).
 
 mod announced;
@@ -24,3 +24,4 @@ mod sketches;
 pub mod sqlite;
 mod unfit;
 mod watermark;
+mod written_key;

@@ -3,7 +3,7 @@
 //! `look` from outside, `pool` holds connections and transactions,
 //! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`,
 //! `outbox` and `retention` are the transactions, `status` and `events` the questions; `manifest` is what the archive
-//! holds, and `archived` its port.
+//! holds, and `archived` its port; `keys` who may do what.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -19,6 +19,7 @@ mod closing;
 mod error;
 mod events;
 mod flush;
+mod keys;
 mod letters;
 mod levels;
 mod look;

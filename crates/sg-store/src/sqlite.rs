@@ -2,7 +2,7 @@
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
 //! lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`, `outbox` and `retention` are the transactions, `status`, `events`
 //! and `counts` the questions, and `index` makes those for raw events fast. `manifest` is what the archive holds, and
-//! `archived` its port.
+//! `archived` its port; `keys` who may do what.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod flush;
 mod index;
+mod keys;
 mod letters;
 mod levels;
 mod manifest;

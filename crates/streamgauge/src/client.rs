@@ -199,6 +199,14 @@ impl Connection {
         self.request(Method::GET, path, None, Bytes::new()).await
     }
 
+    /// Has what stands at a path deleted.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub(crate) async fn delete(&mut self, path: &str) -> Result<Answer, Unanswered> {
+        self.request(Method::DELETE, path, None, Bytes::new()).await
+    }
+
     /// Posts a body to a path.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub(crate) mod flush;
 pub(crate) mod healthcheck;
 #[cfg(all(feature = "kafka", feature = "postgres"))]
 pub(crate) mod import;
+pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod rebuild;
 pub(crate) mod serve;

@@ -5,9 +5,11 @@ pub(crate) mod archive;
 pub(crate) mod env_file;
 mod inherited;
 pub(crate) mod layers;
+pub(crate) mod limits;
 mod measures;
 mod outputs;
 pub(crate) mod reader;
+pub(crate) mod redacted;
 pub(crate) mod settings;
 mod streams;
 

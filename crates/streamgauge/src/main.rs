@@ -35,6 +35,7 @@ enum Command {
     Doctor(cmd::doctor::Args),
     DeadLetters(cmd::dead_letters::Args),
     Rebuild(cmd::rebuild::Args),
+    Keys(cmd::keys::Args),
     Config(cmd::config::Args),
     Healthcheck(cmd::healthcheck::Args),
     #[cfg(all(feature = "kafka", feature = "postgres"))]
@@ -105,6 +106,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Doctor(args) => cmd::doctor::run(args).await,
         Command::DeadLetters(args) => cmd::dead_letters::run(args).await,
         Command::Rebuild(args) => cmd::rebuild::run(args).await,
+        Command::Keys(args) => cmd::keys::run(args).await,
         Command::Config(args) => cmd::config::run(args),
         Command::Healthcheck(args) => cmd::healthcheck::run(args).await,
         #[cfg(all(feature = "kafka", feature = "postgres"))]

@@ -13,7 +13,7 @@ use anyhow::Context;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    ErrorKind, EventLog, Manifest, OutputTopics, PortError, Rewriter, RollupReader, RollupWriter,
+    ErrorKind, EventLog, KeyStore, Manifest, OutputTopics, PortError, Rewriter, RollupReader, RollupWriter,
 };
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, RealDisk};
@@ -78,6 +78,7 @@ pub(crate) struct Parts {
     pub(crate) manifest: Arc<dyn Manifest>,
     pub(crate) archive: ArchiveParts,
     pub(crate) rewriter: Arc<dyn Rewriter>,
+    pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) store_name: &'static str,
     pub(crate) plans: Vec<Arc<Plan>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -129,7 +130,7 @@ pub(crate) async fn open(
         #[cfg(not(feature = "kafka"))]
         LogChoice::Kafka(_) => return Err(Failure::not_built("kafka")),
     };
-    let StoreParts { writer, reader, manifest, rewriter, name: store_name } =
+    let StoreParts { writer, reader, manifest, rewriter, keys, name: store_name } =
         open_store(&settings.store, &clock).await?;
     let archive = open_archive(settings, &log.log, &plans)?;
     for name in rebuild {
@@ -154,6 +155,7 @@ pub(crate) async fn open(
         manifest,
         archive,
         rewriter,
+        keys,
         store_name,
         plans,
         clock,
@@ -246,11 +248,12 @@ struct StoreParts {
     reader: Arc<dyn RollupReader>,
     manifest: Arc<dyn Manifest>,
     rewriter: Arc<dyn Rewriter>,
+    keys: Arc<dyn KeyStore>,
     name: &'static str,
 }
 
 impl StoreParts {
-    fn of<S: RollupWriter + RollupReader + Manifest + Rewriter + 'static>(
+    fn of<S: RollupWriter + RollupReader + Manifest + Rewriter + KeyStore + 'static>(
         store: S,
         name: &'static str,
     ) -> StoreParts {
@@ -259,7 +262,8 @@ impl StoreParts {
             writer: store.clone(),
             reader: store.clone(),
             manifest: store.clone(),
-            rewriter: store,
+            rewriter: store.clone(),
+            keys: store,
             name,
         }
     }
@@ -286,7 +290,7 @@ async fn open_store(choice: &StoreChoice, clock: &Arc<dyn Clock>) -> Result<Stor
 }
 
 /// Tries again for a while what fails for a passing reason: servers that are started together come up one by one.
-async fn patiently<T, R>(doing: &str, mut call: impl FnMut() -> R) -> Result<T, Failure>
+pub(crate) async fn patiently<T, R>(doing: &str, mut call: impl FnMut() -> R) -> Result<T, Failure>
 where
     R: Future<Output = Result<T, PortError>>,
 {

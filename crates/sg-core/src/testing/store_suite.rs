@@ -5,6 +5,7 @@ mod archiving;
 mod asking;
 mod closing;
 mod feed;
+mod keys;
 mod measures;
 mod outbox;
 mod replays;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 
-use crate::ports::{Manifest, RollupReader, RollupWriter};
+use crate::ports::{KeyStore, Manifest, RollupReader, RollupWriter};
 use crate::time::{Clock, Timestamp};
 
 pub use archiving::{
@@ -27,6 +28,7 @@ pub use closing::{
     keeps_closed_windows_closed, waits_for_busy_partitions,
 };
 pub use feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
+pub use keys::{holds_two_keys_of_a_name, keeps_keys, keeps_no_more_keys_than_fit};
 pub use measures::{levels_run_through_all_time, sketches_merge_over_partitions};
 pub use outbox::{bounds_what_is_read, parks_what_a_topic_refuses, reads_cells_by_key, tells_events};
 pub use replays::{counts_letters_by_reason, replays_count_once};
@@ -49,6 +51,8 @@ pub trait StoreUnderTest: Send + Sync {
     fn reader(&self) -> &dyn RollupReader;
     /// Returns the archive's manifest in it.
     fn manifest(&self) -> &dyn Manifest;
+    /// Returns the keys in it.
+    fn keys(&self) -> &dyn KeyStore;
     /// Returns its clock.
     fn clock(&self) -> &ManualClock;
     /// Closes the store and opens it again over the same data.

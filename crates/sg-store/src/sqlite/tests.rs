@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use rusqlite::Connection;
-use sg_core::ports::{ErrorKind, FlushOutcome, Manifest};
+use sg_core::ports::{ErrorKind, FlushOutcome, KeyStore, Manifest};
 use sg_core::testing::store_suite::{self as suite, Feed, ManualClock, StoreUnderTest, T0};
 
 use super::*;
@@ -53,6 +53,10 @@ impl StoreUnderTest for Fresh {
         self.store()
     }
 
+    fn keys(&self) -> &dyn KeyStore {
+        self.store()
+    }
+
     fn clock(&self) -> &ManualClock {
         &self.clock
     }
@@ -97,6 +101,21 @@ async fn levels_run_through_all_time() {
 #[tokio::test]
 async fn sketches_merge_over_partitions() {
     suite::sketches_merge_over_partitions(&mut Fresh::new(), 1).await;
+}
+
+#[tokio::test]
+async fn keeps_keys() {
+    suite::keeps_keys(&mut Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn holds_two_keys_of_a_name() {
+    suite::holds_two_keys_of_a_name(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn keeps_no_more_keys_than_fit() {
+    suite::keeps_no_more_keys_than_fit(&Fresh::new()).await;
 }
 
 #[tokio::test]

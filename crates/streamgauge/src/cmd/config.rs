@@ -7,6 +7,7 @@ use clap::Subcommand;
 use toml::Value;
 
 use crate::cmd::{fail, print_line};
+use crate::config::redacted::{is_secret, without_password};
 use crate::config::{Layers, Origin, Settings, env_file};
 use crate::exit;
 
@@ -107,12 +108,9 @@ fn is_table_like(value: &Value) -> bool {
 fn push_value(out: &mut String, layers: &Layers, key: &str, path: &str, value: &Value) {
     let origin = layers.origin(path);
     let note = if origin == Origin::Default { String::new() } else { format!("  # {origin}") };
-    *out += &format!("{key} = {}{note}\n", redacted(value));
-}
-
-/// Returns whether a key of another library's settings holds what must not be shown.
-fn is_secret(key: &str) -> bool {
-    ["password", "secret", "token", "ssl.key.pem", "jaas"].iter().any(|word| key.contains(word))
+    let is_given = value.as_str().is_some_and(|text| !text.is_empty());
+    let shown = if is_given && is_secret(key) { "\"***\"".to_owned() } else { redacted(value) };
+    *out += &format!("{key} = {shown}{note}\n");
 }
 
 fn push_table(out: &mut String, layers: &Layers, path: &str, value: &Value) {
@@ -151,14 +149,9 @@ fn redacted(value: &Value) -> String {
         };
         return Value::Table(table.iter().map(shown).collect()).to_string();
     }
-    let text = value.to_string();
-    let Some((scheme, rest)) = text.split_once("://") else { return text };
-    match rest.split_once('@') {
-        Some((login, host)) if login.contains(':') => {
-            let user = login.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}:***@{host}")
-        }
-        _ => text,
+    match value.as_str() {
+        Some(text) => Value::String(without_password(text)).to_string(),
+        None => value.to_string(),
     }
 }
 

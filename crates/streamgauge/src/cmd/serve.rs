@@ -1,6 +1,8 @@
 //! `streamgauge serve`: puts the parts together, says when it is ready, and stops in order: doors, partitions, loops,
 //! store, log.
 
+mod entry;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +11,6 @@ use std::time::Duration;
 use sg_core::metrics::ArchiveMetrics;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
-use sg_http::server::Server;
 use sg_http::{App, ArchiveView, Door, MetricsApi, Watchers};
 use sg_pipeline::archiver::{self, ArchivedStream, Archivers, Sweeper};
 use sg_pipeline::crew::Crew;
@@ -30,6 +31,8 @@ use crate::config::settings::listen_value;
 use crate::config::{Origin, Settings};
 use crate::exit;
 use crate::wire::{self, Parts};
+
+use entry::Entry;
 
 /// Runs the server: takes events, counts them, answers questions.
 ///
@@ -53,6 +56,12 @@ pub(crate) struct Args {
     /// behind it a bare /metrics answers rows there instead of Prometheus text; port 8000 does so by default.
     #[arg(long, value_name = "ADDR[,metrics=rows]")]
     listen: Vec<String>,
+    /// A certificate in PEM, the server's own first: every address speaks TLS, but for one with `,tls=off` behind it.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key in PEM. Both files are looked at every few seconds, and a renewed pair is served.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// The log: embedded:, embedded:PATH or kafka://HOST:PORT.
     #[arg(long, value_name = "URL")]
     log: Option<String>,
@@ -94,7 +103,11 @@ pub(crate) async fn run(args: Args) -> ExitCode {
         Ok(parts) => parts,
         Err(failure) => return fail(failure.code, &failure.error),
     };
-    serve(&settings, parts, args.demo, &args.rebuild).await
+    let entry = match entry::open(&settings, &parts).await {
+        Ok(entry) => entry,
+        Err(failure) => return fail(failure.code, &failure.error),
+    };
+    serve(&settings, (parts, entry), args.demo, &args.rebuild).await
 }
 
 pub(crate) fn start_logging() {
@@ -128,6 +141,9 @@ fn settings(args: &Args) -> Result<Settings, ExitCode> {
     }
     if !args.listen.is_empty() {
         layers.flag("listen", listen_value(&args.listen), "--listen");
+    }
+    if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        entry::lay_tls(&mut layers, cert, key);
     }
     if !args.roles.is_empty() {
         layers.flag(
@@ -165,7 +181,12 @@ struct Running {
     stopped: mpsc::Receiver<Stopped>,
 }
 
-async fn serve(settings: &Settings, parts: Parts, is_demo: bool, rebuild: &[String]) -> ExitCode {
+async fn serve(
+    settings: &Settings,
+    (parts, entry): (Parts, Entry),
+    is_demo: bool,
+    rebuild: &[String],
+) -> ExitCode {
     let streams = parts.plans.iter().map(|plan| plan.name.to_string()).collect();
     let fleet = Fleet::new(streams, parts.log.log.clone(), parts.reader.clone(), parts.log.is_own);
     let fleet = Arc::new(fleet);
@@ -181,22 +202,24 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool, rebuild: &[Stri
         start_loops(settings, &parts, &stop_loops, &loops);
     }
     crew.close();
+    loops.spawn(entry.guard.clone().run(stop_loops.clone()));
     let rebuilder = Arc::new(rebuilds(&parts));
     for rollup in rebuild {
         loops.spawn(rebuilder.clone().fill_up(rollup.clone(), stop_loops.clone()));
     }
     let demo = demo_switch(settings, is_demo);
     let is_demo_on = demo.as_ref().map(watch::Sender::subscribe);
-    let app = Arc::new(app(settings, &parts, fleet, (archive_metrics, demo, rebuilder)));
+    let app = app(settings, (&parts, &entry), fleet, (archive_metrics, demo, rebuilder));
+    let app = Arc::new(app);
     let stop_servers = CancellationToken::new();
     let servers = TaskTracker::new();
-    let urls = match listen(settings, &app, &stop_servers, &servers).await {
+    let urls = match entry::listen(settings, (&app, entry), &stop_servers, &servers).await {
         Ok(urls) => urls,
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };
     if let Some(is_on) = is_demo_on {
         let clock = parts.clock.clone();
-        loops.spawn(crate::generate::demo::run(urls[0].clone(), is_on, stop_loops.clone(), clock));
+        loops.spawn(crate::generate::demo::run(entry::own(&urls, &app), is_on, stop_loops.clone(), clock));
     }
     // Before the line that says ready: whoever reads it may tell the process to stop at once.
     let (Ok(terminate), Ok(interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -334,7 +357,7 @@ fn archived_names(parts: &Parts) -> Vec<String> {
 
 fn app(
     settings: &Settings,
-    parts: &Parts,
+    (parts, entry): (&Parts, &Entry),
     fleet: Arc<Fleet>,
     (archive_metrics, demo, rebuilder): (Arc<ArchiveMetrics>, Option<watch::Sender<bool>>, Arc<Rebuilds>),
 ) -> App {
@@ -366,32 +389,14 @@ fn app(
         version: env!("CARGO_PKG_VERSION"),
         started_at: parts.clock.now(),
         draining: CancellationToken::new(),
+        limits: entry::limits(settings),
+        questions: entry::questions(settings),
+        guard: entry.guard.clone(),
         origins: settings.cors_origins.clone(),
         watchers: Watchers::default(),
         demo,
         metrics_api: MetricsApi::default(),
     }
-}
-
-async fn listen(
-    settings: &Settings,
-    app: &Arc<App>,
-    stop: &CancellationToken,
-    servers: &TaskTracker,
-) -> anyhow::Result<Vec<String>> {
-    let places = Arc::new(Semaphore::new(settings.connections_max as usize));
-    let mut urls = Vec::new();
-    for listen in &settings.listen {
-        let router = sg_http::router(app.clone(), listen.metrics);
-        let bound = Server::bind(&listen.address, router, app.metrics.clone(), places.clone()).await;
-        let server = bound.map_err(|error| {
-            anyhow::anyhow!("listening on {}: {error}; choose another with --listen", listen.address)
-        })?;
-        urls.push(format!("http://{}", server.local_address()?));
-        servers.spawn(server.run(stop.clone()));
-    }
-    servers.close();
-    Ok(urls)
 }
 
 impl Running {

@@ -219,7 +219,7 @@ fn condition_text(value: &Value) -> Option<String> {
 }
 
 /// Reads `512`, `64KiB`, `64MiB`, `8GiB`.
-fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let value: u64 = text[..digits].parse().ok()?;
     let unit: u64 = match text[digits..].trim() {

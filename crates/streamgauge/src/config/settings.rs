@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use sg_archive::{Place, Variables};
 use sg_core::definition::{Rollup, Stream};
-use sg_http::{Answers, BareMetrics, Origins, Roles};
+use sg_core::key::KeyHash;
+use sg_http::{Answers, Auth, BareMetrics, Origins, Roles};
 use toml::Value;
 
 use super::archive::{self, StreamArchive};
 use super::layers::Layers;
+use super::limits::{self, Limits};
 use super::reader::{Errors, Reader};
+use super::redacted::without_password;
 use super::{outputs, streams};
 
 /// Everything a server needs to know.
@@ -24,6 +27,9 @@ pub(crate) struct Settings {
     pub(crate) archive: Option<Place>,
     /// The variables by which buckets are reached.
     pub(crate) aws: Variables,
+    pub(crate) auth: Auth,
+    /// Whether the process's own metrics are told without a key.
+    pub(crate) is_metrics_open: bool,
     pub(crate) listen: Vec<Listen>,
     pub(crate) flush_interval: Duration,
     pub(crate) flush_events_max: u64,
@@ -33,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) body_budget_bytes: u64,
     pub(crate) connections_max: u64,
     pub(crate) cors_origins: Origins,
+    pub(crate) limits: Limits,
     pub(crate) streams: Vec<StreamSettings>,
     pub(crate) rollups: Vec<Rollup>,
     /// What is right and yet does not do what it says.
@@ -62,6 +69,8 @@ pub(crate) enum StoreChoice {
 pub(crate) struct Listen {
     pub(crate) address: String,
     pub(crate) metrics: BareMetrics,
+    /// The files of the certificate and its key, where it speaks TLS.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
 }
 
 impl Listen {
@@ -135,17 +144,22 @@ impl Settings {
         let store = store_choice(&reader.required("store", &mut errors), &data_dir, &mut errors);
         let archive = archive::place("archive", &reader.text("archive", "off", &mut errors), &mut errors);
         let roles = roles(&reader.texts("roles", &mut errors), &log, &store, &mut errors);
-        let auth = reader.text("auth", "keys", &mut errors);
-        let listen = listen(&mut reader, &auth, &mut errors);
+        let auth = auth(&mut reader, &mut errors);
+        let is_metrics_open = reader.switch("open_metrics", false, &mut errors);
+        let listen = listen(&mut reader, &mut errors);
         let (flush_interval, flush_events_max) = flush(&mut reader, &mut errors);
         let embedded = embedded(&mut reader, &mut errors);
         let kafka = kafka(&mut reader, &mut errors);
         let (body_budget_bytes, connections_max, cors_origins) = http(&mut reader, &mut errors);
+        let limits = limits::limits(&mut reader, &mut errors);
         let mut streams = streams::streams(&mut reader, &mut errors);
         let rollups = streams::rollups(&mut reader, &streams, &mut errors);
         outputs::check(&streams, &rollups, &mut errors);
         let is_embedded = matches!(log, LogChoice::Embedded(_));
         let note = if is_embedded { outputs::without_kafka(&mut streams) } else { None };
+        let needs_key = matches!(auth, Auth::Keys { given: None });
+        let reached = listen.iter().find(|listen| !listen.is_loopback()).filter(|_| needs_key);
+        let unguarded = reached.map(|listen| unguarded(&listen.address));
         reader.finish(&mut errors);
         if !errors.0.is_empty() {
             return Err(errors.0);
@@ -156,6 +170,8 @@ impl Settings {
             store,
             archive,
             aws: Variables::of(&layers.variables),
+            auth,
+            is_metrics_open,
             listen,
             flush_interval,
             flush_events_max,
@@ -165,9 +181,10 @@ impl Settings {
             body_budget_bytes,
             connections_max,
             cors_origins,
+            limits,
             streams,
             rollups,
-            notes: note.into_iter().collect(),
+            notes: note.into_iter().chain(unguarded).collect(),
         })
     }
 }
@@ -185,8 +202,13 @@ fn log_choice(url: &str, data_dir: &std::path::Path, errors: &mut Errors) -> Log
         Some(_) if !cfg!(feature = "kafka") => {
             errors.add("log", "this binary was built without the feature kafka");
         }
-        _ => errors
-            .add("log", format!("is embedded:, embedded:PATH or kafka://HOST:PORT[,HOST:PORT…], not {url}")),
+        _ => errors.add(
+            "log",
+            format!(
+                "is embedded:, embedded:PATH or kafka://HOST:PORT[,HOST:PORT…], not {}",
+                without_password(url)
+            ),
+        ),
     }
     LogChoice::Embedded(data_dir.join("log"))
 }
@@ -206,7 +228,10 @@ fn store_choice(url: &str, data_dir: &std::path::Path, errors: &mut Errors) -> S
     } else {
         errors.add(
             "store",
-            format!("is sqlite:, sqlite:PATH or postgres://USER@HOST[:PORT]/DATABASE, not {url}"),
+            format!(
+                "is sqlite:, sqlite:PATH or postgres://USER@HOST[:PORT]/DATABASE, not {}",
+                without_password(url)
+            ),
         );
     }
     StoreChoice::Sqlite(data_dir.join("streamgauge.db"))
@@ -253,29 +278,63 @@ fn roles(names: &[String], log: &LogChoice, store: &StoreChoice, errors: &mut Er
     roles
 }
 
-fn listen(reader: &mut Reader<'_>, auth: &str, errors: &mut Errors) -> Vec<Listen> {
-    if !matches!(auth, "keys" | "off") {
+/// Says that an address needs a key before it is served.
+pub(crate) fn unguarded(address: &str) -> String {
+    format!(
+        "{address} can be reached from other machines, and nobody has a key: give one in admin_key (the variable STREAMGAUGE_ADMIN_KEY), \
+         or make one while the server listens on 127.0.0.1 (`streamgauge keys create`), or write auth = \"off\" where \
+         something in front of the server guards it"
+    )
+}
+
+/// Characters of the key in the configuration: so many of any alphabet are not guessed.
+const ADMIN_KEY_CHARACTERS_MIN: usize = 32;
+
+fn auth(reader: &mut Reader<'_>, errors: &mut Errors) -> Auth {
+    let auth = reader.text("auth", "keys", errors);
+    let given = reader.text("admin_key", "", errors);
+    if !matches!(auth.as_str(), "keys" | "off") {
         errors.add("auth", format!("is keys or off, not {auth}"));
     }
+    // It must fit a header and a cookie. The text itself is not said.
+    let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'\\');
+    if !given.is_empty() && (given.len() < ADMIN_KEY_CHARACTERS_MIN || !given.bytes().all(fits)) {
+        errors.add(
+            "admin_key",
+            format!(
+                "is a secret of at least {ADMIN_KEY_CHARACTERS_MIN} letters and digits, such as `openssl rand -hex 32` makes"
+            ),
+        );
+    }
+    if auth == "off" {
+        return Auth::Off;
+    }
+    Auth::Keys { given: (!given.is_empty()).then(|| KeyHash::of(&given)) }
+}
+
+fn listen(reader: &mut Reader<'_>, errors: &mut Errors) -> Vec<Listen> {
     let mut all = Vec::new();
     for mut item in reader.tables("listen", errors) {
         let address = item.required("address", errors);
-        match resolve(&address) {
-            None => errors.add(&item.place("address"), format!("is HOST:PORT such as 127.0.0.1:8080, not {address}")),
-            Some(resolved) if !resolved.ip().is_loopback() && auth != "off" => errors.add(
-                &item.place("address"),
-                format!("{address} can be reached from other machines, and there are no keys: listen on 127.0.0.1, or write auth = \"off\" if something in front of it guards it"),
-            ),
-            Some(_) => {}
+        if resolve(&address).is_none() {
+            errors.add(&item.place("address"), format!("is HOST:PORT such as 127.0.0.1:8080, not {address}"));
         }
         let metrics = bare_metrics(&mut item, &address, errors);
-        all.push(Listen { address, metrics });
+        let tls = item.table_or_off("tls", errors).map(|table| pair(table, errors));
+        all.push(Listen { address, metrics, tls });
         item.finish(errors);
     }
     if all.is_empty() {
         errors.add("listen", "at least one address is needed");
     }
     all
+}
+
+/// Reads the files of a certificate and its key.
+fn pair(mut table: Reader<'_>, errors: &mut Errors) -> (PathBuf, PathBuf) {
+    let pair = (table.required("cert", errors), table.required("key", errors));
+    table.finish(errors);
+    (PathBuf::from(pair.0), PathBuf::from(pair.1))
 }
 
 /// Reads what `/metrics` answers; on port 8000 the rows of the API that has always been there.

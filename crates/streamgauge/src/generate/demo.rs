@@ -30,13 +30,12 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// Sends events while it is on, until `stop`; goes on over every error.
 pub(crate) async fn run(
-    url: String,
+    (url, key): (String, String),
     mut is_on: watch::Receiver<bool>,
     stop: CancellationToken,
     clock: Arc<dyn Clock>,
 ) {
-    let key = std::env::var("STREAMGAUGE_KEY").ok();
-    let server = match Server::new(&url, key.as_deref()) {
+    let server = match Server::new(&url, Some(&key)) {
         Ok(server) => server,
         Err(error) => {
             tracing::warn!("the demo cannot send events: {error:#}");

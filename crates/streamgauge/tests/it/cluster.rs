@@ -4,6 +4,7 @@
 mod archiving;
 mod chaos;
 mod equal;
+mod keys;
 mod letters;
 mod live;
 mod moving;

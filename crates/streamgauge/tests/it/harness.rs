@@ -134,7 +134,7 @@ impl Launch {
         let (mut server, ready) = self.spawn();
         match ready.recv_timeout(START) {
             Ok(line) => {
-                let urls = line.split_whitespace().filter(|word| word.starts_with("http://"));
+                let urls = line.split_whitespace().filter(|word| word.starts_with("http"));
                 let port = |url: &str| url.rsplit_once(':')?.1.parse().ok();
                 server.ports = urls.filter_map(port).collect();
                 assert!(!server.ports.is_empty(), "no port in the first line {line:?}");

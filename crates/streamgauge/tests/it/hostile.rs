@@ -6,6 +6,7 @@ mod crowds;
 mod limits;
 mod poison;
 mod requests;
+mod senders;
 mod worst;
 
 use std::io::{ErrorKind, Read as _, Write as _};

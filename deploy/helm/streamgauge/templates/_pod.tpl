@@ -42,6 +42,13 @@ spec:
       env:
         - name: STREAMGAUGE_AUTH
           value: {{ $values.auth | quote }}
+        {{- if $values.adminKey.secret }}
+        - name: STREAMGAUGE_ADMIN_KEY
+          valueFrom:
+            secretKeyRef:
+              name: {{ $values.adminKey.secret }}
+              key: {{ $values.adminKey.secretKey }}
+        {{- end }}
         - name: STREAMGAUGE_DATA_DIR
           value: /var/lib/streamgauge
         {{- if eq $values.mode "distributed" }}

@@ -48,6 +48,27 @@ async fn sketches_merge_over_partitions() {
 }
 
 #[tokio::test]
+async fn keeps_keys() {
+    let Some(mut fresh) = Fresh::new().await else { return };
+    suite::keeps_keys(&mut fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn holds_two_keys_of_a_name() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::holds_two_keys_of_a_name(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn keeps_no_more_keys_than_fit() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::keeps_no_more_keys_than_fit(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn stores_panes() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::stores_panes(&fresh).await;

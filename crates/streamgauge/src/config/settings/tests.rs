@@ -50,7 +50,6 @@ fn every_error_is_told_at_once_with_its_place() {
         "rolez: there is no such key; did you mean roles?",
         "roles: there is no role cook",
         "roles: an embedded log is read by its own process only: add process, query",
-        "listen.0.address: 0.0.0.0:80 can be reached from other machines",
         "listen.1.address: is HOST:PORT",
         "flush.interval: is a duration such as",
         "flush.max_events: is at least 1",

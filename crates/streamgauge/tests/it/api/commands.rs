@@ -93,13 +93,12 @@ fn = "median"
     let (code, told) = check(toml);
     assert_eq!(code, Some(78), "{told}");
     insta::assert_snapshot!(told, @r#"
-    streamgauge: the configuration has 21 error(s):
+    streamgauge: the configuration has 20 error(s):
       data_dir: is a text in quotes, not 7
       data_dir: is missing
       log: is embedded:, embedded:PATH or kafka://HOST:PORT[,HOST:PORT…], not kafkaesque:
       roles: there is no role brew; there are ingest, process, query, archive
       roles: an embedded log is read by its own process only: add process, query, or use log = "kafka://…" and store = "postgres://…"
-      listen.0.address: 0.0.0.0:8080 can be reached from other machines, and there are no keys: listen on 127.0.0.1, or write auth = "off" if something in front of it guards it
       listen.1.address: is HOST:PORT such as 127.0.0.1:8080, not nowhere
       flush.interval: is a duration such as 250ms, 30s, 5m, 7d, not "soon"
       flush.max_events: is at least 1

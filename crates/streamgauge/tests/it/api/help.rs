@@ -25,6 +25,7 @@ fn the_binary_explains_itself() {
       doctor        Looks at everything a server needs, and says what mends it
       dead-letters  Shows what could not be counted, and takes it in again
       rebuild       Makes cells again from the log, and puts right those that differ
+      keys          Makes, lists and revokes keys
       config        Prints the effective configuration with the origin of each value; secrets show as
                     ***
       healthcheck   Tells whether the server is ready
@@ -70,6 +71,14 @@ fn serve_explains_itself() {
               An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times.
               With `,metrics=rows` behind it a bare /metrics answers rows there instead of Prometheus
               text; port 8000 does so by default
+
+          --tls-cert <FILE>
+              A certificate in PEM, the server's own first: every address speaks TLS, but for one with
+              `,tls=off` behind it
+
+          --tls-key <FILE>
+              Its private key in PEM. Both files are looked at every few seconds, and a renewed pair is
+              served
 
           --log <URL>
               The log: embedded:, embedded:PATH or kafka://HOST:PORT

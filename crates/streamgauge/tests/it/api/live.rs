@@ -174,7 +174,7 @@ fn the_demo_can_be_switched_where_it_disturbs_nobody() {
     let server = Server::start(&[]);
     assert_eq!(get_json(&server, "/v1/demo"), json!({"available": true, "running": false}));
     for origin in ["http://a.example", "null", "http://127.0.0.1:1"] {
-        assert_eq!(server.post("/v1/demo/start", &[("origin", origin)], "").status, 404, "{origin}");
+        assert_eq!(server.post("/v1/demo/start", &[("origin", origin)], "").status, 403, "{origin}");
     }
     let own = server.url();
     assert_eq!(server.post("/v1/demo/start", &[("origin", &own)], "").json()["running"], true);

@@ -119,7 +119,9 @@ impl Document {
         let mut found = BTreeSet::new();
         references(&self.0, &mut found);
         let mut there = BTreeSet::new();
-        for (kind, parts) in self.0["components"].as_object().expect("components") {
+        // Those are named by operations, without a reference.
+        let components = self.0["components"].as_object().expect("components").iter();
+        for (kind, parts) in components.filter(|(kind, _)| *kind != "securitySchemes") {
             let names = parts.as_object().into_iter().flatten();
             there.extend(names.map(|(name, _)| format!("#/components/{kind}/{name}")));
         }

@@ -15,17 +15,22 @@ use crate::harness::services::Services;
 use super::document::Document;
 
 /// Where all routes stand.
-const ROUTES: &str = include_str!("../../../../sg-http/src/lib.rs");
+pub(crate) const ROUTES: &str = include_str!("../../../../sg-http/src/lib.rs");
 /// Pages and their files are for people, and in no document.
 const PAGES: [&str; 2] = ["dashboard::", "docs::"];
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Returns the paths of the source's routes, without those of pages.
 fn paths_in(source: &str) -> Vec<String> {
+    paths_without(&PAGES, source)
+}
+
+/// Returns the paths of the source's routes, without those that lead to some modules.
+pub(crate) fn paths_without(modules: &[&str], source: &str) -> Vec<String> {
     let of_route = |route: &str| {
         let (path, rest) = route.trim_start().strip_prefix('"')?.split_once('"')?;
         let to = rest.split(".route(").next().unwrap_or_default();
-        (!PAGES.iter().any(|pages| to.contains(pages))).then(|| path.to_owned())
+        (!modules.iter().any(|module| to.contains(module))).then(|| path.to_owned())
     };
     source.split(".route(").skip(1).filter_map(of_route).collect()
 }
@@ -46,7 +51,7 @@ fn has(server: &Server, method: &str, path: &str) -> bool {
     }
 }
 
-fn served(server: &Server, paths: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+pub(crate) fn served(server: &Server, paths: impl IntoIterator<Item = String>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for path in paths {
         let tried: String = path

@@ -1,0 +1,135 @@
+//! The ways in: who is let in, and the addresses that are listened on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sg_http::server::Server;
+use sg_http::{App, Auth, Each, Guard, Limits, Places, Stopwatch, Tls, Turns, draw_key};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use toml::Value;
+
+use crate::config::settings::{Listen, unguarded};
+use crate::config::{Layers, Settings};
+use crate::exit;
+use crate::wire::{Failure, Parts, patiently};
+
+/// The ways in, before anything is listened on.
+pub(crate) struct Entry {
+    pub(crate) guard: Arc<Guard>,
+    /// One for each address; `None` where it speaks plainly.
+    pairs: Vec<Option<Arc<Tls>>>,
+}
+
+/// Lays `--tls-cert` and `--tls-key` over every address that does not say otherwise.
+pub(crate) fn lay_tls(layers: &mut Layers, cert: &Path, key: &Path) {
+    let text = |path: &Path| Value::String(path.display().to_string());
+    let pair = [("cert".to_owned(), text(cert)), ("key".to_owned(), text(key))];
+    let pair = Value::Table(pair.into_iter().collect());
+    let listen = layers.table.get_mut("listen").and_then(Value::as_array_mut);
+    for item in listen.into_iter().flatten().filter_map(Value::as_table_mut) {
+        item.entry("tls").or_insert_with(|| pair.clone());
+    }
+}
+
+/// Reads certificates and keys.
+pub(crate) async fn open(settings: &Settings, parts: &Parts) -> Result<Entry, Failure> {
+    let pairs = open_pairs(settings);
+    let pairs = pairs.map_err(|error| Failure { code: exit::CONFIGURATION, error })?;
+    Ok(Entry { guard: guard(settings, parts).await?, pairs })
+}
+
+/// Makes the guard, and refuses to serve other machines while nobody has a key.
+async fn guard(settings: &Settings, parts: &Parts) -> Result<Arc<Guard>, Failure> {
+    let own = draw_key().map_err(|error| Failure { code: exit::INTERNAL, error: error.into() })?;
+    let (_, own) = own;
+    let auth = settings.auth.clone();
+    let (store, clock) = (parts.keys.clone(), parts.clock.clone());
+    let guard = Arc::new(Guard::new(auth, settings.is_metrics_open, own, store, clock));
+    let reached = settings.listen.iter().find(|listen| !listen.is_loopback());
+    match (&settings.auth, reached) {
+        (Auth::Off, _) => {}
+        (Auth::Keys { given: None }, Some(listen)) => {
+            patiently("reading the keys", || guard.refresh()).await?;
+            if guard.is_open() {
+                let error = anyhow::anyhow!("{}", unguarded(&listen.address));
+                return Err(Failure { code: exit::CONFIGURATION, error });
+            }
+        }
+        // Nobody is let in by mistake while the store is away: it is asked again every few seconds.
+        _ => {
+            if let Err(error) = guard.refresh().await {
+                tracing::warn!("reading the keys: {error}; trying again");
+            }
+        }
+    }
+    Ok(guard)
+}
+
+/// Makes the limits of senders.
+pub(crate) fn limits(settings: &Settings) -> Limits {
+    let limits = &settings.limits;
+    let began = Instant::now();
+    let stopwatch: Stopwatch = Box::new(move || began.elapsed());
+    Limits::new(limits.key, limits.address, limits.trusted_proxies.clone(), stopwatch)
+}
+
+/// Makes the turns of questions.
+pub(crate) fn questions(settings: &Settings) -> Turns {
+    Turns::new(settings.limits.questions as usize, settings.limits.questions_waiting as usize)
+}
+
+fn places(settings: &Settings) -> Places {
+    let all = settings.connections_max as usize;
+    let given = settings.limits.address_connections;
+    let each = Each {
+        // One address cannot take all places.
+        max: given.map_or(all.div_ceil(2), |given| given as usize),
+        spares_loopback: given.is_none(),
+        spared: settings.limits.trusted_proxies.clone(),
+    };
+    Places::new(all, each)
+}
+
+/// Listens on every address; returns their URLs.
+pub(crate) async fn listen(
+    settings: &Settings,
+    (app, entry): (&Arc<App>, Entry),
+    stop: &CancellationToken,
+    servers: &TaskTracker,
+) -> anyhow::Result<Vec<String>> {
+    let places = places(settings);
+    let mut urls = Vec::new();
+    for (listen, tls) in settings.listen.iter().zip(entry.pairs) {
+        let router = sg_http::router(app.clone(), listen.metrics);
+        let bound = Server::bind(&listen.address, router, app.metrics.clone(), places.clone()).await;
+        let server = bound.map_err(|error| {
+            anyhow::anyhow!("listening on {}: {error}; choose another with --listen", listen.address)
+        })?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        urls.push(format!("{scheme}://{}", server.local_address()?));
+        if let Some(tls) = &tls {
+            servers.spawn(tls.clone().run(stop.clone()));
+        }
+        servers.spawn(server.with_tls(tls).run(stop.clone()));
+    }
+    servers.close();
+    Ok(urls)
+}
+
+/// Reads the certificates of all addresses.
+fn open_pairs(settings: &Settings) -> anyhow::Result<Vec<Option<Arc<Tls>>>> {
+    let open = |listen: &Listen| {
+        let Some((cert, key)) = &listen.tls else { return Ok(None) };
+        let tls = Tls::open(cert, key);
+        Ok(Some(Arc::new(tls.map_err(|error| anyhow::anyhow!("TLS on {}: {error}", listen.address))?)))
+    };
+    settings.listen.iter().map(open).collect()
+}
+
+/// Returns where the process sends events to itself, and by which key: in plain HTTP, where it has such an address.
+pub(crate) fn own(urls: &[String], app: &App) -> (String, String) {
+    let plain = urls.iter().find(|url| url.starts_with("http://"));
+    (plain.unwrap_or(&urls[0]).clone(), app.guard.own_key().to_owned())
+}

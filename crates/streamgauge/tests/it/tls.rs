@@ -1,0 +1,139 @@
+//! TLS at the doors: a client that checks certificates is served, a renewed certificate is taken up without a restart, and a
+//! bad one neither starts a server nor harms one that runs.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::harness::{Exited, Launch, PATIENCE, Server, until};
+
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// Writes a new pair into a folder and returns the certificate.
+fn put_pair(folder: &Path) -> CertificateDer<'static> {
+    let made = generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate can be made");
+    let CertifiedKey { cert, signing_key } = made;
+    std::fs::write(folder.join("key.pem"), signing_key.serialize_pem()).expect("it can be written");
+    std::fs::write(folder.join("cert.pem"), cert.pem()).expect("it can be written");
+    cert.der().clone()
+}
+
+fn launch(folder: &Path) -> Launch {
+    let path = |name: &str| folder.join(name).to_str().expect("a path of letters").to_owned();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    Launch::new().args(&["--tls-cert", &cert, "--tls-key", &key])
+}
+
+/// Connects as a client that trusts one certificate and nothing else.
+fn connect(address: SocketAddr, trusted: &CertificateDer<'static>) -> std::io::Result<Stream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).expect("it is a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config =
+        versions.expect("the usual versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
+    let socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = StreamOwned::new(connection, socket);
+    stream.conn.complete_io(&mut stream.sock)?;
+    Ok(stream)
+}
+
+/// Asks over a connection, and reads what comes until the body's last byte.
+fn ask(stream: &mut Stream, request: &str, ends: &str) -> String {
+    stream.write_all(request.as_bytes()).expect("the server reads");
+    let mut text = String::new();
+    while !text.contains(ends) {
+        let mut piece = [0; 4_096];
+        let count = stream.read(&mut piece).expect("the server answers");
+        assert!(count > 0, "it ended with {text}");
+        text += &String::from_utf8_lossy(&piece[..count]);
+    }
+    text
+}
+
+const LIVE: &str = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+#[test]
+fn a_client_that_checks_certificates_is_served() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let cert = put_pair(folder.path());
+    let server = Server::ready(&launch(folder.path()));
+    let mut stream = connect(server.address(), &cert).expect("the certificate is trusted");
+    assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert!(ask(&mut stream, LIVE, "\r\n\r\n").starts_with("HTTP/1.1 200"));
+    let event = r#"{"event_id":"t1","event_type":"a"}"#;
+    let head =
+        format!("POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", event.len());
+    assert!(ask(&mut stream, &format!("{head}{event}"), "\"t1\"").starts_with("HTTP/1.1 202"));
+    // The cookie of a session goes nowhere but over TLS.
+    let login = r#"{"key":"anything"}"#;
+    let head =
+        format!("POST /v1/session HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", login.len());
+    let begun = ask(&mut stream, &format!("{head}{login}"), "\r\n\r\n");
+    assert!(begun.contains("SameSite=Strict; Path=/; Secure\r\n"), "{begun}");
+    let other = tempfile::tempdir().expect("a temporary folder can be made");
+    assert!(connect(server.address(), &put_pair(other.path())).is_err(), "it is not the one that is trusted");
+    // Who does not speak TLS is let go, and others are served meanwhile.
+    let mut plain = TcpStream::connect(server.address()).expect("the server listens");
+    plain.write_all(LIVE.as_bytes()).expect("the server reads");
+    let mut said = Vec::new();
+    plain.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    plain.read_to_end(&mut said).ok();
+    assert!(!said.starts_with(b"HTTP"), "{said:?}");
+    assert!(ask(&mut stream, LIVE, "\r\n\r\n").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_renewed_certificate_is_served_without_a_restart() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let first = put_pair(folder.path());
+    let server = Server::ready(&launch(folder.path()));
+    let mut kept = connect(server.address(), &first).expect("the certificate is trusted");
+    let second = put_pair(folder.path());
+    until(PATIENCE, "the new certificate is served", || connect(server.address(), &second).is_ok());
+    assert!(connect(server.address(), &first).is_err(), "the old one is not served any more");
+    assert!(ask(&mut kept, LIVE, "\r\n\r\n").starts_with("HTTP/1.1 200"), "who was there goes on");
+    std::fs::write(folder.path().join("cert.pem"), "nonsense").expect("it can be written");
+    until(PATIENCE, "the bad one is told", || server.stderr().contains("holds no certificate"));
+    assert!(connect(server.address(), &second).is_ok(), "the one before is served on");
+}
+
+#[test]
+fn a_bad_pair_starts_no_server() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    put_pair(folder.path());
+    std::fs::write(folder.path().join("key.pem"), "nonsense").expect("it can be written");
+    let Err(Exited { status, stderr }) = launch(folder.path()).start() else { panic!("it serves nonsense") };
+    assert_eq!(status.code(), Some(78), "{stderr}");
+    assert!(stderr.contains("key.pem holds no private key in PEM"), "{stderr}");
+}
+
+/// One address may speak TLS and another plainly, for commands on the same machine.
+#[test]
+fn an_address_may_stay_plain() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let cert = put_pair(folder.path());
+    let plain = ["--listen", "127.0.0.1:0,tls=off", "--demo"];
+    let server = Server::ready(&launch(folder.path()).args(&plain));
+    assert!(connect(server.address(), &cert).is_ok());
+    let url = format!("http://127.0.0.1:{}", server.ports()[1]);
+    let healthy = || crate::harness::run(&["healthcheck", "--url", &url]).status.success();
+    until(PATIENCE, "the plain address is well", healthy);
+    // The made-up events come in by it.
+    let received = || {
+        let status = crate::harness::http::Client::new(SocketAddr::from(([127, 0, 0, 1], server.ports()[1])));
+        let mut client = status;
+        let answer = client.get("/v1/status").expect("an answer").json();
+        answer["streams"][0]["partitions"][0]["log_end"].as_u64().is_some_and(|end| end > 0)
+    };
+    until(PATIENCE, "the demo sends", received);
+}
