@@ -3,7 +3,7 @@
 //! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
 //! events in a body, `ingest` is the way in; `rollups`, `events`, `late`, `archive`, `status` and `health` are the ways out, `live` tells
 //! what changes, `systems` are those in which clients of other systems ask; `dashboard` and `docs` hand out the pages; `error`
-//! is the one place where a failure becomes a status; `openapi` says of all of them what they take and answer.
+//! is the one place where a failure becomes a status; `traces` are the spans of the way in; `openapi` says of all of them what they take and answer.
 
 mod answer;
 mod archive;
@@ -28,6 +28,7 @@ pub mod server;
 mod split;
 mod status;
 mod systems;
+mod traces;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 pub use cors::Origins;
 pub use live::Watchers;
 pub use systems::MetricsApi;
+pub use traces::Tracer;
 
 use systems::{actuator, event_platform, hourly_aggregations, stream_metrics, web_analytics};
 
@@ -93,6 +95,8 @@ pub struct App {
     pub demo: Option<watch::Sender<bool>>,
     /// What the stream metrics API has answered.
     pub metrics_api: MetricsApi,
+    /// Makes spans of requests.
+    pub tracer: Tracer,
 }
 
 /// The archive as this process has it.

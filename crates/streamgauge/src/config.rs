@@ -10,6 +10,7 @@ mod outputs;
 pub(crate) mod reader;
 pub(crate) mod settings;
 mod streams;
+pub(crate) mod traces;
 
 pub(crate) use layers::{Layers, Origin};
 pub(crate) use settings::Settings;

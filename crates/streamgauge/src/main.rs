@@ -5,6 +5,7 @@ mod clock;
 mod cmd;
 mod config;
 mod generate;
+mod traces;
 mod wire;
 
 use std::process::ExitCode;

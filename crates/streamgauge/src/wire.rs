@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::config::settings::{LogChoice, StoreChoice};
+use crate::traces::Traces;
 
 /// Newest batches that wait in memory for the fold: some hundredths of a second at full speed, so that a fold that is
 /// held up for a moment need not read the disk.
@@ -82,8 +83,27 @@ pub(crate) struct Parts {
     pub(crate) plans: Vec<Arc<Plan>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Spans on their way to a collector; `None` where nothing is traced.
+    pub(crate) traces: Option<Traces>,
     /// Held as long as the process works on the data directory.
     _lock: Option<File>,
+}
+
+impl Parts {
+    /// Returns who makes spans.
+    pub(crate) fn tracer(&self) -> sg_http::Tracer {
+        self.traces.as_ref().map(|traces| traces.tracer.clone())
+    }
+
+    /// Returns what adds the metrics of the parts.
+    pub(crate) fn more_metrics(&self) -> Box<dyn Fn(&mut String) + Send + Sync> {
+        let log = self.log.metrics.clone();
+        let traces = self.traces.as_ref().map(|traces| traces.metrics.clone());
+        Box::new(move |out| {
+            log(out);
+            traces.iter().for_each(|traces| traces.render(out));
+        })
+    }
 }
 
 /// What is archived, and the log to read it from.
@@ -147,6 +167,8 @@ pub(crate) async fn open(
         patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
     }
     let metrics = Arc::default();
+    let traces = settings.traces.as_ref().map(Traces::start).transpose();
+    let traces = traces.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
     Ok(Parts {
         log,
         writer,
@@ -158,6 +180,7 @@ pub(crate) async fn open(
         plans,
         clock,
         metrics,
+        traces,
         _lock: lock,
     })
 }

@@ -232,6 +232,7 @@ fn start_crew(
         seed: secret(),
         flush_interval: settings.flush_interval,
         flush_events_max: settings.flush_events_max,
+        tracer: (parts.tracer(), parts.store_name),
     };
     let all = Crew::new(parts.plans.clone(), owners, fleet.clone(), told.clone());
     let stop = stop.clone();
@@ -340,7 +341,6 @@ fn app(
 ) -> App {
     let place = |archived: &ArchivedStream| (archived.stream.clone(), archived.archive.place().to_owned());
     let budget_bytes = settings.body_budget_bytes as usize;
-    let log_metrics = parts.log.metrics.clone();
     let doors = parts.plans.iter().zip(&settings.streams);
     App {
         doors: doors
@@ -357,7 +357,7 @@ fn app(
         rebuilder: rebuilder.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
-        more_metrics: Box::new(move |out| log_metrics(out)),
+        more_metrics: parts.more_metrics(),
         budget: Arc::new(Semaphore::new(budget_bytes)),
         budget_bytes,
         roles: settings.roles,
@@ -370,6 +370,7 @@ fn app(
         watchers: Watchers::default(),
         demo,
         metrics_api: MetricsApi::default(),
+        tracer: parts.tracer(),
     }
 }
 
@@ -441,6 +442,9 @@ impl Running {
         }
         if let Err(error) = self.parts.log.log.close().await {
             tracing::warn!("closing the log: {error}");
+        }
+        if let Some(traces) = &self.parts.traces {
+            traces.stop().await;
         }
         tracing::info!("stopped");
     }

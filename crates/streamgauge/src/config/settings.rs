@@ -12,6 +12,7 @@ use toml::Value;
 use super::archive::{self, StreamArchive};
 use super::layers::Layers;
 use super::reader::{Errors, Reader};
+use super::traces::TraceSettings;
 use super::{outputs, streams};
 
 /// Everything a server needs to know.
@@ -35,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) cors_origins: Origins,
     pub(crate) streams: Vec<StreamSettings>,
     pub(crate) rollups: Vec<Rollup>,
+    /// Where traces go; `None` when nothing is traced.
+    pub(crate) traces: Option<TraceSettings>,
     /// What is right and yet does not do what it says.
     pub(crate) notes: Vec<String>,
 }
@@ -146,6 +149,7 @@ impl Settings {
         outputs::check(&streams, &rollups, &mut errors);
         let is_embedded = matches!(log, LogChoice::Embedded(_));
         let note = if is_embedded { outputs::without_kafka(&mut streams) } else { None };
+        let traces = TraceSettings::of(&layers.variables, &mut errors);
         reader.finish(&mut errors);
         if !errors.0.is_empty() {
             return Err(errors.0);
@@ -167,7 +171,8 @@ impl Settings {
             cors_origins,
             streams,
             rollups,
-            notes: note.into_iter().collect(),
+            notes: note.into_iter().chain(traces.iter().flat_map(|traces| traces.notes.clone())).collect(),
+            traces,
         })
     }
 }

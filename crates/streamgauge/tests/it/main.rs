@@ -15,3 +15,4 @@ mod producers;
 mod smoke;
 mod systems;
 mod tidy;
+mod traces;
