@@ -1,11 +1,12 @@
 //! From settings to objects: the only place that knows which log, which store and which archive run.
 
 mod archive;
+mod disk;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,8 +86,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     /// Spans on their way to a collector; `None` where nothing is traced.
     pub(crate) traces: Option<Traces>,
-    /// Held as long as the process works on the data directory.
-    _lock: Option<File>,
+    /// Held as long as the process works on the data directory, which it names.
+    lock: Option<(File, PathBuf)>,
 }
 
 impl Parts {
@@ -99,8 +100,10 @@ impl Parts {
     pub(crate) fn more_metrics(&self) -> Box<dyn Fn(&mut String) + Send + Sync> {
         let log = self.log.metrics.clone();
         let traces = self.traces.as_ref().map(|traces| traces.metrics.clone());
+        let data_dir = self.lock.as_ref().map(|(_, data_dir)| data_dir.clone());
         Box::new(move |out| {
             log(out);
+            data_dir.iter().for_each(|data_dir| disk::render(data_dir, out));
             traces.iter().for_each(|traces| traces.render(out));
         })
     }
@@ -167,6 +170,8 @@ pub(crate) async fn open(
         patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
     }
     let metrics = Arc::default();
+    let cloudwatch =
+        settings.cloudwatch.as_ref().map(|cloudwatch| CloudWatch::new(cloudwatch, &settings.aws));
     let traces = settings.traces.as_ref().map(Traces::start).transpose();
     let traces = traces.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
     Ok(Parts {
@@ -181,7 +186,7 @@ pub(crate) async fn open(
         clock,
         metrics,
         traces,
-        _lock: lock,
+        lock: lock.map(|lock| (lock, settings.data_dir.clone())),
     })
 }
 

@@ -10,6 +10,7 @@ mod faults;
 mod harness;
 mod hostile;
 mod mending;
+mod metrics;
 mod openapi;
 mod producers;
 mod smoke;
