@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use cors::Origins;
 pub use live::Watchers;
-pub use systems::MetricsApi;
+pub use systems::{Measured, MetricsApi, Reading, readings as cloudwatch_readings};
 pub use traces::Tracer;
 
 use systems::{actuator, event_platform, hourly_aggregations, stream_metrics, web_analytics};

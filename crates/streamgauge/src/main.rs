@@ -2,6 +2,7 @@
 
 mod client;
 mod clock;
+mod cloudwatch;
 mod cmd;
 mod config;
 mod generate;

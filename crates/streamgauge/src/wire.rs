@@ -23,6 +23,7 @@ use sg_pipeline::rebuild::OpenLog;
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
 
+use crate::cloudwatch::CloudWatch;
 use crate::config::Settings;
 use crate::config::settings::{LogChoice, StoreChoice};
 use crate::traces::Traces;
@@ -84,6 +85,8 @@ pub(crate) struct Parts {
     pub(crate) plans: Vec<Arc<Plan>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Publishes metrics; `None` where nobody asked for it.
+    pub(crate) cloudwatch: Option<CloudWatch>,
     /// Spans on their way to a collector; `None` where nothing is traced.
     pub(crate) traces: Option<Traces>,
     /// Held as long as the process works on the data directory, which it names.
@@ -172,6 +175,8 @@ pub(crate) async fn open(
     let metrics = Arc::default();
     let cloudwatch =
         settings.cloudwatch.as_ref().map(|cloudwatch| CloudWatch::new(cloudwatch, &settings.aws));
+    let cloudwatch = cloudwatch.transpose();
+    let cloudwatch = cloudwatch.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
     let traces = settings.traces.as_ref().map(Traces::start).transpose();
     let traces = traces.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
     Ok(Parts {
@@ -185,6 +190,7 @@ pub(crate) async fn open(
         plans,
         clock,
         metrics,
+        cloudwatch,
         traces,
         lock: lock.map(|lock| (lock, settings.data_dir.clone())),
     })

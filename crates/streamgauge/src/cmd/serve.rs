@@ -165,7 +165,7 @@ struct Running {
     stopped: mpsc::Receiver<Stopped>,
 }
 
-async fn serve(settings: &Settings, parts: Parts, is_demo: bool, rebuild: &[String]) -> ExitCode {
+async fn serve(settings: &Settings, mut parts: Parts, is_demo: bool, rebuild: &[String]) -> ExitCode {
     let streams = parts.plans.iter().map(|plan| plan.name.to_string()).collect();
     let fleet = Fleet::new(streams, parts.log.log.clone(), parts.reader.clone(), parts.log.is_own);
     let fleet = Arc::new(fleet);
@@ -194,6 +194,9 @@ async fn serve(settings: &Settings, parts: Parts, is_demo: bool, rebuild: &[Stri
         Ok(urls) => urls,
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };
+    if let Some(cloudwatch) = parts.cloudwatch.take() {
+        loops.spawn(cloudwatch.run(app.clone(), stop_loops.clone()));
+    }
     if let Some(is_on) = is_demo_on {
         let clock = parts.clock.clone();
         loops.spawn(crate::generate::demo::run(urls[0].clone(), is_on, stop_loops.clone(), clock));

@@ -10,6 +10,7 @@ use sg_http::{Answers, BareMetrics, Origins, Roles};
 use toml::Value;
 
 use super::archive::{self, StreamArchive};
+use super::cloudwatch::{self, CloudWatchSettings};
 use super::layers::Layers;
 use super::reader::{Errors, Reader};
 use super::traces::TraceSettings;
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) cors_origins: Origins,
     pub(crate) streams: Vec<StreamSettings>,
     pub(crate) rollups: Vec<Rollup>,
+    /// Where metrics are published; `None` when they are not.
+    pub(crate) cloudwatch: Option<CloudWatchSettings>,
     /// Where traces go; `None` when nothing is traced.
     pub(crate) traces: Option<TraceSettings>,
     /// What is right and yet does not do what it says.
@@ -149,6 +152,7 @@ impl Settings {
         outputs::check(&streams, &rollups, &mut errors);
         let is_embedded = matches!(log, LogChoice::Embedded(_));
         let note = if is_embedded { outputs::without_kafka(&mut streams) } else { None };
+        let cloudwatch = cloudwatch::cloudwatch(&mut reader, &layers.variables, &mut errors);
         let traces = TraceSettings::of(&layers.variables, &mut errors);
         reader.finish(&mut errors);
         if !errors.0.is_empty() {
@@ -171,6 +175,7 @@ impl Settings {
             cors_origins,
             streams,
             rollups,
+            cloudwatch,
             notes: note.into_iter().chain(traces.iter().flat_map(|traces| traces.notes.clone())).collect(),
             traces,
         })

@@ -5,6 +5,7 @@ pub(crate) mod collector;
 pub(crate) mod consumer;
 pub(crate) mod dice;
 pub(crate) mod http;
+pub(crate) mod receiver;
 pub(crate) mod services;
 pub(crate) mod tmpfs;
 pub(crate) mod watching;
