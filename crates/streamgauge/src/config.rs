@@ -9,6 +9,7 @@ pub(crate) mod layers;
 mod measures;
 mod outputs;
 pub(crate) mod reader;
+pub(crate) mod reference;
 pub(crate) mod settings;
 mod streams;
 pub(crate) mod traces;

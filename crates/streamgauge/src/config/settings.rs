@@ -12,7 +12,7 @@ use toml::Value;
 use super::archive::{self, StreamArchive};
 use super::cloudwatch::{self, CloudWatchSettings};
 use super::layers::Layers;
-use super::reader::{Errors, Reader};
+use super::reader::{Errors, Keys, Reader};
 use super::traces::TraceSettings;
 use super::{outputs, streams};
 
@@ -134,7 +134,12 @@ impl Settings {
     /// # Errors
     /// Every fault of the configuration, each with its place.
     pub(crate) fn resolve(layers: &Layers) -> Result<Settings, Vec<String>> {
-        let mut errors = Errors::default();
+        Settings::resolve_noting(layers, None)
+    }
+
+    /// The same, and notes every key that is asked for.
+    pub(crate) fn resolve_noting(layers: &Layers, keys: Keys) -> Result<Settings, Vec<String>> {
+        let mut errors = Errors::noting(keys);
         let mut reader = Reader::new(&layers.table, "");
         let data_dir = PathBuf::from(reader.required("data_dir", &mut errors));
         let log = log_choice(&reader.required("log", &mut errors), &data_dir, &mut errors);
