@@ -59,7 +59,8 @@ def check_workload(workload):
     assert paths["liveness"] == "/livez", paths
     assert paths["readiness"] == ("/readyz" if role == "all" else f"/readyz?role={role}"), paths
     assert all(container[f"{probe}Probe"]["httpGet"]["port"] in ports for probe in paths)
-    assert (f"--roles={role}" in container["args"]) == (role != "all"), container["args"]
+    roles = "process,archive" if role == "process" else role
+    assert (f"--roles={roles}" in container["args"]) == (role != "all"), container["args"]
     volumes = {volume["name"] for volume in template["spec"].get("volumes", [])}
     volumes |= {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes, volumes

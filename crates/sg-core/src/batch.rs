@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::reason::Refusal;
 use crate::time::Timestamp;
+use crate::trace::TraceContext;
 
 /// A piece of a batch's bytes. The highest bit of `at` tells the batch's side bytes from its main ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +126,9 @@ pub struct EventBatch {
     pub refused: Vec<(u32, Refusal)>,
     /// Events that stand for dead letters of the stream, by index ascending, with the letter each stands for.
     pub replays: Vec<(u32, LetterPlace)>,
+    /// The first events of requests that are traced, by index ascending, each with the span that appended it. It goes with
+    /// the events as far as memory and Kafka's headers do: a batch that was read back from files has none.
+    pub traces: Vec<(u32, TraceContext)>,
 }
 
 impl EventBatch {
@@ -138,6 +142,7 @@ impl EventBatch {
             fields: None,
             refused: Vec::new(),
             replays: Vec::new(),
+            traces: Vec::new(),
         }
     }
 
@@ -201,6 +206,15 @@ impl EventBatch {
         Some(self.replays[found].1)
     }
 
+    /// Returns the span that appended an event, where it is the first of a request that is traced.
+    pub fn trace_of(&self, index: usize) -> Option<TraceContext> {
+        if self.traces.is_empty() {
+            return None;
+        }
+        let found = self.traces.binary_search_by_key(&(index as u32), |(at, _)| *at).ok()?;
+        Some(self.traces[found].1)
+    }
+
     /// Returns about how many bytes of memory the batch holds.
     pub fn memory(&self) -> usize {
         let fields =
@@ -210,6 +224,7 @@ impl EventBatch {
             + self.side.capacity()
             + self.entries.capacity() * size_of::<Entry>()
             + self.replays.capacity() * size_of::<(u32, LetterPlace)>()
+            + self.traces.capacity() * size_of::<(u32, TraceContext)>()
             + fields
     }
 }

@@ -170,6 +170,14 @@ metrics! {
     Gauge tail_bytes "streamgauge_log_tail_bytes" "Memory of the newest batches, kept for the fold.";
 }
 
+metrics! {
+    /// What became of the spans of this process.
+    TraceMetrics
+    Counter sent "streamgauge_trace_spans_sent_total" "Spans that the collector has taken.";
+    Counter failed "streamgauge_trace_spans_failed_total" "Spans lost because the collector did not take them.";
+    Counter dropped "streamgauge_trace_spans_dropped_total" "Spans dropped because too many waited to be sent.";
+}
+
 impl Counter {
     fn render(&self, name: &str, help: &str, out: &mut String) {
         head(out, name, "counter", help);

@@ -39,9 +39,10 @@ impl Access {
 }
 
 /// Every route but those that the configuration gives to streams, which take events.
-const TABLE: [(&str, &str, Access); 55] = [
+const TABLE: [(&str, &str, Access); 56] = [
     ("GET", "/", Open),
     ("GET", "/assets/{name}", Open),
+    ("GET", "/favicon.ico", Open),
     ("GET", "/docs", Open),
     ("GET", "/docs.css", Open),
     ("GET", "/docs.js", Open),

@@ -64,7 +64,7 @@ pub(crate) enum ApiError {
 
 impl ApiError {
     /// Returns the status and the code.
-    fn meaning(&self) -> (StatusCode, &'static str) {
+    pub(crate) fn meaning(&self) -> (StatusCode, &'static str) {
         match self {
             ApiError::InvalidBody(_) => (StatusCode::BAD_REQUEST, "invalid_body"),
             ApiError::EmptyBody => (StatusCode::BAD_REQUEST, "empty_body"),

@@ -162,6 +162,8 @@ pub(crate) async fn metrics(app: &App) -> Response {
     if let Ok(pending) = &pending {
         render_stopped(&mut out, pending);
     }
+    head(&mut out, "streamgauge_live_streams", "gauge", "Open streams of those who watch.");
+    line(&mut out, format_args!("streamgauge_live_streams {}", app.watchers.taken()));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response()
 }
 
@@ -258,6 +260,7 @@ fn render_store(out: &mut String, status: &StoreStatus) {
             ),
         );
     }
+    render_partitions(out, status);
     head(out, "streamgauge_events_late_total", "counter", "Events that a rollup diverted to its late lane.");
     for rollup in &status.rollups {
         line(
@@ -279,5 +282,25 @@ fn render_store(out: &mut String, status: &StoreStatus) {
                 at.0 as f64 / 1e3
             ),
         );
+    }
+}
+
+fn render_partitions(out: &mut String, status: &StoreStatus) {
+    let help =
+        "Records folded less those that have a fate; anything but zero is a fault of the store or of ours.";
+    head(out, "streamgauge_ledger_difference_records", "gauge", help);
+    for partition in &status.partitions {
+        let (stream, number, ledger) = (&partition.stream, partition.partition, &partition.ledger);
+        let fates = ledger.counted + ledger.duplicate + ledger.dead_lettered + ledger.deleted;
+        let difference = i128::from(ledger.processed) - i128::from(fates);
+        let labels = format!("stream=\"{stream}\",partition=\"{number}\"");
+        line(out, format_args!("streamgauge_ledger_difference_records{{{labels}}} {difference}"));
+    }
+    let help = "1 where a partition has no records to wait for, and holds up no watermark.";
+    head(out, "streamgauge_partition_idle", "gauge", help);
+    for partition in &status.partitions {
+        let (stream, number, is_idle) = (&partition.stream, partition.partition, u8::from(partition.is_idle));
+        let labels = format!("stream=\"{stream}\",partition=\"{number}\"");
+        line(out, format_args!("streamgauge_partition_idle{{{labels}}} {is_idle}"));
     }
 }

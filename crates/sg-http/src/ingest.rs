@@ -17,6 +17,7 @@ use sg_core::reason::Refusal;
 use crate::error::{ApiError, item_json};
 use crate::params::Params;
 use crate::split::{Items, split};
+use crate::traces::{AppendSpan, RequestSpan};
 use crate::{Answers, App, Door, body, cors, limits};
 
 /// The longest time that `?wait=true` waits before it answers without.
@@ -86,15 +87,28 @@ struct Taken {
 async fn take(app: &App, door: usize, wish: Wish, request: Request) -> Result<Response, ApiError> {
     let began = Instant::now();
     app.metrics.requests.add(1);
-    let taken = take_in(app, &app.doors[door], wish, request).await;
+    let mut span = RequestSpan::begin(&app.tracer, &request);
+    let taken = take_in(app, &app.doors[door], wish, request, span.as_mut()).await;
     app.metrics.ingest_duration.observe(began.elapsed());
     if taken.is_err() {
         app.metrics.requests_refused.add(1);
     }
+    if let Some(span) = span {
+        match &taken {
+            Ok(response) => span.end(response.status(), None),
+            Err(error) => span.end(error.meaning().0, Some(error.meaning().1)),
+        }
+    }
     taken
 }
 
-async fn take_in(app: &App, door: &Door, wish: Wish, request: Request) -> Result<Response, ApiError> {
+async fn take_in(
+    app: &App,
+    door: &Door,
+    wish: Wish,
+    request: Request,
+    span: Option<&mut RequestSpan<'_>>,
+) -> Result<Response, ApiError> {
     let plan = &door.plan;
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, &app.budget).await?;
@@ -106,9 +120,8 @@ async fn take_in(app: &App, door: &Door, wish: Wish, request: Request) -> Result
     if wish.answers == Answers::Empty && rejected > 0 {
         return Err(ApiError::AllRejected(accepted + rejected, errors));
     }
-    let began = Instant::now();
-    let appended = app.log.append(batch).await.map_err(|error| ApiError::of_log(&error))?;
-    app.metrics.append_duration.observe(began.elapsed());
+    let span = span.and_then(|span| span.append(app.backends.0, &plan.name, (accepted, rejected)));
+    let appended = append(app, batch, span).await?;
     app.metrics.accepted.add(accepted as u64);
     let taken = if single.is_some() { &door.taken_singly } else { &door.taken_in_batches };
     taken.add(accepted as u64);
@@ -130,6 +143,31 @@ async fn take_in(app: &App, door: &Door, wish: Wish, request: Request) -> Result
         limits::show(standing, answer.headers_mut());
     }
     Ok(answer)
+}
+
+async fn append(
+    app: &App,
+    mut batch: EventBatch,
+    span: Option<AppendSpan>,
+) -> Result<Vec<Appended>, ApiError> {
+    let began = Instant::now();
+    batch.traces.extend(span.as_ref().map(|span| (0, span.place())));
+    match app.log.append(batch).await {
+        Ok(appended) => {
+            app.metrics.append_duration.observe(began.elapsed());
+            if let Some(span) = span {
+                span.end(&appended);
+            }
+            Ok(appended)
+        }
+        Err(error) => {
+            let error = ApiError::of_log(&error);
+            if let Some(span) = span {
+                span.fail(error.meaning().1);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Waits until queries see what was appended.

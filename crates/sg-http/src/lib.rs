@@ -3,7 +3,8 @@
 //! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
 //! events in a body, `ingest` is the way in; `rollups`, `events`, `late`, `archive`, `status` and `health` are the ways out, `live` tells
 //! what changes, `systems` are those in which clients of other systems ask; `dashboard` and `docs` hand out the pages; `error`
-//! is the one place where a failure becomes a status; `guard` lets in whom `access` allows, by `keys` or a `session`; `openapi` says of all of them what they take and answer.
+//! is the one place where a failure becomes a status; `guard` lets in whom `access` allows, by `keys` or a `session`; `traces` are the
+//! spans of the way in; `openapi` says of all of them what they take and answer.
 
 mod access;
 mod answer;
@@ -35,6 +36,7 @@ mod split;
 mod status;
 mod systems;
 mod tls;
+mod traces;
 
 use std::sync::Arc;
 
@@ -55,8 +57,9 @@ pub use keys::draw as draw_key;
 pub use limits::{Limits, Network, Stopwatch, Turns};
 pub use live::Watchers;
 pub use places::{Each, Places};
-pub use systems::MetricsApi;
+pub use systems::{Measured, MetricsApi, Reading, readings as cloudwatch_readings};
 pub use tls::{Tls, TlsError};
+pub use traces::Tracer;
 
 use systems::{actuator, event_platform, hourly_aggregations, stream_metrics, web_analytics};
 
@@ -112,6 +115,8 @@ pub struct App {
     pub demo: Option<watch::Sender<bool>>,
     /// What the stream metrics API has answered.
     pub metrics_api: MetricsApi,
+    /// Makes spans of requests.
+    pub tracer: Tracer,
 }
 
 impl App {

@@ -50,6 +50,13 @@ impl Default for Watchers {
     }
 }
 
+impl Watchers {
+    /// Returns how many watch now.
+    pub(crate) fn taken(&self) -> usize {
+        WATCHERS_MAX - self.places.available_permits()
+    }
+}
+
 /// Takes one of the places of those who watch; it is free again when it is dropped.
 pub(crate) fn take_place(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
     if app.draining.is_cancelled() {

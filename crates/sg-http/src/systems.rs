@@ -2,6 +2,7 @@
 //! Each is a translation of the ports' answers; posting events is `ingest`'s, whatever the path.
 
 pub(crate) mod actuator;
+mod cloudwatch;
 pub(crate) mod event_platform;
 pub(crate) mod hourly_aggregations;
 pub(crate) mod metric_names;
@@ -10,4 +11,5 @@ mod pageviews;
 pub(crate) mod stream_metrics;
 pub(crate) mod web_analytics;
 
+pub use cloudwatch::{Measured, Reading, readings};
 pub use stream_metrics::MetricsApi;

@@ -88,6 +88,10 @@ pub(crate) fn starting_at(batch: LogBatch, from: u64) -> LogBatch {
     for (index, _) in &mut events.replays {
         *index -= skipped as u32;
     }
+    events.traces.retain(|(index, _)| *index as usize >= skipped);
+    for (index, _) in &mut events.traces {
+        *index -= skipped as u32;
+    }
     LogBatch { events: Arc::new(events), first_offset: from, ..batch }
 }
 

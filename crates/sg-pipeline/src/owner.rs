@@ -6,6 +6,7 @@ mod patience;
 mod progress;
 mod resume;
 mod stop;
+mod traced;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +28,8 @@ use tokio::time::Instant;
 use patience::{Pause, retrying, write};
 pub use progress::Progress;
 pub use stop::{Leave, Stop};
+use traced::Traced;
+pub use traced::Tracer;
 
 /// What an owner owns.
 #[derive(Debug, Clone)]
@@ -58,6 +61,8 @@ pub struct Settings {
     pub flush_interval: Duration,
     /// Records after which a flush begins earlier.
     pub flush_events_max: u64,
+    /// Makes spans of flushes, of the store by this name.
+    pub tracer: (Tracer, &'static str),
 }
 
 /// Why an owner stopped.
@@ -135,6 +140,8 @@ struct Stretch {
     doubts: u32,
     /// When the log is read next: a trickle is gathered for a moment, so that the fold does not wake for every sync.
     read_at: Instant,
+    /// What waits for the next flush of requests that are traced.
+    traced: Traced,
 }
 
 impl Owner {
@@ -209,6 +216,7 @@ impl Owner {
             last_record: now,
             doubts: 0,
             read_at: now,
+            traced: Traced::default(),
         };
         loop {
             if let Some(end) = self.step(&mut stretch, stop).await? {
@@ -276,6 +284,9 @@ impl Owner {
             let Partition { plan, number, .. } = &self.partition;
             stretch.reader = self.settings.log.open(&plan.name, *number, at).await?;
         }
+        for batch in batches.iter().filter(|batch| !batch.events.traces.is_empty()) {
+            stretch.traced.note(&self.settings.tracer.0, batch, at, self.partition.number);
+        }
         let now = Instant::now();
         if let Some((first, last)) = batches.first().zip(batches.last()) {
             stretch.last_record = now;
@@ -297,8 +308,10 @@ impl Owner {
         let Some(flush) = stretch.fold.take() else { return };
         let flush = Arc::new(flush);
         let (store, metrics) = (self.settings.store.clone(), self.settings.metrics.clone());
+        let (tracer, store_name) = &self.settings.tracer;
+        let spans = stretch.traced.flush(tracer, store_name, &flush);
         stretch.in_flight = Some(tokio::spawn(async move {
-            let outcome = write(store, &metrics, &flush).await;
+            let outcome = traced::ended(spans, write(store, &metrics, &flush)).await;
             (flush, outcome)
         }));
     }

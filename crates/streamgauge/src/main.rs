@@ -2,9 +2,11 @@
 
 mod client;
 mod clock;
+mod cloudwatch;
 mod cmd;
 mod config;
 mod generate;
+mod traces;
 mod wire;
 
 use std::process::ExitCode;

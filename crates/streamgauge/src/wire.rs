@@ -1,11 +1,12 @@
 //! From settings to objects: the only place that knows which log, which store and which archive run.
 
 mod archive;
+mod disk;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,10 @@ use sg_pipeline::rebuild::OpenLog;
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
 
+use crate::cloudwatch::CloudWatch;
 use crate::config::Settings;
 use crate::config::settings::{LogChoice, StoreChoice};
+use crate::traces::Traces;
 
 /// Newest batches that wait in memory for the fold: some hundredths of a second at full speed, so that a fold that is
 /// held up for a moment need not read the disk.
@@ -83,8 +86,31 @@ pub(crate) struct Parts {
     pub(crate) plans: Vec<Arc<Plan>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Held as long as the process works on the data directory.
-    _lock: Option<File>,
+    /// Publishes metrics; `None` where nobody asked for it.
+    pub(crate) cloudwatch: Option<CloudWatch>,
+    /// Spans on their way to a collector; `None` where nothing is traced.
+    pub(crate) traces: Option<Traces>,
+    /// Held as long as the process works on the data directory, which it names.
+    lock: Option<(File, PathBuf)>,
+}
+
+impl Parts {
+    /// Returns who makes spans.
+    pub(crate) fn tracer(&self) -> sg_http::Tracer {
+        self.traces.as_ref().map(|traces| traces.tracer.clone())
+    }
+
+    /// Returns what adds the metrics of the parts.
+    pub(crate) fn more_metrics(&self) -> Box<dyn Fn(&mut String) + Send + Sync> {
+        let log = self.log.metrics.clone();
+        let traces = self.traces.as_ref().map(|traces| traces.metrics.clone());
+        let data_dir = self.lock.as_ref().map(|(_, data_dir)| data_dir.clone());
+        Box::new(move |out| {
+            log(out);
+            data_dir.iter().for_each(|data_dir| disk::render(data_dir, out));
+            traces.iter().for_each(|traces| traces.render(out));
+        })
+    }
 }
 
 /// What is archived, and the log to read it from.
@@ -148,6 +174,12 @@ pub(crate) async fn open(
         patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
     }
     let metrics = Arc::default();
+    let cloudwatch =
+        settings.cloudwatch.as_ref().map(|cloudwatch| CloudWatch::new(cloudwatch, &settings.aws));
+    let cloudwatch = cloudwatch.transpose();
+    let cloudwatch = cloudwatch.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
+    let traces = settings.traces.as_ref().map(Traces::start).transpose();
+    let traces = traces.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
     Ok(Parts {
         log,
         writer,
@@ -160,7 +192,9 @@ pub(crate) async fn open(
         plans,
         clock,
         metrics,
-        _lock: lock,
+        cloudwatch,
+        traces,
+        lock: lock.map(|lock| (lock, settings.data_dir.clone())),
     })
 }
 

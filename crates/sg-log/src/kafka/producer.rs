@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 use sg_core::batch::{Entry, EventBatch};
 use sg_core::ports::{Appended, ErrorKind, PortError};
 use sg_core::time::Timestamp;
+use sg_core::trace::TRACEPARENT;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::fault::{self, Outage, invalid};
@@ -234,7 +235,7 @@ impl Live {
             .payload(batch.bytes(entry.raw));
         // What no door has received goes as others write it, and is read as theirs.
         if let Some(received_at) = entry.received_at {
-            record = record.headers(own_header(batch, index, received_at, text));
+            record = record.headers(own_headers(batch, index, received_at, text));
         }
         self.producer.send(record).map_err(|(error, _)| {
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
@@ -245,8 +246,8 @@ impl Live {
     }
 }
 
-/// Returns the header that says what the door decided.
-fn own_header(batch: &EventBatch, index: usize, received_at: Timestamp, text: &mut String) -> OwnedHeaders {
+/// Returns the header that says what the door decided, and the one of a trace that begins with the event.
+fn own_headers(batch: &EventBatch, index: usize, received_at: Timestamp, text: &mut String) -> OwnedHeaders {
     let entry = &batch.entries[index];
     let decided = Decided {
         replay_of: batch.replay_of(index),
@@ -258,7 +259,9 @@ fn own_header(batch: &EventBatch, index: usize, received_at: Timestamp, text: &m
     };
     header::encode(&decided, text);
     let header = Header { key: header::NAME, value: Some(text.as_bytes()) };
-    OwnedHeaders::new_with_capacity(1).insert(header)
+    let headers = OwnedHeaders::new_with_capacity(1).insert(header);
+    let Some(context) = batch.trace_of(index) else { return headers };
+    headers.insert(Header { key: TRACEPARENT, value: Some(&context.to_string()) })
 }
 
 impl Pending {

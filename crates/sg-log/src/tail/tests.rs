@@ -6,6 +6,7 @@ use sg_core::batch::{Fields, LogBatch, Span};
 use sg_core::reason::{Code, Refusal};
 use sg_core::testing::log_suite::{rows, sample};
 use sg_core::time::Timestamp;
+use sg_core::trace::TraceContext;
 
 use super::{Tail, starting_at};
 
@@ -46,13 +47,15 @@ fn reading_begins_and_ends_where_asked() {
 }
 
 #[test]
-fn the_rest_of_a_batch_keeps_its_fields_refusals_and_replays() {
+fn the_rest_of_a_batch_keeps_what_stands_beside_its_events() {
     let mut events = sample("events", 1, 4);
     let texts: Vec<Span> = (0..8).map(|at| Span::main(at, 1)).collect();
     events.fields = Some(Fields { texts, numbers: (0..4).collect() });
     let refusal = |detail: &str| Refusal::new(Code::BadNumber, "n", detail);
     events.refused = vec![(0, refusal("first")), (3, refusal("last"))];
     events.replays = vec![(1, (0, 7)), (2, (3, 9))];
+    let trace = |span_id: u64| TraceContext { trace_id: 1, span_id, is_sampled: true };
+    events.traces = vec![(0, trace(4)), (3, trace(5))];
     let whole = rows(&events);
     let given =
         LogBatch { events: Arc::new(events), first_offset: 100, appended_at: Timestamp(5), places: None };
@@ -65,4 +68,5 @@ fn the_rest_of_a_batch_keeps_its_fields_refusals_and_replays() {
     assert_eq!(rest.events.refusal(1), Some(&refusal("last")));
     assert_eq!(rest.events.refused.len(), 1);
     assert_eq!(rest.events.replays, [(0, (3, 9))]);
+    assert_eq!(rest.events.traces, [(1, trace(5))]);
 }

@@ -150,6 +150,7 @@ impl Bench {
             seed: 3,
             flush_interval,
             flush_events_max: 1_000_000,
+            tracer: (None, "sqlite"),
         };
         let fleet = Arc::new(Fleet::new(vec!["s".into()], log, self.store.reader.clone(), false));
         let (told, _) = mpsc::channel(1);

@@ -119,6 +119,7 @@ impl Bench {
             seed: 3,
             flush_interval: Duration::from_millis(1),
             flush_events_max: 10_000,
+            tracer: (None, "sqlite"),
         };
         let fleet = Arc::new(Fleet::new(vec!["s".into()], log.clone(), store.reader.clone(), false));
         let (told, _) = mpsc::channel(1);

@@ -12,8 +12,8 @@ use sg_core::metrics::Metrics;
 use sg_core::output::{ClosedOutput, OutputRecord, Outputs};
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, ErrorKind, FlushOutcome, MAIN_LANE, Manifest, Needed, OutboxRow, OutputTopics, Parked, PortError,
-    Refresh, RefusedRecord, RollupReader, RollupWriter, StatusDetail,
+    Claim, ErrorKind, FlushOutcome, KeyStore, MAIN_LANE, Manifest, Needed, OutboxRow, OutputTopics, Parked,
+    PortError, Refresh, RefusedRecord, RollupReader, RollupWriter, StatusDetail,
 };
 use sg_core::testing::store_suite::{Feed, ManualClock, StoreUnderTest, T0, cells, rollups, stream};
 use sg_core::time::Timestamp;
@@ -149,6 +149,9 @@ impl StoreUnderTest for Bench {
         &self.store.inner
     }
     fn manifest(&self) -> &dyn Manifest {
+        &self.store.inner
+    }
+    fn keys(&self) -> &dyn KeyStore {
         &self.store.inner
     }
     fn clock(&self) -> &ManualClock {

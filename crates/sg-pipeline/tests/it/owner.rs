@@ -218,6 +218,7 @@ impl Bench {
             seed: 3,
             flush_interval,
             flush_events_max,
+            tracer: (None, "sqlite"),
         };
         let partition = Partition { plan: self.plan.clone(), number: 0, of: 1 };
         (Owner::new(partition, settings, progress.clone()), progress)

@@ -33,12 +33,20 @@ enum Action {
     Check,
     /// Prints the built-in configuration, to start a file of your own from.
     Init,
+    /// Prints every key with its type, default, variable and meaning, as Markdown.
+    Keys,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> ExitCode {
     if matches!(args.action, Some(Action::Init)) {
         return print_line(crate::config::layers::BUILTIN.trim_end());
+    }
+    if matches!(args.action, Some(Action::Keys)) {
+        return match crate::config::reference::page() {
+            Ok(page) => print_line(page.trim_end()),
+            Err(error) => fail(exit::INTERNAL, &error),
+        };
     }
     let (layers, mut errors) = match layers(args.config.as_deref(), args.env_file.as_deref()) {
         Ok(read) => read,

@@ -183,7 +183,7 @@ struct Running {
 
 async fn serve(
     settings: &Settings,
-    (parts, entry): (Parts, Entry),
+    (mut parts, entry): (Parts, Entry),
     is_demo: bool,
     rebuild: &[String],
 ) -> ExitCode {
@@ -217,6 +217,9 @@ async fn serve(
         Ok(urls) => urls,
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };
+    if let Some(cloudwatch) = parts.cloudwatch.take() {
+        loops.spawn(cloudwatch.run(app.clone(), stop_loops.clone()));
+    }
     if let Some(is_on) = is_demo_on {
         let clock = parts.clock.clone();
         loops.spawn(crate::generate::demo::run(entry::own(&urls, &app), is_on, stop_loops.clone(), clock));
@@ -255,6 +258,7 @@ fn start_crew(
         seed: secret(),
         flush_interval: settings.flush_interval,
         flush_events_max: settings.flush_events_max,
+        tracer: (parts.tracer(), parts.store_name),
     };
     let all = Crew::new(parts.plans.clone(), owners, fleet.clone(), told.clone());
     let stop = stop.clone();
@@ -363,7 +367,6 @@ fn app(
 ) -> App {
     let place = |archived: &ArchivedStream| (archived.stream.clone(), archived.archive.place().to_owned());
     let budget_bytes = settings.body_budget_bytes as usize;
-    let log_metrics = parts.log.metrics.clone();
     let doors = parts.plans.iter().zip(&settings.streams);
     App {
         doors: doors
@@ -380,7 +383,7 @@ fn app(
         rebuilder: rebuilder.clone(),
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
-        more_metrics: Box::new(move |out| log_metrics(out)),
+        more_metrics: parts.more_metrics(),
         budget: Arc::new(Semaphore::new(budget_bytes)),
         budget_bytes,
         roles: settings.roles,
@@ -396,6 +399,7 @@ fn app(
         watchers: Watchers::default(),
         demo,
         metrics_api: MetricsApi::default(),
+        tracer: parts.tracer(),
     }
 }
 
@@ -446,6 +450,9 @@ impl Running {
         }
         if let Err(error) = self.parts.log.log.close().await {
             tracing::warn!("closing the log: {error}");
+        }
+        if let Some(traces) = &self.parts.traces {
+            traces.stop().await;
         }
         tracing::info!("stopped");
     }

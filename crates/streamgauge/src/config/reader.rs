@@ -1,15 +1,42 @@
 //! Reads a table key by key: every error is gathered with its place, and keys that nobody asked for are errors that
 //! name the nearest key there is.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use toml::{Table, Value};
 
-/// Errors so far, each with its place.
+/// Errors so far, each with its place; and who is told which keys are asked for, if anybody is.
 #[derive(Debug, Default)]
-pub(crate) struct Errors(pub(crate) Vec<String>);
+pub(crate) struct Errors(pub(crate) Vec<String>, Keys);
+
+/// A key that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// Its place, as errors name it.
+    pub(crate) place: String,
+    /// What its value is.
+    pub(crate) kind: &'static str,
+    /// What holds where it is not set, as one would write it; empty where nothing does.
+    pub(crate) default: String,
+}
+
+/// Where keys that are asked for are noted.
+pub(crate) type Keys = Option<Rc<RefCell<Vec<Key>>>>;
 
 impl Errors {
+    /// Begins without errors, and notes the keys that are asked for.
+    pub(crate) fn noting(keys: Keys) -> Errors {
+        Errors(Vec::new(), keys)
+    }
+
+    fn asked(&self, place: String, kind: &'static str, default: impl FnOnce() -> String) {
+        if let Some(keys) = &self.1 {
+            keys.borrow_mut().push(Key { place, kind, default: default() });
+        }
+    }
+
     /// Notes an error.
     pub(crate) fn add(&mut self, place: &str, what: impl std::fmt::Display) {
         self.0.push(format!("{place}: {what}"));
@@ -57,6 +84,7 @@ impl<'t> Reader<'t> {
 
     /// Reads a text.
     pub(crate) fn text(&mut self, key: &'static str, default: &str, errors: &mut Errors) -> String {
+        errors.asked(self.place(key), "text", || format!("{default:?}"));
         self.read(key, default.to_owned(), errors, "is a text in quotes", |value| {
             value.as_str().map(str::to_owned)
         })
@@ -73,6 +101,7 @@ impl<'t> Reader<'t> {
 
     /// Reads a list of texts.
     pub(crate) fn texts(&mut self, key: &'static str, errors: &mut Errors) -> Vec<String> {
+        errors.asked(self.place(key), "list of texts", || "[]".to_owned());
         let convert =
             |value: &Value| value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect();
         self.read(key, Vec::new(), errors, "is a list of texts", convert)
@@ -80,16 +109,19 @@ impl<'t> Reader<'t> {
 
     /// Reads a switch.
     pub(crate) fn switch(&mut self, key: &'static str, default: bool, errors: &mut Errors) -> bool {
+        errors.asked(self.place(key), "true or false", || default.to_string());
         self.read(key, default, errors, "is true or false", Value::as_bool)
     }
 
     /// Reads a whole number that is not negative.
     pub(crate) fn count(&mut self, key: &'static str, default: u64, errors: &mut Errors) -> u64 {
+        errors.asked(self.place(key), "whole number", || default.to_string());
         self.read(key, default, errors, "is a whole number", |value| u64::try_from(value.as_integer()?).ok())
     }
 
     /// Reads a share such as `0.95`, above 0 and at most 1, as so many in a million.
     pub(crate) fn share_ppm(&mut self, key: &'static str, default: u32, errors: &mut Errors) -> u32 {
+        errors.asked(self.place(key), "share", || (f64::from(default) / 1e6).to_string());
         let convert = |value: &Value| {
             let share = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))?;
             let ppm = (share * 1e6).round();
@@ -100,17 +132,20 @@ impl<'t> Reader<'t> {
 
     /// Reads a duration such as `30s`.
     pub(crate) fn duration(&mut self, key: &'static str, default: Duration, errors: &mut Errors) -> Duration {
+        errors.asked(self.place(key), "duration", || shown_duration(default));
         let convert = |value: &Value| sg_core::query::parse_duration(value.as_str()?);
         self.read(key, default, errors, "is a duration such as 250ms, 30s, 5m, 7d", convert)
     }
 
     /// Reads a size such as `64MiB`.
     pub(crate) fn size(&mut self, key: &'static str, default: u64, errors: &mut Errors) -> u64 {
+        errors.asked(self.place(key), "size", || shown_size(default));
         self.read(key, default, errors, "is a size such as 64MiB", |value| parse_size(value.as_str()?))
     }
 
     /// Reads a table; an empty one where there is none.
     pub(crate) fn table(&mut self, key: &'static str, errors: &mut Errors) -> Option<Reader<'t>> {
+        errors.asked(self.place(key), "table", String::new);
         let place = self.place(key);
         let value = self.value(key)?;
         match value.as_table() {
@@ -129,6 +164,7 @@ impl<'t> Reader<'t> {
 
     /// Reads a list of tables.
     pub(crate) fn tables(&mut self, key: &'static str, errors: &mut Errors) -> Vec<Reader<'t>> {
+        errors.asked(self.place(key), "list of tables", String::new);
         let place = self.place(key);
         let Some(value) = self.value(key) else { return Vec::new() };
         let tables: Option<Vec<&Table>> =
@@ -231,4 +267,19 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     value.checked_mul(unit)
+}
+
+/// Writes a duration in the largest unit that holds it.
+fn shown_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let unit = units.iter().find(|(size, _)| ms > 0 && ms.is_multiple_of(*size));
+    unit.map_or_else(|| "\"0s\"".to_owned(), |(size, unit)| format!("\"{}{unit}\"", ms / size))
+}
+
+/// Writes a size in the largest unit that holds it.
+fn shown_size(bytes: u64) -> String {
+    let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
+    unit.map_or_else(|| bytes.to_string(), |(size, unit)| format!("\"{}{unit}\"", bytes / size))
 }

@@ -11,10 +11,12 @@ use sg_http::{Answers, Auth, BareMetrics, Origins, Roles};
 use toml::Value;
 
 use super::archive::{self, StreamArchive};
+use super::cloudwatch::{self, CloudWatchSettings};
 use super::layers::Layers;
 use super::limits::{self, Limits};
-use super::reader::{Errors, Reader};
+use super::reader::{Errors, Keys, Reader};
 use super::redacted::without_password;
+use super::traces::TraceSettings;
 use super::{outputs, streams};
 
 /// Everything a server needs to know.
@@ -42,6 +44,10 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) streams: Vec<StreamSettings>,
     pub(crate) rollups: Vec<Rollup>,
+    /// Where metrics are published; `None` when they are not.
+    pub(crate) cloudwatch: Option<CloudWatchSettings>,
+    /// Where traces go; `None` when nothing is traced.
+    pub(crate) traces: Option<TraceSettings>,
     /// What is right and yet does not do what it says.
     pub(crate) notes: Vec<String>,
 }
@@ -137,7 +143,12 @@ impl Settings {
     /// # Errors
     /// Every fault of the configuration, each with its place.
     pub(crate) fn resolve(layers: &Layers) -> Result<Settings, Vec<String>> {
-        let mut errors = Errors::default();
+        Settings::resolve_noting(layers, None)
+    }
+
+    /// The same, and notes every key that is asked for.
+    pub(crate) fn resolve_noting(layers: &Layers, keys: Keys) -> Result<Settings, Vec<String>> {
+        let mut errors = Errors::noting(keys);
         let mut reader = Reader::new(&layers.table, "");
         let data_dir = PathBuf::from(reader.required("data_dir", &mut errors));
         let log = log_choice(&reader.required("log", &mut errors), &data_dir, &mut errors);
@@ -160,6 +171,8 @@ impl Settings {
         let needs_key = matches!(auth, Auth::Keys { given: None });
         let reached = listen.iter().find(|listen| !listen.is_loopback()).filter(|_| needs_key);
         let unguarded = reached.map(|listen| unguarded(&listen.address));
+        let cloudwatch = cloudwatch::cloudwatch(&mut reader, &layers.variables, &mut errors);
+        let traces = TraceSettings::of(&layers.variables, &mut errors);
         reader.finish(&mut errors);
         if !errors.0.is_empty() {
             return Err(errors.0);
@@ -184,7 +197,12 @@ impl Settings {
             limits,
             streams,
             rollups,
-            notes: note.into_iter().chain(unguarded).collect(),
+            cloudwatch,
+            notes: {
+                let of_traces = traces.iter().flat_map(|traces| traces.notes.clone());
+                note.into_iter().chain(unguarded).chain(of_traces).collect()
+            },
+            traces,
         })
     }
 }

@@ -1,9 +1,11 @@
 //! The real server as a child process: started on a folder and a free port, talked to over HTTP, stopped in every way a
 //! process can stop. Checks nothing by itself; a test that ends takes its server and its folder with it.
 
+pub(crate) mod collector;
 pub(crate) mod consumer;
 pub(crate) mod dice;
 pub(crate) mod http;
+pub(crate) mod receiver;
 pub(crate) mod services;
 pub(crate) mod tmpfs;
 pub(crate) mod watching;

@@ -1,6 +1,7 @@
 //! The clients of five systems, unchanged: each line of their descriptions that can be typed, run as it stands there but
 //! for the port, on files and, where there are real servers, on Kafka and PostgreSQL.
 
+mod alarms;
 mod database;
 mod event_platform;
 mod hourly_aggregations;

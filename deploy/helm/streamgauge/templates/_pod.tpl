@@ -34,7 +34,8 @@ spec:
         - serve
         - --listen=0.0.0.0:8080
         {{- if ne .role "all" }}
-        - --roles={{ .role }}
+        {{- /* Those that count also write the archive, where `env` names one. */}}
+        - --roles={{ if eq .role "process" }}process,archive{{ else }}{{ .role }}{{ end }}
         {{- end }}
         {{- if $values.config }}
         - --config=/etc/streamgauge/streamgauge.toml

@@ -10,6 +10,7 @@ use sg_core::batch::{Entry, EventBatch, LetterPlace, LogBatch, Span, content_has
 use sg_core::plan::Plan;
 use sg_core::ports::ErrorKind;
 use sg_core::time::Timestamp;
+use sg_core::trace::{TRACEPARENT, TraceContext};
 
 use crate::kafka::header::{self, Decided, Unreadable};
 
@@ -81,7 +82,7 @@ impl Gather {
             return Err((ErrorKind::Corrupt, why));
         };
         let value = message.payload().unwrap_or_default();
-        let entry = match own_header(message) {
+        let entry = match header_of(message, header::NAME) {
             None => None,
             Some(header) => match header::decode(header) {
                 Ok(decided) => Some((self.entry(&decided, value), decided.replay_of)),
@@ -100,6 +101,8 @@ impl Gather {
             (None, Some(key)) => self.batch.push_side(key),
             _ => Span::NONE,
         };
+        let index = self.rows.len() as u32;
+        self.batch.traces.extend(trace_of(message, entry.is_some()).map(|context| (index, context)));
         self.rows.push(Row { at: self.main.len(), len: value.len(), entry, key });
         self.main.extend_from_slice(value);
         self.places.push((offset, Timestamp(appended_at)));
@@ -156,10 +159,20 @@ impl Gather {
     }
 }
 
-/// Returns the value of our header, if there is one.
-fn own_header<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
+/// Returns the value of a header, if there is one.
+fn header_of<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
     let headers = message.headers()?;
-    let find = || headers.iter().find(|header| header.key == header::NAME).and_then(|header| header.value);
-    // rdkafka panics at a header whose name is not UTF-8. Ours is: such a record is another's.
+    let find = || headers.iter().find(|header| header.key == name).and_then(|header| header.value);
+    // rdkafka panics at a header whose name is not UTF-8. Ours are: such a record is another's.
     catch_unwind(AssertUnwindSafe(find)).unwrap_or_default()
+}
+
+/// Returns the span that wrote a record, whoever wrote it, where that is traced.
+fn trace_of(message: &BorrowedMessage<'_>, is_own: bool) -> Option<TraceContext> {
+    // A record of ours that is not traced has one header.
+    if is_own && message.headers()?.count() < 2 {
+        return None;
+    }
+    let value = std::str::from_utf8(header_of(message, TRACEPARENT)?).ok()?;
+    TraceContext::parse(value).filter(|context| context.is_sampled)
 }

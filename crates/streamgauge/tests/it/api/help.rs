@@ -271,6 +271,7 @@ fn config_explains_itself() {
     Commands:
       check  Explains every error of the configuration at once; exits with 78 when there is one
       init   Prints the built-in configuration, to start a file of your own from
+      keys   Prints every key with its type, default, variable and meaning, as Markdown
       help   Print this message or the help of the given subcommand(s)
 
     Options:
