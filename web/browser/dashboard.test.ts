@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { canRun, open, Server, startBrowser, until } from "./harness";
+import { canRun, open, Server, startBrowser, titled, until } from "./harness";
 import { HOSTILE } from "./hostile";
 
 const figure = (page: Page, name: string) => async () => {
@@ -105,7 +105,7 @@ describe.runIf(canRun())("the dashboard", () => {
     await until("the chart says the same", summary, (text) => text?.startsWith("25 events") ?? false);
     await server.end();
     await page.getByText("No connection").waitFor();
-    expect(await page.title()).toBe("No connection · Overview · Streamgauge");
+    await titled(page, "No connection · Overview · Streamgauge");
     server = await Server.start({ folder, port: server.port });
     // Five of them were sent before: a client that had no answer sends again.
     await send(20, 40);
@@ -251,7 +251,7 @@ describe.runIf(canRun())("the dashboard", () => {
     const { page, faults } = await open(context, server.url);
     await page.getByText("Degraded").waitFor();
     await page.getByRole("alert").getByText(said).waitFor();
-    expect(await page.title()).toBe("Degraded · Overview · Streamgauge");
+    await titled(page, "Degraded · Overview · Streamgauge");
     expect(faults).toEqual([]);
   });
 

@@ -162,6 +162,15 @@ export async function shoot(page: Page, name: string, widths: number[]): Promise
   }
 }
 
+/** Waits until the page has this title: it follows what is drawn. */
+export async function titled(page: Page, title: string): Promise<void> {
+  await until(
+    title,
+    () => page.title(),
+    (seen) => seen === title,
+  );
+}
+
 /** Waits until a condition holds; says what was last seen when it does not. */
 export async function until<Seen>(
   what: string,

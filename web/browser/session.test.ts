@@ -1,7 +1,7 @@
 // A server with keys: those who have none see where to sign in, and those whose key allows little see what it does not.
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { barriers, canRun, open, Server, shoot, startBrowser, until } from "./harness";
+import { barriers, canRun, open, Server, shoot, startBrowser, titled, until } from "./harness";
 
 const KEY = "sg_the-only-key";
 
@@ -62,7 +62,7 @@ describe.runIf(canRun())("signing in", () => {
     const { addresses, forget } = await guard(["ingest", "query", "admin"]);
     const { page, faults } = await open(context, `${server.url}/#/pipeline`);
     await field(page).waitFor();
-    expect(await page.title()).toBe("Sign in · Streamgauge");
+    await titled(page, "Sign in · Streamgauge");
     expect(await field(page).getAttribute("type")).toBe("password");
     expect(await field(page).getAttribute("autocomplete")).toBe("current-password");
     expect(await field(page).evaluate((input) => input === document.activeElement)).toBe(true);
@@ -139,7 +139,7 @@ describe.runIf(canRun())("signing in", () => {
     await guard(["ingest"], true);
     const { page, faults } = await open(context, server.url);
     await page.getByText("Needs a key with the scope query.").waitFor();
-    expect(await page.title()).toBe("Overview · Streamgauge");
+    await titled(page, "Overview · Streamgauge");
     await page.getByRole("link", { name: "Send" }).click();
     expect(await page.getByRole("button", { name: "Send", exact: true }).isEnabled()).toBe(true);
     expect(await page.getByRole("heading", { name: "Demo" }).count()).toBe(0);

@@ -12,6 +12,8 @@ export interface Frames {
   long_frames: number;
   longest_long_frame_ms: number;
   longest_script_ms: number;
+  /** What called the longest script. */
+  longest_script: string;
   heap_before_mib: number;
   heap_after_mib: number;
 }
@@ -26,7 +28,7 @@ export async function watch(page: Page, seconds: number): Promise<Frames> {
   const session = await page.context().newCDPSession(page);
   const heap_before_mib = await heapMib(session);
   const seen = await page.evaluate(async (forMs) => {
-    type Script = PerformanceEntry;
+    type Script = PerformanceEntry & { invoker: string; forcedStyleAndLayoutDuration: number };
     type LongFrame = PerformanceEntry & { scripts: Script[] };
     const long: LongFrame[] = [];
     const observer = new PerformanceObserver((list) => long.push(...(list.getEntries() as LongFrame[])));
@@ -44,7 +46,7 @@ export async function watch(page: Page, seconds: number): Promise<Frames> {
       requestAnimationFrame(frame);
     });
     observer.disconnect();
-    const scripts = long.map((frame) => frame.scripts.reduce((sum, script) => sum + script.duration, 0));
+    const scripts = long.flatMap((frame) => frame.scripts).sort((left, right) => right.duration - left.duration);
     return {
       frames: gaps.length,
       longest_ms: Math.round(Math.max(...gaps)),
@@ -52,7 +54,10 @@ export async function watch(page: Page, seconds: number): Promise<Frames> {
       over_100_ms: gaps.filter((gap) => gap > 100).length,
       long_frames: long.length,
       longest_long_frame_ms: Math.round(Math.max(0, ...long.map(({ duration }) => duration))),
-      longest_script_ms: Math.round(Math.max(0, ...scripts)),
+      longest_script_ms: Math.round(scripts[0]?.duration ?? 0),
+      longest_script: scripts[0]
+        ? `${scripts[0].invoker}, of it layout ${Math.round(scripts[0].forcedStyleAndLayoutDuration)} ms`
+        : "",
     };
   }, seconds * 1_000);
   const heap_after_mib = await heapMib(session);

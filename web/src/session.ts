@@ -45,6 +45,6 @@ export async function signIn(key: string): Promise<void> {
 
 export async function signOut(): Promise<void> {
   await silently("DELETE", "v1/session");
-  session.value = null;
-  isLocked.value = true;
+  // Where this machine needs no key it goes on without one.
+  await look();
 }
