@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 
 pub use archive::{
     Archive, ArchiveClaim, ArchivePosition, ArchivedFile, Cut, CutBuilder, CutFile, DoomedFile, FileLimits,
-    Intent, Manifest, ManifestQuery, Mark,
+    Intent, Kept, Line, LineCut, LinesStatus, Manifest, ManifestQuery, Mark,
 };
 pub use rewriting::{Rebuilder, Rewriter};
 
@@ -343,6 +343,8 @@ pub struct StoreStatus {
     pub rollups: Vec<RollupStatus>,
     /// Lanes of outboxes in which anything waits.
     pub outboxes: Vec<OutboxStatus>,
+    /// Lines that wait for files of the archive.
+    pub lines: Vec<LinesStatus>,
 }
 
 /// The store, as questions see it.

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use sg_core::archive::FileKind;
 use sg_core::metrics::{ArchiveMetrics, Counter, Metrics};
 use sg_core::plan::Plan;
 use sg_core::ports::{EventLog, Manifest, Pipeline, Rebuilder, RollupReader};
@@ -100,6 +101,8 @@ pub struct App {
 pub struct ArchiveView {
     /// The streams that are archived, each with its place.
     pub streams: Vec<(String, String)>,
+    /// The files of closed windows and late events: the stream, what they hold, their place.
+    pub files: Vec<(String, FileKind, String)>,
     /// What this process's archivers count.
     pub metrics: Arc<ArchiveMetrics>,
 }

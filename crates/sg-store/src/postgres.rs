@@ -3,7 +3,7 @@
 //! `look` from outside, `pool` holds connections and transactions,
 //! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`,
 //! `outbox` and `retention` are the transactions, `status` and `events` the questions; `manifest` is what the archive
-//! holds, and `archived` its port.
+//! holds, `lines` what waits for its other files, and `archived` the port of both.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -21,6 +21,7 @@ mod events;
 mod flush;
 mod letters;
 mod levels;
+mod lines;
 mod look;
 mod manifest;
 mod measures;

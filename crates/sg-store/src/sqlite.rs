@@ -1,8 +1,8 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
 //! lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`, `outbox` and `retention` are the transactions, `status`, `events`
-//! and `counts` the questions, and `index` makes those for raw events fast. `manifest` is what the archive holds, and
-//! `archived` its port.
+//! and `counts` the questions, and `index` makes those for raw events fast. `manifest` is what the archive holds, `lines`
+//! what waits for its other files, and `archived` the port of both.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -18,6 +18,7 @@ mod flush;
 mod index;
 mod letters;
 mod levels;
+mod lines;
 mod manifest;
 mod measures;
 mod outbox;

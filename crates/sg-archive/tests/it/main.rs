@@ -19,7 +19,17 @@ fn rules(format: Format, compression: Compression) -> Arc<ArchiveRules> {
     let layout = Layout::parse("e/{yyyy}/{HH}/events-{ts}.ndjson").expect("a layout");
     let (rows, bytes, age) = (1_000, FILE_BYTES_MAX, Duration::from_secs(60));
     let hour_of = HourOf::Event;
-    Arc::new(ArchiveRules { layout, hour_of, format, compression, rows, bytes, age, keep: None })
+    Arc::new(ArchiveRules {
+        layout,
+        hour_of,
+        format,
+        compression,
+        rows,
+        bytes,
+        age,
+        keep: None,
+        keep_bytes_max: None,
+    })
 }
 
 /// Records of every kind: ids in the event, apart and UUIDs; times that are there and not; what others wrote.

@@ -5,6 +5,7 @@ mod archiving;
 mod asking;
 mod closing;
 mod feed;
+mod lines;
 mod measures;
 mod outbox;
 mod replays;
@@ -19,7 +20,8 @@ use crate::ports::{Manifest, RollupReader, RollupWriter};
 use crate::time::{Clock, Timestamp};
 
 pub use archiving::{
-    dooms_what_an_earlier_owner_meant, leaves_marks, retires_files_and_passes_gaps, takes_files_in_once,
+    dooms_what_an_earlier_owner_meant, leaves_marks, retires_files_and_passes_gaps, retires_files_by_size,
+    takes_files_in_once,
 };
 pub use asking::{counts_events_and_users, orders_cells, tallies};
 pub use closing::{
@@ -27,6 +29,7 @@ pub use closing::{
     keeps_closed_windows_closed, waits_for_busy_partitions,
 };
 pub use feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
+pub use lines::{shows_cells_at_their_revision, takes_lines_once, writes_no_lines_unasked};
 pub use measures::{levels_run_through_all_time, sketches_merge_over_partitions};
 pub use outbox::{bounds_what_is_read, parks_what_a_topic_refuses, reads_cells_by_key, tells_events};
 pub use replays::{counts_letters_by_reason, replays_count_once};

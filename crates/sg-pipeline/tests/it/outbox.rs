@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush};
 use sg_core::metrics::Metrics;
-use sg_core::output::{ClosedOutput, OutputRecord, Outputs};
+use sg_core::output::{CellShape, ClosedOutput, OutputRecord, Outputs};
 use sg_core::plan::Plan;
 use sg_core::ports::{
     Claim, ErrorKind, FlushOutcome, MAIN_LANE, Manifest, Needed, OutboxRow, OutputTopics, Parked, PortError,
@@ -180,10 +180,12 @@ fn open(outputs: Outputs, rollups: &[Rollup]) -> (Bench, Stream) {
 }
 
 fn all_outputs() -> Outputs {
+    let shape = CellShape { has_zone: true, fields: Vec::new() };
     Outputs {
-        closed: Some(ClosedOutput { topic: "closed".to_owned(), has_zone: true, fields: Vec::new() }),
+        closed: Some(ClosedOutput { topic: "closed".to_owned(), shape }),
         late: Some("late".to_owned()),
         dead_letters: vec!["dlq".to_owned(), "dlq.too".to_owned()],
+        ..Outputs::default()
     }
 }
 

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sg_archive::{Place, Variables};
+use sg_core::archive::FileKind;
 use sg_core::definition::{Rollup, Stream};
+use sg_core::output::CellShape;
 use sg_http::{Answers, BareMetrics, Origins, Roles};
 use toml::Value;
 
-use super::archive::{self, StreamArchive};
+use super::archive::{self, LineArchive, StreamArchive};
 use super::layers::Layers;
 use super::reader::{Errors, Reader};
 use super::{outputs, streams};
@@ -106,6 +108,10 @@ pub(crate) struct StreamSettings {
     pub(crate) answer: Answers,
     /// How the stream is archived; `None` when it is not.
     pub(crate) archive: Option<StreamArchive>,
+    /// The stream's files of closed windows, if any.
+    pub(crate) archive_closed: Option<LineArchive>,
+    /// The stream's files of late events, if any.
+    pub(crate) archive_late: Option<LineArchive>,
 }
 
 const ROLES: [&str; 4] = ["ingest", "process", "query", "archive"];
@@ -121,6 +127,42 @@ impl Settings {
             }
         }
         archived
+    }
+
+    /// Returns the files of closed windows and late events, each with where to.
+    pub(crate) fn line_files(&self) -> Vec<(&StreamSettings, FileKind, &LineArchive, &Place)> {
+        let mut files = Vec::new();
+        for stream in &self.streams {
+            let of_stream =
+                [(FileKind::Closed, &stream.archive_closed), (FileKind::Late, &stream.archive_late)];
+            for (kind, lines) in of_stream {
+                let Some(lines) = lines else { continue };
+                if let Some(place) = lines.place.as_ref().or(self.archive.as_ref()) {
+                    files.push((stream, kind, lines, place));
+                }
+            }
+        }
+        files
+    }
+
+    /// Has flushes write lines for the files that somebody writes: this process, or another one that shares the store.
+    fn ask_for_lines(&mut self) {
+        let is_shared = matches!((&self.log, &self.store), (LogChoice::Kafka(_), StoreChoice::Postgres(_)));
+        if !self.roles.archive && !is_shared {
+            return;
+        }
+        let wanted: Vec<(String, FileKind, CellShape)> = self
+            .line_files()
+            .into_iter()
+            .map(|(stream, kind, lines, _)| (stream.stream.name.clone(), kind, lines.shape.clone()))
+            .collect();
+        for (name, kind, shape) in wanted {
+            for settings in self.streams.iter_mut().filter(|settings| settings.stream.name == name) {
+                let files = &mut settings.stream.outputs.files;
+                *(if kind == FileKind::Late { &mut files.late } else { &mut files.closed }) =
+                    Some(shape.clone());
+            }
+        }
     }
 
     /// Reads the merged layers.
@@ -150,7 +192,7 @@ impl Settings {
         if !errors.0.is_empty() {
             return Err(errors.0);
         }
-        Ok(Settings {
+        let mut settings = Settings {
             data_dir,
             log,
             store,
@@ -168,7 +210,9 @@ impl Settings {
             streams,
             rollups,
             notes: note.into_iter().collect(),
-        })
+        };
+        settings.ask_for_lines();
+        Ok(settings)
     }
 }
 

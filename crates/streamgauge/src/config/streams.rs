@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sg_core::archive::FileKind;
 use sg_core::definition::{Dedup, FieldType, LatePolicy, RawTable, Rollup, Stream};
 use sg_core::time::millis;
 use sg_http::Answers;
@@ -82,8 +83,11 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
         table.finish(errors);
         dedup
     });
+    let outputs = outputs::outputs(item, errors);
     StreamSettings {
         archive: archive::stream(item, &name, errors),
+        archive_closed: archive::lines(item, FileKind::Closed, (&name, &outputs), errors),
+        archive_late: archive::lines(item, FileKind::Late, (&name, &outputs), errors),
         topic,
         paths: item.texts("paths", errors),
         answer: answer(item, errors),
@@ -95,7 +99,7 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
             types: types(item, errors),
             max_future: item.duration("max_future", DEFAULT_MAX_FUTURE, errors),
             idle_timeout: item.duration("idle_timeout", DEFAULT_IDLE_TIMEOUT, errors),
-            outputs: outputs::outputs(item, errors),
+            outputs,
             raw_table,
             dedup,
             name,
