@@ -84,7 +84,7 @@ pub(crate) async fn status(
     app: &App,
     (waiting, pending): (&[LinesStatus], &[Pending]),
 ) -> Result<Value, ApiError> {
-    if app.archive.streams.is_empty() && app.archive.files.is_empty() {
+    if app.archive.is_off() {
         return Ok(Value::Null);
     }
     let positions = app.manifest.archive_positions().await.map_err(|error| ApiError::of_store(&error))?;
@@ -181,7 +181,7 @@ pub(crate) fn render_lines(out: &mut String, app: &App, waiting: &[LinesStatus])
 
 /// Writes the archive's metrics.
 pub(crate) async fn render(out: &mut String, app: &App, pending: Option<&[Pending]>) {
-    if app.archive.streams.is_empty() && app.archive.files.is_empty() {
+    if app.archive.is_off() {
         return;
     }
     app.archive.metrics.render(app.clock.now(), out);

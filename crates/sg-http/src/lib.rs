@@ -107,6 +107,13 @@ pub struct ArchiveView {
     pub metrics: Arc<ArchiveMetrics>,
 }
 
+impl ArchiveView {
+    /// Returns whether nothing is archived.
+    pub(crate) fn is_off(&self) -> bool {
+        self.streams.is_empty() && self.files.is_empty()
+    }
+}
+
 /// What a process does; the routes it has follow from that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {

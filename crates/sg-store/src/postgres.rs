@@ -45,8 +45,8 @@ use sg_core::flush::{Checkpoint, Flush, LevelBases};
 use sg_core::fold::Fates;
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, Rewriter, RollupReader,
-    RollupWriter, StatusDetail, StoreStatus,
+    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, Removed, Rewriter,
+    RollupReader, RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
@@ -170,7 +170,7 @@ impl RollupWriter for PostgresStore {
         refreshed.map_err(|error| error.into_port(&doing()))
     }
 
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError> {
         let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
         let step = retention::retain(&self.connections, (&plan.stream, &rollups), now, &self.faults);
         let doing = || format!("removing what {} no longer keeps", plan.stream.name);

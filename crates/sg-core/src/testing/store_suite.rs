@@ -34,8 +34,8 @@ pub use measures::{levels_run_through_all_time, sketches_merge_over_partitions};
 pub use outbox::{bounds_what_is_read, parks_what_a_topic_refuses, reads_cells_by_key, tells_events};
 pub use replays::{counts_letters_by_reason, replays_count_once};
 pub use retention::{
-    expires_what_comes_too_late, keeps_letters_a_rebuild_needs, keeps_what_nothing_newer_follows,
-    removes_old_cells, removes_old_rows,
+    expires_what_comes_too_late, keeps_letters_a_rebuild_needs, keeps_so_many_rows,
+    keeps_what_nothing_newer_follows, removes_old_cells, removes_old_rows,
 };
 pub use writing::{
     claims, deletes_from_the_outbox, diverts_late_events, finds_events, flushes_all_or_nothing,

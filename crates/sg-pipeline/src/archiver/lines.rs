@@ -22,6 +22,8 @@ const LINES_AT_ONCE: usize = 10_000;
 const FILES_BEHIND: usize = 20;
 /// Files of a cut at most, when its windows lie on many days: each is a request.
 const FILES_PER_CUT_MAX: usize = 256;
+/// The least time between two cuts of a lane: each is two transactions that wait for the disk.
+const CUT_INTERVAL: Duration = Duration::from_millis(200);
 /// Between two looks at a lane that has nothing new.
 const LOOK: Duration = Duration::from_millis(500);
 /// Between two looks whether a lane that another process has is free.
@@ -127,6 +129,7 @@ impl Lane<'_> {
                     self.upload(&waiting.make_contiguous()[..lines]).await?;
                     waiting.drain(..lines);
                     pause.reset();
+                    self.rest(CUT_INTERVAL).await;
                 }
                 None if is_last => return Ok(()),
                 None => {

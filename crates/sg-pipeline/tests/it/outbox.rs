@@ -13,7 +13,7 @@ use sg_core::output::{CellShape, ClosedOutput, OutputRecord, Outputs};
 use sg_core::plan::Plan;
 use sg_core::ports::{
     Claim, ErrorKind, FlushOutcome, MAIN_LANE, Manifest, Needed, OutboxRow, OutputTopics, Parked, PortError,
-    Refresh, RefusedRecord, RollupReader, RollupWriter, StatusDetail,
+    Refresh, RefusedRecord, Removed, RollupReader, RollupWriter, StatusDetail,
 };
 use sg_core::testing::store_suite::{Feed, ManualClock, StoreUnderTest, T0, cells, rollups, stream};
 use sg_core::time::Timestamp;
@@ -56,7 +56,7 @@ impl RollupWriter for Noted {
     async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError> {
         self.inner.refresh(refresh).await
     }
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError> {
         self.inner.retain(plan, now).await
     }
     async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {

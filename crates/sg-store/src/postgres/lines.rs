@@ -112,7 +112,7 @@ pub(crate) async fn read(
 ) -> Result<Vec<Line>, Error> {
     let sql = "SELECT id, window_start, written_at, line FROM (SELECT *, row_number() OVER (ORDER BY id) AS nth, \
                sum(octet_length(line)) OVER (ORDER BY id) AS bytes FROM (SELECT * FROM sg_outbox_lines \
-               WHERE stream = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT $4) AS first) AS some \
+               WHERE stream = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT $4) AS first) AS bounded \
                WHERE nth = 1 OR bytes <= $5 ORDER BY id";
     let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
     let bytes_max = OUTBOX_BYTES_AT_ONCE as i64;

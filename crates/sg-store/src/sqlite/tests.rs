@@ -130,6 +130,11 @@ async fn writes_no_lines_unasked() {
 }
 
 #[tokio::test]
+async fn keeps_so_many_rows() {
+    suite::keeps_so_many_rows(&Fresh::new()).await;
+}
+
+#[tokio::test]
 async fn retires_files_and_passes_gaps() {
     suite::retires_files_and_passes_gaps(&Fresh::new()).await;
 }

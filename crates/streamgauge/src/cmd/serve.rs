@@ -317,6 +317,7 @@ fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loo
         store: parts.writer.clone(),
         clock: parts.clock.clone(),
         manifest: parts.manifest.clone(),
+        metrics: parts.metrics.clone(),
         // Only an embedded log is trimmed, and only its own process archives it.
         archived: if settings.roles.archive { archived_names(parts) } else { Vec::new() },
     };

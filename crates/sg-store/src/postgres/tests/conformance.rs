@@ -321,6 +321,13 @@ async fn writes_no_lines_unasked() {
 }
 
 #[tokio::test]
+async fn keeps_so_many_rows() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::keeps_so_many_rows(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn retires_files_and_passes_gaps() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::retires_files_and_passes_gaps(&fresh).await;

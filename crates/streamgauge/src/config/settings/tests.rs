@@ -252,3 +252,24 @@ fn lines_are_written_where_somebody_makes_files_of_them() {
     assert_eq!(closed.fields, ["postcode", "window_start", "pageview_count"]);
     assert!(!closed.has_zone && builtin.streams[1].stream.outputs.has_no_topics());
 }
+
+#[test]
+fn what_is_kept_has_a_number_where_one_is_given() {
+    let stream = |keys: &str| {
+        let text = format!("stream = [{{ name = \"a\", {keys} }}]\nrollup = []");
+        resolve(&text).map(|settings| settings.streams[0].stream.clone())
+    };
+    let plain = stream("raw_table = { name = \"t\" }").expect("right");
+    assert_eq!(plain.raw_table.map(|table| table.rows_max), Some(None));
+    assert_eq!(plain.letters, sg_core::definition::LettersKept::default());
+    let few = "raw_table = { name = \"t\", max_rows = 10 }, dead_letters = { max_rows = 20 }, late_events = { keep = \"1d\" }";
+    let few = stream(few).expect("right");
+    assert_eq!(few.raw_table.map(|table| table.rows_max), Some(Some(10)));
+    assert_eq!((few.letters.dead_letters.rows_max, few.letters.late.rows_max), (Some(20), None));
+    assert_eq!(few.letters.late.age, Duration::from_secs(86_400));
+    let errors = stream("late_events = { max_row = 1 }").expect_err("one thing is wrong");
+    assert!(
+        errors[0].ends_with("late_events.max_row: there is no such key; did you mean max_rows?"),
+        "{errors:?}"
+    );
+}
