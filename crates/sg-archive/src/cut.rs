@@ -100,6 +100,27 @@ impl CutBuilder for Cut {
     }
 }
 
+/// Makes a file of lines, which has no companion.
+pub(crate) fn of_lines(
+    compression: Compression,
+    hour: Timestamp,
+    texts: &[&str],
+) -> Result<CutFile, PortError> {
+    let mut lines = Chunks::default();
+    texts.iter().for_each(|text| lines.push_line(text.as_bytes()));
+    let content = pack(lines.into_pieces(), compression).map_err(unpackable)?;
+    Ok(CutFile {
+        hour,
+        from: 0,
+        to: 0,
+        rows: texts.len() as u64,
+        bytes: content.iter().map(|piece| piece.len() as u64).sum(),
+        sha256: sha256(&content),
+        content,
+        companion: Bytes::new(),
+    })
+}
+
 fn unpackable(error: std::io::Error) -> PortError {
     PortError::from_source(ErrorKind::Invalid, "packing a file of the archive", error)
 }

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use sg_core::archive::{ArchiveRules, companion_path};
 use sg_core::batch::LogBatch;
 use sg_core::ports::{Archive, ArchivedFile, CutBuilder, CutFile, PortError};
+use sg_core::time::Timestamp;
 
 use crate::back;
 use crate::bucket::Bucket;
-use crate::cut::Cut;
+use crate::cut::{self, Cut};
 use crate::folder::Folder;
 use crate::place::{Place, Variables};
 
@@ -74,9 +75,15 @@ impl Archive for Files {
         Box::new(Cut::new(rules.clone(), partition))
     }
 
+    fn pack(&self, rules: &ArchiveRules, hour: Timestamp, lines: &[&str]) -> Result<CutFile, PortError> {
+        cut::of_lines(rules.compression, hour, lines)
+    }
+
     async fn put(&self, path: &str, file: &CutFile) -> Result<(), PortError> {
         // The companion first: whoever sees the file finds it beside.
-        self.write(&companion_path(path), std::slice::from_ref(&file.companion)).await?;
+        if !file.companion.is_empty() {
+            self.write(&companion_path(path), std::slice::from_ref(&file.companion)).await?;
+        }
         self.write(path, &file.content).await
     }
 

@@ -32,6 +32,7 @@ fn plan() -> Arc<Plan> {
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
         outputs: Outputs::default(),
+        letters: Default::default(),
     };
     let rollup = |name: &str, by: &str| Rollup {
         name: name.into(),

@@ -1,9 +1,37 @@
-//! Files of raw events: what they are called, what they hold and when one ends. Writes none.
+//! Files of the archive: what they are called, what they hold and when one ends. Writes none.
 
 use std::time::Duration;
 
 use crate::batch::Entry;
 use crate::time::Timestamp;
+
+/// What the files of an archive hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum FileKind {
+    /// Raw events of one partition.
+    #[default]
+    Raw,
+    /// Windows that became final, and their corrections.
+    Closed,
+    /// Events that rollups diverted.
+    Late,
+}
+
+impl FileKind {
+    /// All kinds.
+    pub const ALL: [FileKind; 3] = [FileKind::Raw, FileKind::Closed, FileKind::Late];
+    /// The kinds whose files are made of lines that flushes wrote.
+    pub const OF_LINES: [FileKind; 2] = [FileKind::Closed, FileKind::Late];
+
+    /// Returns the kind's name in tables and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            FileKind::Raw => "raw",
+            FileKind::Closed => "closed",
+            FileKind::Late => "late",
+        }
+    }
+}
 
 /// How records stand in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +81,8 @@ pub struct ArchiveRules {
     pub age: Duration,
     /// How long files are kept; for ever where not set.
     pub keep: Option<Duration>,
+    /// Bytes of files at most, the oldest go first; any number where not set.
+    pub keep_bytes_max: Option<u64>,
 }
 
 /// Bytes of events that go into one file when the archive is behind: large enough for every reader to like, small

@@ -33,6 +33,8 @@ pub struct Stream {
     pub idle_timeout: Duration,
     /// Topics that are written.
     pub outputs: Outputs,
+    /// What is kept of events that were not counted.
+    pub letters: LettersKept,
 }
 
 /// The JSON type of a field.
@@ -70,6 +72,32 @@ pub struct RawTable {
     pub name: String,
     /// How long rows are kept.
     pub keep: Duration,
+    /// Of how many records, the newest of the stream, rows are kept at most; the partitions share it alike.
+    pub rows_max: Option<u64>,
+}
+
+/// What is kept of events that were not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LettersKept {
+    /// Records that could not be folded; those in the duplicate window are kept in any case.
+    pub dead_letters: Keep,
+    /// Events that rollups diverted.
+    pub late: Keep,
+}
+
+/// How long rows of a kind are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Until they are so old.
+    pub age: Duration,
+    /// Until so many newer ones of the stream are there.
+    pub rows_max: Option<u64>,
+}
+
+impl Default for Keep {
+    fn default() -> Keep {
+        Keep { age: Duration::from_secs(30 * 86_400), rows_max: None }
+    }
 }
 
 /// The duplicate window: the smaller of the two decides.

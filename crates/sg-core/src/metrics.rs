@@ -148,6 +148,7 @@ metrics! {
     Counter cells_flushed "streamgauge_cells_flushed_total" "Cells written by flushes.";
     Counter windows_closed "streamgauge_windows_closed_total" "Cells announced as final.";
     Counter corrections "streamgauge_rollup_corrections_total" "Cells of final windows announced as changed.";
+    ByRemovable removed "streamgauge_retention_removed_total" "Rows that retention removed.";
     Counter output_records "streamgauge_output_records_total" "Records that output topics have taken.";
     Counter output_records_refused "streamgauge_output_records_refused_total" "Times that a topic refused a record, which then waits.";
     Counter output_records_shortened "streamgauge_output_records_shortened_total" "Records sent shorter than they are, because their topic takes no longer ones.";
@@ -176,6 +177,53 @@ metrics! {
     Counter sent "streamgauge_trace_spans_sent_total" "Spans that the collector has taken.";
     Counter failed "streamgauge_trace_spans_failed_total" "Spans lost because the collector did not take them.";
     Counter dropped "streamgauge_trace_spans_dropped_total" "Spans dropped because too many waited to be sent.";
+}
+
+/// What retention removes beside files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removable {
+    /// Raw events.
+    RawRows,
+    /// Cells of rollups.
+    Cells,
+    /// Dead letters.
+    DeadLetters,
+    /// Diverted events.
+    LateEvents,
+}
+
+impl Removable {
+    /// All of them.
+    pub const ALL: [Removable; 4] =
+        [Removable::RawRows, Removable::Cells, Removable::DeadLetters, Removable::LateEvents];
+
+    /// Returns its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Removable::RawRows => "raw_rows",
+            Removable::Cells => "cells",
+            Removable::DeadLetters => "dead_letters",
+            Removable::LateEvents => "late_events",
+        }
+    }
+}
+
+/// One counter for each thing that retention removes.
+#[derive(Debug, Default)]
+pub struct ByRemovable([Counter; Removable::ALL.len()]);
+
+impl ByRemovable {
+    /// Adds to a counter.
+    pub fn add(&self, what: Removable, more: u64) {
+        self.0[what as usize].add(more);
+    }
+
+    fn render(&self, name: &str, help: &str, out: &mut String) {
+        head(out, name, "counter", help);
+        for what in Removable::ALL {
+            line(out, format_args!("{name}{{what=\"{}\"}} {}", what.name(), self.0[what as usize].get()));
+        }
+    }
 }
 
 impl Counter {

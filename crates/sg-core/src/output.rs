@@ -1,12 +1,13 @@
-//! What leaves a stream for topics that others read: which topics there are, and the shape of their records.
+//! What leaves a stream for topics and files that others read: which there are, and the shape of their records.
 //! Sends nothing.
 
-use crate::definition::Rollup;
+use crate::archive::FileKind;
+use crate::definition::{Function, Rollup};
 use crate::outbox::{OutboxEvent, OutboxKind, OutboxRow};
 use crate::query::Row;
 use crate::time::Timestamp;
 
-/// The topics that a stream writes.
+/// The topics and files that a stream writes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outputs {
     /// Cells of windows that became final, and their corrections.
@@ -15,6 +16,17 @@ pub struct Outputs {
     pub late: Option<String>,
     /// Records that could not be folded, as they were sent; each goes to all of these.
     pub dead_letters: Vec<String>,
+    /// Files of the archive.
+    pub files: FileOutputs,
+}
+
+/// The files of the archive, beside those of raw events, for which a stream's flushes write lines.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FileOutputs {
+    /// Cells of windows that became final, and their corrections.
+    pub closed: Option<CellShape>,
+    /// One line for each event that a rollup diverted.
+    pub late: Option<CellShape>,
 }
 
 /// A topic of cells, and what their records look like.
@@ -22,6 +34,13 @@ pub struct Outputs {
 pub struct ClosedOutput {
     /// The topic.
     pub topic: String,
+    /// The shape of its records.
+    pub shape: CellShape,
+}
+
+/// What a cell looks like to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellShape {
     /// Whether times end in `Z`; they are UTC either way.
     pub has_zone: bool,
     /// The members of a record in order; none stands for those of [`default_fields`].
@@ -55,9 +74,18 @@ pub struct Origin {
 }
 
 impl Outputs {
-    /// Returns whether there is none.
-    pub fn is_none(&self) -> bool {
-        *self == Outputs::default()
+    /// Returns whether no topic is written.
+    pub fn has_no_topics(&self) -> bool {
+        self.topics().is_empty()
+    }
+
+    /// Returns the shape of the lines of a kind of file; `None` where none are written.
+    pub fn lines(&self, kind: FileKind) -> Option<&CellShape> {
+        match kind {
+            FileKind::Raw => None,
+            FileKind::Closed => self.files.closed.as_ref(),
+            FileKind::Late => self.files.late.as_ref(),
+        }
     }
 
     /// Returns whether anything is written for rows of a kind.
@@ -86,21 +114,8 @@ pub fn default_fields(rollup: &Rollup) -> Vec<String> {
 
 /// Makes the record of a cell as it is now; its window is final.
 pub fn cell_record(output: &ClosedOutput, rollup: &Rollup, kind: OutboxKind, row: &Row) -> OutputRecord {
-    let defaults;
-    let fields = if output.fields.is_empty() {
-        defaults = default_fields(rollup);
-        &defaults
-    } else {
-        &output.fields
-    };
-    let mut value = String::from("{");
-    for field in fields {
-        if value.len() > 1 {
-            value.push(',');
-        }
-        value += &format!("{}:{}", quoted(field), member(output, rollup, row, field));
-    }
-    value.push('}');
+    let fields = chosen(&output.shape, || default_fields(rollup));
+    let value = object(&fields, |field| member(&output.shape, rollup, row, field));
     let key = match row.dimensions.as_slice() {
         [] => rollup.name.clone(),
         [one] => one.clone(),
@@ -119,11 +134,66 @@ pub fn cell_record(output: &ClosedOutput, rollup: &Rollup, kind: OutboxKind, row
     }
 }
 
-fn member(output: &ClosedOutput, rollup: &Rollup, row: &Row, field: &str) -> String {
-    let time = |at: Timestamp| {
-        let text = at.to_string();
-        quoted(if output.has_zone { &text } else { text.trim_end_matches('Z') })
-    };
+/// Makes the line of a cell as it is now; its window is final. Files have no headers: where no members are chosen, the
+/// rollup is the first.
+pub fn cell_line(shape: &CellShape, rollup: &Rollup, row: &Row) -> String {
+    let fields = chosen(shape, || with_rollup(default_fields(rollup)));
+    object(&fields, |field| member(shape, rollup, row, field))
+}
+
+/// Makes the line of an event that a rollup diverted: a cell of this event alone, in which every plain count is 1. What
+/// only the cell of the window would have is null.
+pub fn late_line(shape: &CellShape, rollup: &Rollup, start: Timestamp, dimensions: &[String]) -> String {
+    let fields = chosen(shape, || {
+        let measures = rollup.measures.iter().map(|measure| measure.name.clone());
+        let times = ["window_start", "window_end"].map(str::to_owned);
+        with_rollup(times.into_iter().chain(rollup.by.iter().cloned()).chain(measures).collect())
+    });
+    let plain = crate::definition::Condition::default();
+    object(&fields, |field| {
+        if let Some(at) = rollup.by.iter().position(|name| name == field) {
+            return quoted(&dimensions[at]);
+        }
+        if let Some(measure) = rollup.measures.iter().find(|measure| measure.name == field) {
+            let is_plain = measure.function == Function::Count && measure.filter == plain;
+            return if is_plain { "1" } else { "null" }.to_owned();
+        }
+        match field {
+            "rollup" => quoted(&rollup.name),
+            "window_start" => time(shape, start),
+            "window_end" => time(shape, Timestamp(start.0 + rollup.window_ms)),
+            _ => "null".to_owned(),
+        }
+    })
+}
+
+fn with_rollup(mut fields: Vec<String>) -> Vec<String> {
+    fields.insert(0, "rollup".to_owned());
+    fields
+}
+
+fn chosen(shape: &CellShape, defaults: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    if shape.fields.is_empty() { defaults() } else { shape.fields.clone() }
+}
+
+fn object(fields: &[String], member: impl Fn(&str) -> String) -> String {
+    let mut text = String::from("{");
+    for field in fields {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text += &format!("{}:{}", quoted(field), member(field));
+    }
+    text.push('}');
+    text
+}
+
+fn time(shape: &CellShape, at: Timestamp) -> String {
+    let text = at.to_string();
+    quoted(if shape.has_zone { &text } else { text.trim_end_matches('Z') })
+}
+
+fn member(shape: &CellShape, rollup: &Rollup, row: &Row, field: &str) -> String {
     if let Some(at) = rollup.by.iter().position(|name| name == field) {
         return quoted(&row.dimensions[at]);
     }
@@ -132,8 +202,8 @@ fn member(output: &ClosedOutput, rollup: &Rollup, row: &Row, field: &str) -> Str
     }
     match field {
         "rollup" => quoted(&rollup.name),
-        "window_start" => time(row.start),
-        "window_end" => time(row.end),
+        "window_start" => time(shape, row.start),
+        "window_end" => time(shape, row.end),
         "late_count" => row.late_count.to_string(),
         "revision" => row.revision.to_string(),
         "is_final" => "true".to_owned(),

@@ -22,9 +22,10 @@ use crate::query::{
 };
 use crate::time::Timestamp;
 
+pub use crate::metrics::Removable;
 pub use archive::{
     Archive, ArchiveClaim, ArchivePosition, ArchivedFile, Cut, CutBuilder, CutFile, DoomedFile, FileLimits,
-    Intent, Manifest, ManifestQuery, Mark,
+    Intent, Kept, Line, LineCut, LinesStatus, Manifest, ManifestQuery, Mark,
 };
 pub use keys::{KeyAdded, KeyStore};
 pub use rewriting::{Rebuilder, Rewriter};
@@ -211,8 +212,9 @@ pub trait RollupWriter: Send + Sync {
     /// Says every few seconds whether an owned partition is idle, and closes windows. Returns false, with nothing
     /// written, when the epoch is no longer ours or the partition stands at another offset than its owner thinks.
     async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError>;
-    /// Removes what is older than its definition keeps, a small step at a time; returns whether there is more.
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError>;
+    /// Removes what is older or more than its definition keeps, a small step at a time; returns what the step removed, and
+    /// `None` when nothing is left to be.
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError>;
     /// Returns the oldest rows of a lane of a stream's outbox; none where another process is the stream's sender.
     /// Their events take at most [`OUTBOX_BYTES_AT_ONCE`](crate::limits::OUTBOX_BYTES_AT_ONCE), or are one.
     async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError>;
@@ -227,6 +229,15 @@ pub trait RollupWriter: Send + Sync {
     ) -> Result<(), PortError>;
     /// Makes everything written so far durable and returns what a restart would need of the log as of then.
     async fn sync(&self) -> Result<Vec<Needed>, PortError>;
+}
+
+/// What a step of retention removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// Of what.
+    pub what: Removable,
+    /// How many, as far as they are counted: rows that go as a whole file of the store are not.
+    pub rows: u64,
 }
 
 /// What a restart would need of one partition's records.
@@ -345,6 +356,8 @@ pub struct StoreStatus {
     pub rollups: Vec<RollupStatus>,
     /// Lanes of outboxes in which anything waits.
     pub outboxes: Vec<OutboxStatus>,
+    /// Lines that wait for files of the archive.
+    pub lines: Vec<LinesStatus>,
 }
 
 /// The store, as questions see it.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
+use sg_core::archive::FileKind;
 use sg_core::metrics::{head, line};
-use sg_core::ports::{ArchivePosition, ArchivedFile, ManifestQuery, Pending};
+use sg_core::ports::{ArchivePosition, ArchivedFile, LinesStatus, ManifestQuery, Pending};
+use sg_core::time::Timestamp;
 
 use crate::App;
 use crate::answer;
@@ -18,18 +20,19 @@ const PAGE_FILES: usize = 1_000;
 /// Files of a page at most.
 const PAGE_FILES_MAX: usize = 10_000;
 
-/// `GET /v1/archive?stream=&partition=&from=&to=&limit=&cursor=`: the manifest, oldest file first; `from` and `to` are
-/// offsets.
+/// `GET /v1/archive?stream=&kind=&partition=&from=&to=&limit=&cursor=`: the manifest, oldest file first; `from` and `to`
+/// are offsets.
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let params = Params::parse(query.as_deref().unwrap_or_default());
-    params.only(&["stream", "partition", "from", "to", "limit", "cursor"])?;
+    params.only(&["stream", "kind", "partition", "from", "to", "limit", "cursor"])?;
     let limit = params.count("limit", PAGE_FILES, PAGE_FILES_MAX)?;
     let partition = number(&params, "partition")?;
     let query = ManifestQuery {
         stream: params.get("stream").map(str::to_owned),
+        kind: kind(&params)?,
         partition: partition.map(|partition| u32::try_from(partition).unwrap_or(u32::MAX)),
         from: number(&params, "from")?,
         to: number(&params, "to")?,
@@ -44,6 +47,13 @@ pub(crate) async fn list(
     Ok(answer::json(json!({"data": data, "next_cursor": next_cursor}).to_string()))
 }
 
+fn kind(params: &Params) -> Result<Option<FileKind>, ApiError> {
+    let Some(text) = params.get("kind") else { return Ok(None) };
+    let found = FileKind::ALL.into_iter().find(|kind| kind.name() == text);
+    let wrong = || ApiError::BadQuery(format!("kind is raw, closed or late, not {text}"));
+    found.map(Some).ok_or_else(wrong)
+}
+
 fn number(params: &Params, name: &str) -> Result<Option<u64>, ApiError> {
     let Some(text) = params.get(name) else { return Ok(None) };
     let number =
@@ -52,13 +62,16 @@ fn number(params: &Params, name: &str) -> Result<Option<u64>, ApiError> {
 }
 
 fn file_json(file: &ArchivedFile) -> Value {
+    // Only raw events are of one partition.
+    let of_raw = |number: u64| (file.kind == FileKind::Raw).then_some(number);
     json!({
         "place": file.place,
         "path": file.path,
         "stream": file.stream,
-        "partition": file.partition,
-        "from": file.from,
-        "to": file.to,
+        "kind": file.kind.name(),
+        "partition": of_raw(file.partition.into()),
+        "from": of_raw(file.from),
+        "to": of_raw(file.to),
         "rows": file.rows,
         "bytes": file.bytes,
         "sha256": file.sha256,
@@ -67,8 +80,11 @@ fn file_json(file: &ArchivedFile) -> Value {
 }
 
 /// What `/v1/status` says of the archive; null where nothing is archived.
-pub(crate) async fn status(app: &App, pending: &[Pending]) -> Result<Value, ApiError> {
-    if app.archive.streams.is_empty() {
+pub(crate) async fn status(
+    app: &App,
+    (waiting, pending): (&[LinesStatus], &[Pending]),
+) -> Result<Value, ApiError> {
+    if app.archive.is_off() {
         return Ok(Value::Null);
     }
     let positions = app.manifest.archive_positions().await.map_err(|error| ApiError::of_store(&error))?;
@@ -102,12 +118,70 @@ pub(crate) async fn status(app: &App, pending: &[Pending]) -> Result<Value, ApiE
         .iter()
         .map(|(stream, place)| (stream.clone(), Value::from(place.as_str())))
         .collect();
-    Ok(json!({"places": places, "partitions": partitions}))
+    Ok(json!({"places": places, "partitions": partitions, "lines": lines_json(app, waiting)}))
+}
+
+/// How much waits for files of closed windows and late events.
+fn lines_json(app: &App, waiting: &[LinesStatus]) -> Vec<Value> {
+    let lanes = app.archive.metrics.lanes();
+    let now = app.clock.now();
+    let files = app.archive.files.iter().map(|(stream, kind, place)| {
+        let (rows, age_ms) = lag_of_lines(waiting, (stream, *kind), now);
+        json!({
+            "stream": stream,
+            "kind": kind.name(),
+            "place": place,
+            "lag": rows,
+            "lag_seconds": age_ms / 1_000,
+            "failing": lanes.get(&(stream.clone(), *kind)).cloned().flatten(),
+        })
+    });
+    files.collect()
+}
+
+/// Returns the lines of a lane and the age of the oldest in ms; zero where none waits.
+fn lag_of_lines(waiting: &[LinesStatus], (stream, kind): (&str, FileKind), now: Timestamp) -> (u64, i64) {
+    let lane = waiting.iter().find(|lane| lane.stream == stream && lane.kind == kind);
+    lane.map_or((0, 0), |lane| (lane.rows, now.0.saturating_sub(lane.oldest.0).max(0)))
+}
+
+/// Writes how much waits for files of closed windows and late events.
+pub(crate) fn render_lines(out: &mut String, app: &App, waiting: &[LinesStatus]) {
+    let files = &app.archive.files;
+    if files.is_empty() {
+        return;
+    }
+    let (now, failing) = (app.clock.now(), app.archive.metrics.lanes());
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&str, FileKind) -> String| {
+        head(out, name, "gauge", help);
+        for (stream, kind, _) in files {
+            let labels = format!("stream=\"{stream}\",kind=\"{}\"", kind.name());
+            line(out, format_args!("{name}{{{labels}}} {}", value(stream, *kind)));
+        }
+    };
+    gauge(
+        "streamgauge_archive_waiting_lines",
+        "Closed windows and late events that are in no file yet; every process says the same.",
+        &|stream, kind| lag_of_lines(waiting, (stream, kind), now).0.to_string(),
+    );
+    gauge(
+        "streamgauge_archive_waiting_seconds",
+        "How long the first of them has waited; zero where none does.",
+        &|stream, kind| (lag_of_lines(waiting, (stream, kind), now).1 as f64 / 1e3).to_string(),
+    );
+    gauge(
+        "streamgauge_archive_lines_failing",
+        "1 where their files can not be written at the moment; it is tried again for ever.",
+        &|stream, kind| {
+            let why = failing.get(&(stream.to_owned(), kind));
+            u8::from(why.is_some_and(Option::is_some)).to_string()
+        },
+    );
 }
 
 /// Writes the archive's metrics.
 pub(crate) async fn render(out: &mut String, app: &App, pending: Option<&[Pending]>) {
-    if app.archive.streams.is_empty() {
+    if app.archive.is_off() {
         return;
     }
     app.archive.metrics.render(app.clock.now(), out);

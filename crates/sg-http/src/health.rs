@@ -152,6 +152,7 @@ pub(crate) async fn metrics(app: &App) -> Response {
     if let Ok(status) = &status {
         render_store(&mut out, status);
         render_outboxes(&mut out, app, status);
+        archive::render_lines(&mut out, app, &status.lines);
         metric_names::render_store(&mut out, status);
         if let Ok(pending) = &pending {
             render_lag(&mut out, status, pending);

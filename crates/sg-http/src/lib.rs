@@ -44,6 +44,7 @@ use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
+use sg_core::archive::FileKind;
 use sg_core::metrics::{ArchiveMetrics, Counter, Metrics};
 use sg_core::plan::Plan;
 use sg_core::ports::{EventLog, Manifest, Pipeline, Rebuilder, RollupReader};
@@ -132,8 +133,17 @@ impl App {
 pub struct ArchiveView {
     /// The streams that are archived, each with its place.
     pub streams: Vec<(String, String)>,
+    /// The files of closed windows and late events: the stream, what they hold, their place.
+    pub files: Vec<(String, FileKind, String)>,
     /// What this process's archivers count.
     pub metrics: Arc<ArchiveMetrics>,
+}
+
+impl ArchiveView {
+    /// Returns whether nothing is archived.
+    pub(crate) fn is_off(&self) -> bool {
+        self.streams.is_empty() && self.files.is_empty()
+    }
 }
 
 /// What a process does; the routes it has follow from that.

@@ -25,7 +25,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
     let rollups: Vec<Value> = status.rollups.iter().map(|rollup| rollup_json(&app, rollup)).collect();
     let judge_bytes: u64 =
         pending.iter().filter_map(|pending| pending.owned.as_ref()).map(|owned| owned.judge_bytes).sum();
-    let archive = archive::status(&app, &pending).await?;
+    let archive = archive::status(&app, (&status.lines, &pending)).await?;
     let body = json!({
         "version": app.version,
         "log": app.backends.0,

@@ -1,8 +1,9 @@
 //! Log → archive: reads the log with a position of its own and puts every record into a file, once. Waits for nobody
 //! and nobody waits for it: a bucket that is slow or away only makes its own lag grow. What a file is made of and where
-//! it lies is the archive's business; that it counts, the manifest's.
+//! it lies is the archive's business; that it counts, the manifest's. `lines` does the same for files of what flushes tell.
 
 mod back;
+mod lines;
 mod partition;
 mod sweep;
 mod upload;
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub use back::Back;
+pub use lines::{LineFiles, LineWriters};
 use partition::Archiver;
 pub use sweep::Sweeper;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
 use sg_core::ports::{ArchivePosition, EventLog, Manifest, PortError, RollupWriter};
 use sg_core::time::Clock;
@@ -27,6 +28,8 @@ pub struct Upkeep {
     pub clock: Arc<dyn Clock>,
     /// What the archive holds, for the streams that are archived.
     pub manifest: Arc<dyn Manifest>,
+    /// The process's counters.
+    pub metrics: Arc<Metrics>,
     /// The streams of which nothing is removed before it is archived.
     pub archived: Vec<String>,
 }
@@ -108,8 +111,14 @@ impl Upkeep {
         for plan in &self.plans {
             loop {
                 match self.store.retain(plan, self.clock.now()).await {
-                    Ok(true) if !stop.is_cancelled() => tokio::time::sleep(BREATH).await,
-                    Ok(_) => break,
+                    Ok(Some(removed)) => {
+                        self.metrics.removed.add(removed.what, removed.rows);
+                        if stop.is_cancelled() {
+                            break;
+                        }
+                        tokio::time::sleep(BREATH).await;
+                    }
+                    Ok(None) => break,
                     Err(error) => {
                         tracing::warn!(stream = %plan.name, "removing old rows: {error}");
                         break;

@@ -7,8 +7,6 @@ use sg_core::ports::{ErrorKind, PortError};
 
 /// How long a question may take: whoever asked has gone away by then.
 pub(crate) const READ_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long dead letters and late events are kept.
-pub(crate) const LETTERS_KEEP: Duration = Duration::from_secs(30 * 86_400);
 /// Archive files retired in one transaction.
 pub(crate) const FILES_PER_STEP: i64 = 100;
 

@@ -7,14 +7,16 @@
 //!   connection; rows of partitions and streams are the locks between processes.
 //!
 //! What both must do alike stands beside them: `watermark` (what idle and busy partitions make of a stream's
-//! watermark), `announced` (what the outbox is made of), `levels` and `sketches` (measures that
-//! are more than a column), `rewriting` (cells that are made again), `written_key` (lists of a key), `place` (the key of a raw event), `names` (of views and
+//! watermark), `announced` (what the outbox is made of), `lines` (what those of archive files are made of), `levels` and
+//! `sketches` (measures that are more than a column), `rewriting` (cells that are made again), `written_key` (lists of a key),
+//! `place` (the key of a raw event), `names` (of views and
 //! columns), `answers` (refusals in the same words), `unfit` (values that no column holds) and `faults` (a seam for tests).
 
 mod announced;
 mod answers;
 mod faults;
 mod levels;
+mod lines;
 mod names;
 mod place;
 #[cfg(feature = "postgres")]

@@ -3,7 +3,7 @@
 //! `look` from outside, `pool` holds connections and transactions,
 //! `schema` the tables, `wire` and `measures` how values lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`,
 //! `outbox` and `retention` are the transactions, `status` and `events` the questions; `manifest` is what the archive
-//! holds, and `archived` its port; `keys` who may do what.
+//! holds, `lines` what waits for its other files, and `archived` the port of both; `keys` who may do what.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -22,6 +22,7 @@ mod flush;
 mod keys;
 mod letters;
 mod levels;
+mod lines;
 mod look;
 mod manifest;
 mod measures;
@@ -45,8 +46,8 @@ use sg_core::flush::{Checkpoint, Flush, LevelBases};
 use sg_core::fold::Fates;
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, Rewriter, RollupReader,
-    RollupWriter, StatusDetail, StoreStatus,
+    Claim, ErrorKind, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, Removed, Rewriter,
+    RollupReader, RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
@@ -170,7 +171,7 @@ impl RollupWriter for PostgresStore {
         refreshed.map_err(|error| error.into_port(&doing()))
     }
 
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError> {
         let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
         let step = retention::retain(&self.connections, (&plan.stream, &rollups), now, &self.faults);
         let doing = || format!("removing what {} no longer keeps", plan.stream.name);

@@ -1,8 +1,8 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
 //! lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`, `outbox` and `retention` are the transactions, `status`, `events`
-//! and `counts` the questions, and `index` makes those for raw events fast. `manifest` is what the archive holds, and
-//! `archived` its port; `keys` who may do what.
+//! and `counts` the questions, and `index` makes those for raw events fast. `manifest` is what the archive holds, `lines`
+//! what waits for its other files, and `archived` the port of both; `keys` who may do what.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -19,6 +19,7 @@ mod index;
 mod keys;
 mod letters;
 mod levels;
+mod lines;
 mod manifest;
 mod measures;
 mod outbox;
@@ -41,8 +42,8 @@ use sg_core::flush::{Checkpoint, Flush, LevelBases};
 use sg_core::fold::Fates;
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, Rewriter, RollupReader, RollupWriter,
-    StatusDetail, StoreStatus,
+    Claim, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, Removed, Rewriter, RollupReader,
+    RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::{
     CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
@@ -55,6 +56,7 @@ use crate::faults::Faults;
 
 use index::{Index, Sizes};
 use pool::Pool;
+use retention::Surplus;
 use writer::Writer;
 
 /// A store in one SQLite file.
@@ -83,6 +85,17 @@ impl SqliteStore {
         let writer = Writer::start(connection, clock.clone(), faults.clone())?;
         let index = Index::start(path, sizes)?;
         Ok(SqliteStore { writer, pool: Pool::new(path), index, clock, faults })
+    }
+
+    /// Looks for letters that are too many: beside the writing thread, since they are counted.
+    async fn surplus(&self, stream: &Stream) -> Result<Surplus, PortError> {
+        let kept = stream.letters;
+        if kept.dead_letters.rows_max.is_none() && kept.late.rows_max.is_none() {
+            return Ok(Surplus::default());
+        }
+        let doing = format!("counting what {} no longer keeps", stream.name);
+        let name = stream.name.clone();
+        self.pool.read(doing, move |connection, _| retention::surplus(connection, &name, kept)).await
     }
 
     /// Makes the next transactions fail, once, after so many of their steps; `None` lets them be.
@@ -140,18 +153,19 @@ impl RollupWriter for SqliteStore {
         self.writer.run(doing, job).await
     }
 
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError> {
         let stream = plan.stream.clone();
+        let surplus = self.surplus(&stream).await?;
         let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
         let doing = format!("removing what {} no longer keeps", stream.name);
         let job = move |side: &mut writer::WriteSide| {
             side.durably(|side| {
-                retention::retain(&mut side.connection, (&stream, &rollups), now, &side.faults)
+                retention::retain(&mut side.connection, (&stream, &rollups), (surplus, now), &side.faults)
             })
         };
-        let is_more = self.writer.run(doing, job).await;
+        let removed = self.writer.run(doing, job).await;
         self.index.rows_went();
-        is_more
+        removed
     }
 
     async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {

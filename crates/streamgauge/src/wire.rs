@@ -18,7 +18,7 @@ use sg_core::ports::{
 };
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, RealDisk};
-use sg_pipeline::archiver::ArchivedStream;
+use sg_pipeline::archiver::{ArchivedStream, LineFiles};
 use sg_pipeline::rebuild::OpenLog;
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
@@ -117,6 +117,8 @@ impl Parts {
 pub(crate) struct ArchiveParts {
     /// Streams that are archived by a process of this role.
     pub(crate) streams: Vec<ArchivedStream>,
+    /// Files of closed windows and late events.
+    pub(crate) files: Vec<LineFiles>,
     /// The log, for archivers of this process; where others share the log, a handle of its own.
     pub(crate) log: Arc<dyn EventLog>,
 }
@@ -204,7 +206,7 @@ fn open_archive(
     log: &Arc<dyn EventLog>,
     plans: &[Arc<Plan>],
 ) -> Result<ArchiveParts, Failure> {
-    let streams = archive::open(settings)?;
+    let (streams, files) = archive::open(settings)?;
     let log = match &settings.log {
         #[cfg(feature = "kafka")]
         LogChoice::Kafka(brokers) if settings.roles.archive && !streams.is_empty() => {
@@ -212,7 +214,7 @@ fn open_archive(
         }
         _ => log.clone(),
     };
-    Ok(ArchiveParts { streams, log })
+    Ok(ArchiveParts { streams, files, log })
 }
 
 /// The log and the store of a data directory that no server works on.

@@ -19,7 +19,17 @@ fn rules(format: Format, compression: Compression) -> Arc<ArchiveRules> {
     let layout = Layout::parse("e/{yyyy}/{HH}/events-{ts}.ndjson").expect("a layout");
     let (rows, bytes, age) = (1_000, FILE_BYTES_MAX, Duration::from_secs(60));
     let hour_of = HourOf::Event;
-    Arc::new(ArchiveRules { layout, hour_of, format, compression, rows, bytes, age, keep: None })
+    Arc::new(ArchiveRules {
+        layout,
+        hour_of,
+        format,
+        compression,
+        rows,
+        bytes,
+        age,
+        keep: None,
+        keep_bytes_max: None,
+    })
 }
 
 /// Records of every kind: ids in the event, apart and UUIDs; times that are there and not; what others wrote.
@@ -96,6 +106,7 @@ fn entry(files: &Files, path: &str, file: &CutFile) -> ArchivedFile {
         place: files.place().to_owned(),
         path: path.to_owned(),
         stream: "s".to_owned(),
+        kind: sg_core::archive::FileKind::Raw,
         partition: 3,
         from: file.from,
         to: file.to,
@@ -174,6 +185,36 @@ async fn what_is_damaged_is_not_read() {
     assert_eq!(files.read(&file).await.expect("it is whole again").events.len(), 4);
     let other = ArchivedFile { rows: 5, ..file };
     assert!(files.read(&other).await.is_err());
+}
+
+#[tokio::test]
+async fn a_file_of_lines_has_no_companion() {
+    let packings = [(Compression::None, ""), (Compression::Gzip, ".gz"), (Compression::Zstd, ".zst")];
+    for (compression, ending) in packings {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = open(&folder);
+        let rules = rules(Format::Ndjson, compression);
+        let file = files.pack(&rules, Timestamp(T0), &["{\"n\":1}", "{\"n\":2}"]).expect("packed");
+        let path = rules.path(file.hour, "1");
+        assert!(
+            path.ends_with(&format!(".json{ending}")) || path.ends_with(&format!(".ndjson{ending}")),
+            "{path}"
+        );
+        files.put(&path, &file).await.expect("written");
+        let bytes = std::fs::read(folder.path().join(&path)).expect("it was written");
+        assert_eq!((file.rows, file.bytes), (2, bytes.len() as u64));
+        let mut text = Vec::new();
+        let read: &mut dyn std::io::Read = match compression {
+            Compression::None => &mut &bytes[..],
+            Compression::Gzip => &mut flate2::read::GzDecoder::new(&bytes[..]),
+            Compression::Zstd => &mut zstd::Decoder::new(&bytes[..]).expect("a zstd file"),
+        };
+        read.read_to_end(&mut text).expect("it is whole");
+        assert_eq!(text, b"{\"n\":1}\n{\"n\":2}\n");
+        assert!(!folder.path().join(companion_path(&path)).try_exists().expect("it can be looked at"));
+        files.delete(&path).await.expect("deleted");
+        assert!(!folder.path().join(&path).try_exists().expect("it can be looked at"));
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,17 @@ use super::*;
 fn rules(layout: &str, format: Format, compression: Compression) -> ArchiveRules {
     let layout = Layout::parse(layout).expect("the layout is right");
     let (rows, bytes, age) = (1_000, FILE_BYTES_MAX, Duration::from_secs(60));
-    ArchiveRules { layout, hour_of: HourOf::Event, format, compression, rows, bytes, age, keep: None }
+    ArchiveRules {
+        layout,
+        hour_of: HourOf::Event,
+        format,
+        compression,
+        rows,
+        bytes,
+        age,
+        keep: None,
+        keep_bytes_max: None,
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn plan(late: LatePolicy, grace_ms: i64) -> Arc<Plan> {
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
         outputs: Outputs::default(),
+        letters: Default::default(),
     };
     let count = Measure { name: "n".into(), function: Function::Count, filter: Condition::default() };
     let rollup = Rollup {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::{Counter, Histogram, head, line};
+use crate::archive::FileKind;
 use crate::time::Timestamp;
 
 /// The counters of an archive, and how far each partition is.
@@ -22,6 +23,8 @@ pub struct ArchiveMetrics {
     /// Files deleted: written in vain, or older than is kept.
     pub deleted: Counter,
     partitions: Mutex<BTreeMap<(String, u32), ArchiverStanding>>,
+    /// Why the files of lines get no further at the moment, by stream and kind; it is tried again.
+    lanes: Mutex<BTreeMap<(String, FileKind), Option<String>>>,
 }
 
 /// What one kind of file counts.
@@ -66,14 +69,40 @@ impl ArchiveMetrics {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns everything that keeps files from being written, one sentence a partition.
+    /// Returns what the writers of a kind of file count.
+    pub fn writer(&self, kind: FileKind) -> &WriterMetrics {
+        match kind {
+            FileKind::Raw => &self.raw,
+            FileKind::Closed => &self.aggregate,
+            FileKind::Late => &self.late,
+        }
+    }
+
+    /// Takes note of why files of lines get no further; returns whether that is news.
+    pub fn lane_stands(&self, stream: &str, kind: FileKind, failing: Option<String>) -> bool {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_failing = failing.is_some();
+        let before = lanes.insert((stream.to_owned(), kind), failing).flatten();
+        is_failing && before.is_none()
+    }
+
+    /// Returns why files of lines of this process get no further, by stream and kind.
+    pub fn lanes(&self) -> BTreeMap<(String, FileKind), Option<String>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns everything that keeps files from being written, one sentence a partition or kind of file.
     pub fn faults(&self) -> Vec<String> {
         let standings = self.standings();
         let fault = |((stream, partition), standing): (&(String, u32), &ArchiverStanding)| {
             let why = standing.stopped.as_ref().or(standing.failing.as_ref())?;
             Some(format!("the archive of partition {partition} of {stream} does not get on: {why}"))
         };
-        standings.iter().filter_map(fault).collect()
+        let lane = |((stream, kind), failing): ((String, FileKind), Option<String>)| {
+            let why = failing?;
+            Some(format!("the archive's {} files of {stream} do not get on: {why}", kind.name()))
+        };
+        standings.iter().filter_map(fault).chain(self.lanes().into_iter().filter_map(lane)).collect()
     }
 
     /// Writes all of it in the Prometheus text format.

@@ -40,7 +40,7 @@ fn row(dimensions: &[&str]) -> Row {
 
 fn closed(has_zone: bool, fields: &[&str]) -> ClosedOutput {
     let fields = fields.iter().map(|&name| name.to_owned()).collect();
-    ClosedOutput { topic: "out".to_owned(), has_zone, fields }
+    ClosedOutput { topic: "out".to_owned(), shape: CellShape { has_zone, fields } }
 }
 
 fn event() -> OutboxEvent {

@@ -15,11 +15,12 @@ pub(super) fn stream() -> Stream {
         partition_by: vec!["session_id".into(), "user_id".into()],
         require: Vec::new(),
         types: Vec::new(),
-        raw_table: Some(RawTable { name: "raw".into(), keep: Duration::from_secs(1) }),
+        raw_table: Some(RawTable { name: "raw".into(), keep: Duration::from_secs(1), rows_max: None }),
         dedup: Dedup { records: 10, horizon: Duration::from_secs(1) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
         outputs: Outputs::default(),
+        letters: Default::default(),
     }
 }
 

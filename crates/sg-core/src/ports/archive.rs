@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::PortError;
-use crate::archive::ArchiveRules;
+use crate::archive::{ArchiveRules, FileKind};
 use crate::batch::LogBatch;
 use crate::time::Timestamp;
 
@@ -18,6 +18,11 @@ pub trait Archive: Send + Sync {
     fn place(&self) -> &str;
     /// Begins to gather the files of one cut of a partition.
     fn begin(&self, rules: &Arc<ArchiveRules>, partition: u32) -> Box<dyn CutBuilder>;
+    /// Makes a file of lines, which has no companion.
+    ///
+    /// # Errors
+    /// When they cannot be packed.
+    fn pack(&self, rules: &ArchiveRules, hour: Timestamp, lines: &[&str]) -> Result<CutFile, PortError>;
     /// Writes a file and its companion under a path, whatever is there already.
     async fn put(&self, path: &str, file: &CutFile) -> Result<(), PortError>;
     /// Deletes a file and its companion, as far as they are there.
@@ -73,7 +78,7 @@ pub struct CutFile {
     pub sha256: String,
     /// The file.
     pub content: Vec<Bytes>,
-    /// What the log knew of each record.
+    /// What the log knew of each record; empty for a file of lines.
     pub companion: Bytes,
 }
 
@@ -118,9 +123,11 @@ pub struct ArchivePosition {
 pub struct Intent {
     /// The stream.
     pub stream: String,
-    /// The partition.
+    /// What they hold.
+    pub kind: FileKind,
+    /// The partition; zero for files of lines, which are of all.
     pub partition: u32,
-    /// The epoch of the claim.
+    /// The epoch of the claim; zero for files of lines.
     pub epoch: i64,
     /// The archive's place.
     pub place: String,
@@ -139,13 +146,15 @@ pub struct ArchivedFile {
     pub path: String,
     /// The stream.
     pub stream: String,
-    /// The partition.
+    /// What it holds.
+    pub kind: FileKind,
+    /// The partition; zero for a file of lines.
     pub partition: u32,
-    /// The offset of its first record.
+    /// The offset of its first record; zero for a file of lines.
     pub from: u64,
-    /// The offset behind its last record.
+    /// The offset behind its last record; zero for a file of lines.
     pub to: u64,
-    /// Records.
+    /// Records or lines.
     pub rows: u64,
     /// Bytes of the file.
     pub bytes: u64,
@@ -176,6 +185,60 @@ pub struct Cut {
     pub files: Vec<ArchivedFile>,
 }
 
+/// A line that waits for its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its place in the lane of its stream and kind.
+    pub id: i64,
+    /// The start of the window that it speaks of, which names its file.
+    pub window_start: Timestamp,
+    /// When it was written.
+    pub written_at: Timestamp,
+    /// The line, without a line break.
+    pub text: String,
+}
+
+/// The files of some lines, taken into the manifest all or nothing.
+#[derive(Debug, Clone)]
+pub struct LineCut {
+    /// The stream.
+    pub stream: String,
+    /// What the files hold.
+    pub kind: FileKind,
+    /// The id of the first line.
+    pub first: i64,
+    /// The id of the last one.
+    pub last: i64,
+    /// How many there are from the first to the last.
+    pub lines: u64,
+    /// The archive's place.
+    pub place: String,
+    /// The files; `id` and `created_at` are the manifest's to give.
+    pub files: Vec<ArchivedFile>,
+}
+
+/// How much waits in a lane of lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinesStatus {
+    /// The stream.
+    pub stream: String,
+    /// What their files hold.
+    pub kind: FileKind,
+    /// Lines that wait.
+    pub rows: u64,
+    /// When the first of them was written.
+    pub oldest: Timestamp,
+}
+
+/// Which files of a stream are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Those that came in since.
+    pub since: Option<Timestamp>,
+    /// The newest, of so many bytes at most.
+    pub bytes_max: Option<u64>,
+}
+
 /// A file that nobody must take into the manifest any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoomedFile {
@@ -187,11 +250,13 @@ pub struct DoomedFile {
     pub doomed_at: Timestamp,
 }
 
-/// Which files of the manifest.
+/// Which files of the manifest. One that names a partition or offsets speaks of files of raw events alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ManifestQuery {
     /// Of this stream.
     pub stream: Option<String>,
+    /// Of this kind.
+    pub kind: Option<FileKind>,
     /// Of this partition.
     pub partition: Option<u32>,
     /// Holding offsets from here on.
@@ -220,7 +285,8 @@ pub struct Mark {
 pub trait Manifest: Send + Sync {
     /// Takes a partition's archive over: its epoch grows, and what earlier owners meant to write is doomed.
     async fn claim_archive(&self, claim: &ArchiveClaim) -> Result<ArchivePosition, PortError>;
-    /// Notes files before they are written; returns false, with nothing noted, when the epoch is no longer ours.
+    /// Notes files before they are written; returns false, with nothing noted, when the epoch is no longer ours. Lines
+    /// have no epochs.
     async fn intend(&self, intent: &Intent) -> Result<bool, PortError>;
     /// Takes a cut's files into the manifest and moves the archive on. Returns false, with nothing written, when the
     /// archive stands elsewhere, the epoch is another's, or a file is not intended any more.
@@ -232,8 +298,25 @@ pub trait Manifest: Send + Sync {
     -> Result<Vec<DoomedFile>, PortError>;
     /// Forgets doomed files, which are deleted for good.
     async fn forget(&self, files: &[DoomedFile]) -> Result<(), PortError>;
-    /// Dooms a stream's files that are older than a time, some at once; returns how many.
-    async fn retire(&self, stream: &str, created_before: Timestamp) -> Result<u64, PortError>;
+    /// Dooms a stream's files of a kind that are not kept, the oldest first and some at once; returns how many.
+    async fn retire(&self, stream: &str, kind: FileKind, kept: Kept) -> Result<u64, PortError>;
+    /// Takes a stream's lines of a kind over, and dooms what others meant to write of them. Returns false where another
+    /// process has them.
+    async fn claim_lines(&self, stream: &str, kind: FileKind) -> Result<bool, PortError>;
+    /// Returns the oldest lines behind an id, in their order, up to a number of rows and about
+    /// [`OUTBOX_BYTES_AT_ONCE`](crate::limits::OUTBOX_BYTES_AT_ONCE); none where another process has them.
+    async fn lines(
+        &self,
+        stream: &str,
+        kind: FileKind,
+        after: i64,
+        rows_max: usize,
+    ) -> Result<Vec<Line>, PortError>;
+    /// Takes files of lines into the manifest and deletes the lines. Returns false, with nothing written, when one of the
+    /// lines is not there any more, or a file is not intended any more.
+    async fn commit_lines(&self, cut: &LineCut) -> Result<bool, PortError>;
+    /// Returns whether all files of an intent may still come in.
+    async fn is_intended(&self, intent: &Intent) -> Result<bool, PortError>;
     /// Returns how far every partition is archived.
     async fn archive_positions(&self) -> Result<Vec<ArchivePosition>, PortError>;
     /// Returns files of the manifest by id.

@@ -6,6 +6,7 @@ mod asking;
 mod closing;
 mod feed;
 mod keys;
+mod lines;
 mod measures;
 mod outbox;
 mod replays;
@@ -20,7 +21,8 @@ use crate::ports::{KeyStore, Manifest, RollupReader, RollupWriter};
 use crate::time::{Clock, Timestamp};
 
 pub use archiving::{
-    dooms_what_an_earlier_owner_meant, leaves_marks, retires_files_and_passes_gaps, takes_files_in_once,
+    dooms_what_an_earlier_owner_meant, leaves_marks, retires_files_and_passes_gaps, retires_files_by_size,
+    takes_files_in_once,
 };
 pub use asking::{counts_events_and_users, orders_cells, tallies};
 pub use closing::{
@@ -29,12 +31,13 @@ pub use closing::{
 };
 pub use feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
 pub use keys::{holds_two_keys_of_a_name, keeps_keys, keeps_no_more_keys_than_fit};
+pub use lines::{shows_cells_at_their_revision, takes_lines_once, writes_no_lines_unasked};
 pub use measures::{levels_run_through_all_time, sketches_merge_over_partitions};
 pub use outbox::{bounds_what_is_read, parks_what_a_topic_refuses, reads_cells_by_key, tells_events};
 pub use replays::{counts_letters_by_reason, replays_count_once};
 pub use retention::{
-    expires_what_comes_too_late, keeps_letters_a_rebuild_needs, keeps_what_nothing_newer_follows,
-    removes_old_cells, removes_old_rows,
+    expires_what_comes_too_late, keeps_letters_a_rebuild_needs, keeps_so_many_rows,
+    keeps_what_nothing_newer_follows, removes_old_cells, removes_old_rows,
 };
 pub use writing::{
     claims, deletes_from_the_outbox, diverts_late_events, finds_events, flushes_all_or_nothing,

@@ -39,10 +39,12 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
 
 /// Files that can not be written stop nothing else: the process is as healthy as before.
 fn archive(app: &App) -> Value {
-    if app.archive.streams.is_empty() {
+    if app.archive.is_off() {
         return json!({"status": "UNKNOWN", "details": {"archive": "off"}});
     }
-    let places: BTreeSet<&str> = app.archive.streams.iter().map(|(_, place)| place.as_str()).collect();
+    let raw = app.archive.streams.iter().map(|(_, place)| place.as_str());
+    let others = app.archive.files.iter().map(|(_, _, place)| place.as_str());
+    let places: BTreeSet<&str> = raw.chain(others).collect();
     let faults = app.archive.metrics.faults();
     let fault = (!faults.is_empty()).then(|| faults.join("; "));
     component(fault.as_deref(), &json!({"archive": places}))

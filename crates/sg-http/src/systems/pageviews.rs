@@ -31,7 +31,7 @@ pub(super) fn meters(app: &App) -> Vec<Meter> {
 
 /// The meters of what writes files, by the writer.
 fn archive_meters(app: &App) -> Vec<Meter> {
-    if app.archive.streams.is_empty() {
+    if app.archive.is_off() {
         return Vec::new();
     }
     let metrics = &app.archive.metrics;

@@ -198,11 +198,12 @@ pub(crate) fn plan(stream: &str) -> Arc<Plan> {
         partition_by: vec!["user_id".to_owned()],
         require: Vec::new(),
         types: Vec::new(),
-        raw_table: Some(RawTable { name: stream.to_owned(), keep: Duration::MAX }),
+        raw_table: Some(RawTable { name: stream.to_owned(), keep: Duration::MAX, rows_max: None }),
         dedup: Dedup { records: 1_000_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
         outputs: Outputs::default(),
+        letters: Default::default(),
     };
     Arc::new(Plan::new(stream, &[]))
 }

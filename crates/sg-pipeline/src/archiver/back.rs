@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use sg_core::archive::FileKind;
 use sg_core::batch::{Entry, EventBatch, LogBatch, Span};
 use sg_core::ports::{Archive, ArchivePosition, ArchivedFile, ErrorKind, Manifest, ManifestQuery, PortError};
 
@@ -48,6 +49,7 @@ impl Back {
         }
         let query = ManifestQuery {
             stream: Some(stream.to_owned()),
+            kind: Some(FileKind::Raw),
             partition: Some(partition),
             from: Some(from),
             to: Some(to),

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sg_core::archive::FileKind;
 use sg_core::metrics::ArchiveMetrics;
-use sg_core::ports::{Archive, DoomedFile, Manifest, PortError};
+use sg_core::ports::{Archive, DoomedFile, Kept, Manifest, PortError};
 use sg_core::time::Clock;
 use tokio_util::sync::CancellationToken;
 
-use super::ArchivedStream;
+use super::{ArchivedStream, LineFiles};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// A write that stalled may end after its file was deleted: so long after it was doomed a file is deleted once more.
@@ -26,6 +27,8 @@ pub struct Sweeper {
     pub manifest: Arc<dyn Manifest>,
     /// The streams.
     pub streams: Vec<ArchivedStream>,
+    /// The other files.
+    pub files: Vec<LineFiles>,
     /// The clock that retention goes by.
     pub clock: Arc<dyn Clock>,
     /// The archive's counters.
@@ -50,9 +53,14 @@ impl Sweeper {
 
     async fn round(&self, deleted: &mut HashSet<(String, String)>) -> Result<(), PortError> {
         let now = self.clock.now();
-        for archived in &self.streams {
-            let Some(keep) = archived.rules.keep else { continue };
-            while self.manifest.retire(&archived.stream, now.minus(keep)).await? > 0 {}
+        let raw = self.streams.iter().map(|archived| (&archived.stream, FileKind::Raw, &archived.rules));
+        let others = self.files.iter().map(|files| (&files.stream, files.kind, &files.rules));
+        for (stream, kind, rules) in raw.chain(others) {
+            let since = rules.keep.map(|keep| now.minus(keep));
+            let kept = Kept { since, bytes_max: rules.keep_bytes_max };
+            if since.is_some() || kept.bytes_max.is_some() {
+                while self.manifest.retire(stream, kind, kept).await? > 0 {}
+            }
         }
         let doomed = self.manifest.doomed(now.minus(INTENT_AGE_MAX), FILES_AT_ONCE).await?;
         let mut gone: Vec<DoomedFile> = Vec::new();
@@ -79,6 +87,8 @@ impl Sweeper {
     }
 
     fn archive(&self, place: &str) -> Option<&Arc<dyn Archive>> {
-        self.streams.iter().map(|archived| &archived.archive).find(|archive| archive.place() == place)
+        let raw = self.streams.iter().map(|archived| &archived.archive);
+        let others = self.files.iter().map(|files| &files.archive);
+        raw.chain(others).find(|archive| archive.place() == place)
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use sg_core::ports::{ArchivedFile, Cut, CutFile, ErrorKind, Intent, PortError};
+use sg_core::archive::FileKind;
+use sg_core::metrics::WriterMetrics;
+use sg_core::ports::{Archive, ArchivedFile, Cut, CutFile, ErrorKind, Intent, PortError};
 use sg_core::time::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +49,19 @@ impl Pause {
             () = tokio::time::sleep(pause) => Ok(()),
         }
     }
+}
+
+/// Tries once to write a file, and counts that.
+pub(super) async fn timed(
+    archive: &dyn Archive,
+    (path, file): (&str, &CutFile),
+    writer: &WriterMetrics,
+) -> Result<(), PortError> {
+    let began = Instant::now();
+    let written = archive.put(path, file).await;
+    writer.duration.observe(began.elapsed());
+    if written.is_ok() { &writer.writes } else { &writer.errors }.add(1);
+    written
 }
 
 /// What a cut is uploaded with.
@@ -98,6 +113,7 @@ impl Upload<'_> {
     fn intent(&self, paths: Vec<String>) -> Intent {
         Intent {
             stream: self.archived.stream.clone(),
+            kind: FileKind::Raw,
             partition: self.number,
             epoch: self.epoch,
             place: self.archived.archive.place().to_owned(),
@@ -113,6 +129,7 @@ impl Upload<'_> {
             place: place.to_owned(),
             path: path.clone(),
             stream: stream.clone(),
+            kind: FileKind::Raw,
             partition,
             from: file.from,
             to: file.to,
@@ -138,14 +155,8 @@ impl Upload<'_> {
         let (metrics, stream) = (&self.settings.metrics, &self.archived.stream);
         let mut pause = Pause::new(self.settings.seed ^ file.from);
         loop {
-            let began = Instant::now();
-            let written = self.archived.archive.put(path, file).await;
-            metrics.raw.duration.observe(began.elapsed());
-            let Err(error) = written else {
-                metrics.raw.writes.add(1);
-                return Ok(());
-            };
-            metrics.raw.errors.add(1);
+            let written = timed(self.archived.archive.as_ref(), (path, file), &metrics.raw).await;
+            let Err(error) = written else { return Ok(()) };
             if !matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) {
                 return Err(error.into());
             }

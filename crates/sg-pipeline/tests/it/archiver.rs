@@ -38,9 +38,9 @@ impl Clock for Fixed {
 }
 
 /// An archive of which every few writes fail: before they are carried out, or after.
-struct Flaky {
-    files: Files,
-    writes: AtomicU64,
+pub(crate) struct Flaky {
+    pub(crate) files: Files,
+    pub(crate) writes: AtomicU64,
 }
 
 #[async_trait]
@@ -51,6 +51,10 @@ impl Archive for Flaky {
 
     fn begin(&self, rules: &Arc<ArchiveRules>, partition: u32) -> Box<dyn CutBuilder> {
         self.files.begin(rules, partition)
+    }
+
+    fn pack(&self, rules: &ArchiveRules, hour: Timestamp, lines: &[&str]) -> Result<CutFile, PortError> {
+        self.files.pack(rules, hour, lines)
     }
 
     async fn put(&self, path: &str, file: &CutFile) -> Result<(), PortError> {
@@ -134,6 +138,7 @@ impl Ground {
             bytes: FILE_BYTES_MAX,
             age: Duration::from_millis(100),
             keep: None,
+            keep_bytes_max: None,
         };
         let archived =
             ArchivedStream { stream: "s".to_owned(), rules: Arc::new(rules), archive: self.archive.clone() };
@@ -231,6 +236,7 @@ async fn a_sweep_deletes_what_was_written_in_vain() {
     let position = ground.store.claim_archive(&claim).await.expect("claimed");
     let orphan = sg_core::ports::Intent {
         stream: "s".to_owned(),
+        kind: sg_core::archive::FileKind::Raw,
         partition: 0,
         epoch: position.epoch,
         place: ground.archive.place().to_owned(),
@@ -245,7 +251,8 @@ async fn a_sweep_deletes_what_was_written_in_vain() {
     until(Duration::from_secs(30), "all is archived", async || ground.archived_to().await == 100).await;
     assert!(path.try_exists().expect("the folder can be read"), "nobody has swept yet");
     let Settings { manifest, streams, clock, metrics, .. } = settings;
-    let sweeper = tokio::spawn(Sweeper { manifest, streams, clock, metrics }.run(stop.clone()));
+    let sweeper =
+        tokio::spawn(Sweeper { manifest, streams, files: Vec::new(), clock, metrics }.run(stop.clone()));
     until(Duration::from_secs(30), "the orphan is gone", async || {
         !path.try_exists().expect("the folder can be read")
     })

@@ -44,11 +44,16 @@ fn plan() -> Arc<Plan> {
         partition_by: vec!["user_id".into()],
         require: Vec::new(),
         types: Vec::new(),
-        raw_table: Some(RawTable { name: "events".into(), keep: Duration::from_secs(86_400) }),
+        raw_table: Some(RawTable {
+            name: "events".into(),
+            keep: Duration::from_secs(86_400),
+            rows_max: None,
+        }),
         dedup: Dedup { records: 3_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
         outputs: Outputs::default(),
+        letters: Default::default(),
     };
     let rollup = |name: &str, late, by: &[&str], function| Rollup {
         name: name.into(),

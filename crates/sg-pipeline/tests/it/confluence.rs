@@ -79,6 +79,7 @@ fn plan(dedup: Dedup) -> Arc<Plan> {
         max_future: Duration::from_secs(86_400),
         idle_timeout: Duration::from_secs(30),
         outputs: Outputs::default(),
+        letters: Default::default(),
     };
     let amount = || NumberField { name: "amount".into(), scale: 2 };
     let all = |name: &str, function| Measure { name: name.into(), function, filter: Condition::default() };

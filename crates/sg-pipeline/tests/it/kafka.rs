@@ -46,11 +46,16 @@ fn plan() -> Arc<Plan> {
         partition_by: vec!["user_id".into()],
         require: vec!["user_id".into()],
         types: Vec::new(),
-        raw_table: Some(RawTable { name: "events".into(), keep: Duration::from_secs(86_400) }),
+        raw_table: Some(RawTable {
+            name: "events".into(),
+            keep: Duration::from_secs(86_400),
+            rows_max: None,
+        }),
         dedup: Dedup { records: 100_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(1),
         outputs: Outputs::default(),
+        letters: Default::default(),
     };
     let amount = NumberField { name: "amount".into(), scale: 2 };
     let rollup = |name: &str, late| Rollup {

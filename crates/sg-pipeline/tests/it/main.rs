@@ -5,6 +5,7 @@ mod carry;
 mod confluence;
 mod crew;
 mod kafka;
+mod lines;
 mod outbox;
 mod owner;
 mod support;

@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use sg_core::definition::{Rollup, Stream};
 use sg_core::flush::{Checkpoint, Flush};
 use sg_core::metrics::Metrics;
-use sg_core::output::{ClosedOutput, OutputRecord, Outputs};
+use sg_core::output::{CellShape, ClosedOutput, OutputRecord, Outputs};
 use sg_core::plan::Plan;
 use sg_core::ports::{
     Claim, ErrorKind, FlushOutcome, KeyStore, MAIN_LANE, Manifest, Needed, OutboxRow, OutputTopics, Parked,
-    PortError, Refresh, RefusedRecord, RollupReader, RollupWriter, StatusDetail,
+    PortError, Refresh, RefusedRecord, Removed, RollupReader, RollupWriter, StatusDetail,
 };
 use sg_core::testing::store_suite::{Feed, ManualClock, StoreUnderTest, T0, cells, rollups, stream};
 use sg_core::time::Timestamp;
@@ -56,7 +56,7 @@ impl RollupWriter for Noted {
     async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError> {
         self.inner.refresh(refresh).await
     }
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError> {
         self.inner.retain(plan, now).await
     }
     async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
@@ -183,10 +183,12 @@ fn open(outputs: Outputs, rollups: &[Rollup]) -> (Bench, Stream) {
 }
 
 fn all_outputs() -> Outputs {
+    let shape = CellShape { has_zone: true, fields: Vec::new() };
     Outputs {
-        closed: Some(ClosedOutput { topic: "closed".to_owned(), has_zone: true, fields: Vec::new() }),
+        closed: Some(ClosedOutput { topic: "closed".to_owned(), shape }),
         late: Some("late".to_owned()),
         dead_letters: vec!["dlq".to_owned(), "dlq.too".to_owned()],
+        ..Outputs::default()
     }
 }
 

@@ -14,8 +14,8 @@ use sg_core::flush::{Checkpoint, Flush};
 use sg_core::metrics::Metrics;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{
-    Claim, ErrorKind, EventLog, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, RollupReader,
-    RollupWriter, StatusDetail, StoreStatus,
+    Claim, ErrorKind, EventLog, FlushOutcome, Needed, OutboxRow, Parked, PortError, Refresh, Removed,
+    RollupReader, RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::DeadLetterQuery;
 use sg_core::time::{Clock, Timestamp};
@@ -100,7 +100,7 @@ impl RollupWriter for FaultyStore {
         self.refreshes.lock().expect("no test panics while it holds the lock").push((said, stored));
         self.inner.refresh(refresh).await
     }
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<bool, PortError> {
+    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError> {
         self.inner.retain(plan, now).await
     }
     async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
@@ -133,6 +133,7 @@ pub(crate) fn plan() -> Arc<Plan> {
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
         outputs: Outputs::default(),
+        letters: Default::default(),
     };
     let rollup = Rollup {
         name: "r".into(),

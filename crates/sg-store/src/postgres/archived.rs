@@ -2,15 +2,16 @@
 //! every answer waits for the disk.
 
 use async_trait::async_trait;
+use sg_core::archive::FileKind;
 use sg_core::ports::{
-    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, Manifest, ManifestQuery, Mark,
-    PortError,
+    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, Kept, Line, LineCut, Manifest,
+    ManifestQuery, Mark, PortError,
 };
 use sg_core::time::Timestamp;
 
 use super::error::Error;
 use super::pool::{Lease, Mode, in_time};
-use super::{PostgresStore, manifest};
+use super::{PostgresStore, lines, manifest};
 
 impl PostgresStore {
     /// Runs a transaction that says whether it may stay.
@@ -78,11 +79,58 @@ impl Manifest for PostgresStore {
         self.transact(Mode::Durable, job).await.map_err(|error| error.into_port("forgetting deleted files"))
     }
 
-    async fn retire(&self, stream: &str, created_before: Timestamp) -> Result<u64, PortError> {
-        let times = (created_before, self.clock.now());
-        let job = async |lease: &Lease| manifest::retire(lease, stream, times, &self.faults).await;
+    async fn retire(&self, stream: &str, kind: FileKind, kept: Kept) -> Result<u64, PortError> {
+        let kept = (kept, self.clock.now());
+        let job = async |lease: &Lease| manifest::retire(lease, (stream, kind), kept, &self.faults).await;
         let doing = || format!("retiring archive files of {stream}");
         self.transact(Mode::Durable, job).await.map_err(|error| error.into_port(&doing()))
+    }
+
+    async fn claim_lines(&self, stream: &str, kind: FileKind) -> Result<bool, PortError> {
+        let now = self.clock.now();
+        let claimed = async {
+            let is_ours = lines::has(&self.connections, &self.sender, (stream, kind)).await?;
+            if is_ours {
+                let job = async |lease: &Lease| lines::claim(lease, (stream, kind), now).await;
+                self.transact(Mode::Durable, job).await?;
+            }
+            Ok::<bool, Error>(is_ours)
+        };
+        claimed.await.map_err(|error| error.into_port(&format!("claiming lines of {stream}")))
+    }
+
+    async fn lines(
+        &self,
+        stream: &str,
+        kind: FileKind,
+        after: i64,
+        rows_max: usize,
+    ) -> Result<Vec<Line>, PortError> {
+        let read = async {
+            if !lines::has(&self.connections, &self.sender, (stream, kind)).await? {
+                return Ok(Vec::new());
+            }
+            let job = async |lease: &Lease| lines::read(lease, (stream, kind), after, rows_max).await;
+            self.transact(Mode::Question, job).await
+        };
+        read.await.map_err(|error: Error| error.into_port(&format!("reading lines of {stream}")))
+    }
+
+    async fn commit_lines(&self, cut: &LineCut) -> Result<bool, PortError> {
+        let now = self.clock.now();
+        let job = async |lease: &Lease| lines::commit(lease, cut, now, &self.faults).await;
+        let committed = self.transact_if(job).await;
+        let doing = || format!("taking files of lines of {} into the manifest", cut.stream);
+        let committed = committed.map_err(|error| error.into_port(&doing()))?;
+        // From here on it is written: a failure means that the caller does not know.
+        self.faults.step().map_err(|error| Error::from(error).into_port(&doing()))?;
+        Ok(committed)
+    }
+
+    async fn is_intended(&self, intent: &Intent) -> Result<bool, PortError> {
+        let job = async |lease: &Lease| lines::is_intended(lease, intent).await;
+        let read = self.transact(Mode::Question, job).await;
+        read.map_err(|error| error.into_port("looking whether files are still to come in"))
     }
 
     async fn archive_positions(&self) -> Result<Vec<ArchivePosition>, PortError> {

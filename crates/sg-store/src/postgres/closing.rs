@@ -22,6 +22,7 @@ use crate::watermark::{self, PartitionState};
 
 use super::cells::{self, Standing};
 use super::error::Error;
+use super::lines;
 use super::outbox::Outbox;
 use super::pool::Lease;
 use super::wire::Ms;
@@ -58,7 +59,7 @@ pub(crate) async fn close(
     faults.step()?;
     let expected_from = moment.owner_now.minus(plan.stream.idle_timeout);
     let watermark = watermark::advance(marks.watermark, &marks.partitions, moment.now, expected_from);
-    let mut outbox = Outbox::after(stream, marks.outbox_last, moment.now);
+    let mut outbox = Outbox::after(plan, marks.outbox_last, moment.now);
     let events = own.map(|(flush, _)| (flush.partition, told(flush)));
     if let Some((partition, events)) = &events {
         outbox.push_events(*partition, events)?;
@@ -80,7 +81,7 @@ pub(crate) async fn close(
             "UPDATE sg_rollups SET closed_to = $1, announced_from = $2, announced_key = $3 WHERE rollup = $4";
         lease.execute(sql, &[&Ms(closed_to), &Ms(after.from), &key, &rollup.name]).await?;
     }
-    let last = outbox.last;
+    let (last, told) = (outbox.last, std::mem::take(&mut outbox.told));
     if last > marks.outbox_last {
         outbox.write(lease, faults).await?;
     }
@@ -88,6 +89,7 @@ pub(crate) async fn close(
         let sql = "UPDATE sg_streams SET watermark = $1, outbox_last = $2 WHERE stream = $3";
         lease.execute(sql, &[&Ms(watermark), &last, &stream]).await?;
     }
+    lines::write(lease, plan, (own.map(|(flush, _)| &**flush), told), moment.now, faults).await?;
     Ok(faults.step()?)
 }
 

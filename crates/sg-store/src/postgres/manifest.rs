@@ -1,9 +1,10 @@
 //! What the archive holds and how far it has come, inside the caller's transactions. Knows nothing of what lies in the
 //! files. A partition's row here is the first lock of each; no flush takes it.
 
+use sg_core::archive::FileKind;
 use sg_core::flush::{Flush, PartitionClock};
 use sg_core::ports::{
-    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, ManifestQuery, Mark,
+    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, Kept, ManifestQuery, Mark,
 };
 use sg_core::time::Timestamp;
 use tokio_postgres::Row;
@@ -11,6 +12,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::answers::{self, FILES_PER_STEP};
 use crate::faults::Faults;
+use crate::lines::kind_from;
 use crate::unfit::to_integer;
 
 use super::error::Error;
@@ -60,7 +62,8 @@ pub(crate) async fn claim(
         let identity: String = row.try_get(8)?;
         return Err(answers::another_log(stream, claim.partition, &identity, &claim.log_identity).into());
     }
-    let sql = "UPDATE sg_archive_intents SET doomed_at = $3 WHERE stream = $1 AND partition = $2 AND doomed_at IS NULL";
+    let sql = "UPDATE sg_archive_intents SET doomed_at = $3 WHERE stream = $1 AND partition = $2 \
+               AND kind = 'raw' AND doomed_at IS NULL";
     lease.execute(sql, &[stream, &partition, &Ms(now)]).await?;
     faults.step()?;
     position(row)
@@ -68,6 +71,10 @@ pub(crate) async fn claim(
 
 /// Notes files before they are written; returns false when the epoch is another's.
 pub(crate) async fn intend(lease: &Lease, intent: &Intent, now: Timestamp) -> Result<bool, Error> {
+    if intent.kind != FileKind::Raw {
+        insert_intents(lease, intent, now, None).await?;
+        return Ok(true);
+    }
     // Shared with nobody: a claim waits until the intents that it dooms are there.
     let sql = "SELECT epoch FROM sg_archive_positions WHERE stream = $1 AND partition = $2 FOR UPDATE";
     let row = lease.query_opt(sql, &[&intent.stream, &i64::from(intent.partition)]).await?;
@@ -90,12 +97,13 @@ async fn insert_intents(
     now: Timestamp,
     doomed_at: Option<Ms>,
 ) -> Result<(), Error> {
-    let sql = "INSERT INTO sg_archive_intents AS i SELECT $1::text, given.path, $3::text, $4::bigint, $5::bigint, $6::timestamptz, $7::timestamptz \
-               FROM unnest($2::text[]) AS given (path) \
+    let sql = "INSERT INTO sg_archive_intents AS i SELECT $1::text, given.path, $3::text, $4::bigint, $5::bigint, $6::timestamptz, $7::timestamptz, \
+               $8::text FROM unnest($2::text[]) AS given (path) \
                WHERE $7::timestamptz IS NULL OR NOT EXISTS \
                (SELECT 1 FROM sg_archive_files f WHERE f.place = $1 AND f.path = given.path) \
                ON CONFLICT (place, path) DO UPDATE SET doomed_at = coalesce(i.doomed_at, excluded.doomed_at)";
-    let given: [&(dyn ToSql + Sync); 7] = [
+    let kind = intent.kind.name();
+    let given: [&(dyn ToSql + Sync); 8] = [
         &intent.place,
         &intent.paths,
         &intent.stream,
@@ -103,6 +111,7 @@ async fn insert_intents(
         &intent.epoch,
         &Ms(now),
         &doomed_at,
+        &kind,
     ];
     lease.execute(sql, &given).await?;
     Ok(())
@@ -126,27 +135,39 @@ pub(crate) async fn commit(lease: &Lease, cut: &Cut, now: Timestamp, faults: &Fa
     if lease.execute(sql, &given).await? != 1 {
         return Ok(false);
     }
+    take_in(lease, (&cut.place, cut.epoch), &cut.files, now, faults).await
+}
+
+/// Takes files into the manifest; false when one of them is not intended any more, and the caller rolls back.
+pub(crate) async fn take_in(
+    lease: &Lease,
+    (place, epoch): (&str, i64),
+    files: &[ArchivedFile],
+    now: Timestamp,
+    faults: &Faults,
+) -> Result<bool, Error> {
     faults.step()?;
-    let paths: Vec<&str> = cut.files.iter().map(|file| file.path.as_str()).collect();
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let sql = "DELETE FROM sg_archive_intents WHERE place = $1 AND path = ANY($2) AND epoch = $3 AND doomed_at IS NULL";
-    if lease.execute(sql, &[&cut.place, &paths, &cut.epoch]).await? != paths.len() as u64 {
+    if lease.execute(sql, &[&place, &paths, &epoch]).await? != paths.len() as u64 {
         return Ok(false);
     }
-    for file in &cut.files {
+    for file in files {
         faults.step()?;
         let sql = "INSERT INTO sg_archive_files (place, path, stream, partition, from_offset, to_offset, rows, bytes, \
-                   sha256, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-        let given: [&(dyn ToSql + Sync); 10] = [
-            &cut.place,
+                   sha256, created_at, kind) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+        let given: [&(dyn ToSql + Sync); 11] = [
+            &place,
             &file.path,
-            &cut.stream,
-            &i64::from(cut.partition),
+            &file.stream,
+            &i64::from(file.partition),
             &to_integer(file.from)?,
             &to_integer(file.to)?,
             &to_integer(file.rows)?,
             &to_integer(file.bytes)?,
             &file.sha256,
             &Ms(now),
+            &file.kind.name(),
         ];
         lease.execute(sql, &given).await?;
     }
@@ -186,23 +207,38 @@ pub(crate) async fn forget(lease: &Lease, files: &[DoomedFile]) -> Result<(), Er
     Ok(())
 }
 
-/// Dooms some of a stream's old files; returns how many.
+/// Dooms some of a stream's files that are not kept; returns how many.
 pub(crate) async fn retire(
     lease: &Lease,
-    stream: &str,
-    (created_before, now): (Timestamp, Timestamp),
+    (stream, kind): (&str, FileKind),
+    (kept, now): (Kept, Timestamp),
     faults: &Faults,
 ) -> Result<u64, Error> {
     let lock = "SELECT 1 FROM sg_archive_positions WHERE stream = $1 ORDER BY partition FOR UPDATE";
     lease.query(lock, &[&stream]).await?;
     faults.step()?;
-    let sql = "WITH gone AS (DELETE FROM sg_archive_files WHERE id IN (SELECT id FROM sg_archive_files \
-               WHERE stream = $1 AND created_at < $2 ORDER BY created_at, id LIMIT $4) RETURNING *), \
-               noted AS (INSERT INTO sg_archive_intents SELECT place, path, stream, partition, 0, $3::timestamptz, $3::timestamptz FROM gone), \
+    let kind = kind.name();
+    let excess = match kept.bytes_max {
+        None => 0,
+        Some(bytes_max) => {
+            let sql = "SELECT coalesce(sum(bytes), 0)::bigint FROM sg_archive_files WHERE stream = $1 AND kind = $2";
+            let row = lease.query_opt(sql, &[&stream, &kind]).await?;
+            let bytes: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
+            bytes.saturating_sub(i64::try_from(bytes_max).unwrap_or(i64::MAX)).max(0)
+        }
+    };
+    // A file goes while those from it on are more than is kept: what goes before it leaves an excess still.
+    let sql = "WITH gone AS (DELETE FROM sg_archive_files WHERE id IN (SELECT id FROM (SELECT id, created_at, \
+               coalesce(sum(bytes) OVER (ORDER BY created_at, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) \
+               AS before FROM (SELECT * FROM sg_archive_files WHERE stream = $1 AND kind = $5 \
+               ORDER BY created_at, id LIMIT $4) AS first) AS oldest WHERE created_at < $2 OR before < $6::bigint) RETURNING *), \
+               noted AS (INSERT INTO sg_archive_intents SELECT place, path, stream, partition, 0, $3::timestamptz, \
+               $3::timestamptz, kind FROM gone), \
                moved AS (UPDATE sg_archive_positions AS p SET removed_to = greatest(p.removed_to, g.to_offset) \
                FROM (SELECT partition, max(to_offset) AS to_offset FROM gone GROUP BY partition) AS g \
                WHERE p.stream = $1 AND p.partition = g.partition) SELECT count(*) FROM gone";
-    let rows = lease.query(sql, &[&stream, &Ms::bound(created_before), &Ms(now), &FILES_PER_STEP]).await?;
+    let since = Ms::bound(kept.since.unwrap_or(Timestamp::NEVER));
+    let rows = lease.query(sql, &[&stream, &since, &Ms(now), &FILES_PER_STEP, &kind, &excess]).await?;
     faults.step()?;
     rows.first().map_or(Ok(0), |row| count(row, 0))
 }
@@ -215,18 +251,21 @@ pub(crate) async fn positions(lease: &Lease) -> Result<Vec<ArchivePosition>, Err
 
 /// Reads files of the manifest by id.
 pub(crate) async fn files(lease: &Lease, query: &ManifestQuery) -> Result<Vec<ArchivedFile>, Error> {
-    let sql = "SELECT id, place, path, stream, partition, from_offset, to_offset, rows, bytes, sha256, created_at \
+    let sql = "SELECT id, place, path, stream, partition, from_offset, to_offset, rows, bytes, sha256, created_at, kind \
                FROM sg_archive_files WHERE id > $1 AND stream = coalesce($2, stream) \
                AND partition = coalesce($3, partition) AND to_offset > coalesce($4::bigint, -1) \
-               AND from_offset < coalesce($5::bigint, 9223372036854775807) ORDER BY id LIMIT $6";
+               AND from_offset < coalesce($5::bigint, 9223372036854775807) AND kind = coalesce($7::text, kind) \
+               AND (kind = 'raw' OR coalesce($3::bigint, $4::bigint, $5::bigint) IS NULL) ORDER BY id LIMIT $6";
     let bound = |offset: Option<u64>| offset.map(|offset| i64::try_from(offset).unwrap_or(i64::MAX));
-    let given: [&(dyn ToSql + Sync); 6] = [
+    let kind = query.kind.map(FileKind::name);
+    let given: [&(dyn ToSql + Sync); 7] = [
         &query.after,
         &query.stream,
         &query.partition.map(i64::from),
         &bound(query.from),
         &bound(query.to),
         &i64::try_from(query.limit).unwrap_or(i64::MAX),
+        &kind,
     ];
     let rows = lease.query(sql, &given).await?;
     let files = rows.iter().map(|row| {
@@ -242,6 +281,7 @@ pub(crate) async fn files(lease: &Lease, query: &ManifestQuery) -> Result<Vec<Ar
             bytes: count(row, 8)?,
             sha256: row.try_get(9)?,
             created_at: row.try_get::<_, Ms>(10)?.0,
+            kind: kind_from(row.try_get(11)?)?,
         })
     });
     files.collect()

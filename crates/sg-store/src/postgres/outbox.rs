@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use sg_core::definition::Rollup;
 use sg_core::limits::OUTBOX_BYTES_AT_ONCE;
+use sg_core::plan::Plan;
 use sg_core::ports::{MAIN_LANE, OutboxEvent, OutboxKind, OutboxRow, OutboxStatus, Parked};
 use sg_core::time::Timestamp;
 use tokio::sync::Mutex;
@@ -14,6 +15,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::announced::{Told, kind_from, texts_from_json, texts_to_json};
 use crate::faults::Faults;
+use crate::lines::ToldCells;
 use crate::unfit::{Unfit, to_integer};
 
 use super::cells::arrays;
@@ -39,8 +41,9 @@ struct Holder {
 }
 
 impl Sender {
-    /// Returns whether this process is the stream's sender; takes the lock if it is free.
-    async fn holds(&self, connections: &Connections, stream: &str) -> Result<bool, Error> {
+    /// Returns whether this process is the stream's sender, or has the lane of lines of that name; takes the lock if it is
+    /// free.
+    pub(crate) async fn holds(&self, connections: &Connections, stream: &str) -> Result<bool, Error> {
         let mut held = self.0.lock().await;
         // Taken out while it is asked: what fails or is dropped on the way is closed, and its locks are gone.
         let mut holder = match held.take() {
@@ -113,6 +116,8 @@ const EVENT: [Type; 11] = [
 pub(crate) struct Outbox<'a> {
     /// The id of the newest row.
     pub(crate) last: i64,
+    /// The cells that were appended, for lines of them.
+    pub(crate) told: ToldCells,
     stream: &'a str,
     now: Timestamp,
     columns: Vec<Column>,
@@ -122,9 +127,10 @@ pub(crate) struct Outbox<'a> {
 
 impl<'a> Outbox<'a> {
     /// Goes on behind the newest row.
-    pub(crate) fn after(stream: &'a str, last: i64, now: Timestamp) -> Outbox<'a> {
+    pub(crate) fn after(plan: &'a Plan, last: i64, now: Timestamp) -> Outbox<'a> {
         let columns = CELL.iter().cloned().map(Column::of).collect();
-        Outbox { last, stream, now, columns, events: Vec::new() }
+        let (told, stream) = (ToldCells::of(plan), plan.stream.name.as_str());
+        Outbox { last, told, stream, now, columns, events: Vec::new() }
     }
 
     /// Appends a cell.
@@ -135,6 +141,7 @@ impl<'a> Outbox<'a> {
         (start, dimensions): (Timestamp, &[String]),
         revision: u64,
     ) -> Result<(), Unfit> {
+        self.told.push(&rollup.name, start, dimensions);
         self.push_row(kind, (&rollup.name, start, dimensions), revision)
     }
 

@@ -1,19 +1,20 @@
-//! Upkeep, in steps so small that a flush hardly waits: removing what is older than its definition keeps, and giving
+//! Upkeep, in steps so small that a flush hardly waits: removing what is older or more than its definition keeps, and giving
 //! pieces of raw events that are full the indexes that would cost a flush too much. Each step keeps the
 //! ledger's sums: what leaves the cells is counted as removed in its transaction, behind the locks of all partitions'
 //! rows, which no flush then holds. Raw rows and letters are in no sum and need no such lock.
 
 use std::time::Duration;
 
-use sg_core::definition::{Rollup, Stream};
+use sg_core::definition::{Keep, RawTable, Rollup, Stream};
 use sg_core::limits::TIME_MIN_MS;
+use sg_core::ports::{Removable, Removed};
 use sg_core::time::{Timestamp, millis};
 use sg_core::window;
 use tokio_postgres::error::SqlState;
 
-use crate::answers::LETTERS_KEEP;
 use crate::faults::Faults;
 use crate::names::key_columns;
+use crate::place::position;
 
 use super::error::Error;
 use super::levels;
@@ -27,34 +28,43 @@ use super::wire::Ms;
 const ROWS_PER_STEP: i64 = 1_000;
 /// How long the removal of a whole piece waits for who reads the table: whoever comes meanwhile waits behind it.
 const DETACH_WAIT_MS: u32 = 200;
-/// The part of the time kept that rows of a full piece may stay beyond it, so that the piece can go as a whole.
+/// The part of the time, or of the number, kept that rows of a full piece may stay beyond it, so that the piece can go as a whole.
 const OVERSTAY: u32 = 10;
 
-/// Takes one step; returns whether there may be more.
+/// Takes one step; returns what it removed, if there was anything to do.
 pub(crate) async fn retain(
     connections: &Connections,
     (stream, rollups): (&Stream, &[Rollup]),
     now: Timestamp,
     faults: &Faults,
-) -> Result<bool, Error> {
-    if let Some(raw) = &stream.raw_table
-        && remove_raw(connections, &stream.name, (now, raw.keep), faults).await?
-    {
-        return Ok(true);
-    }
-    if stream.raw_table.is_some() && seal_piece(connections, &stream.name, faults).await? {
-        return Ok(true);
+) -> Result<Option<Removed>, Error> {
+    let some = |what, rows| Ok(Some(Removed { what, rows }));
+    if let Some(raw) = &stream.raw_table {
+        if let Some(rows) = remove_raw(connections, &stream.name, (now, raw), faults).await? {
+            return some(Removable::RawRows, rows);
+        }
+        if seal_piece(connections, &stream.name, faults).await? {
+            return some(Removable::RawRows, 0);
+        }
     }
     for rollup in rollups {
         let lease = connections.begin(Mode::Durable).await?;
         let removed = remove_cells(&lease, rollup, now, faults).await;
-        if lease.finish(removed).await? > 0 {
-            return Ok(true);
+        let removed = lease.finish(removed).await?;
+        if removed > 0 {
+            return some(Removable::Cells, removed);
         }
     }
     let lease = connections.begin(Mode::Durable).await?;
-    let removed = remove_letters(&lease, stream, now, faults).await;
-    Ok(lease.finish(removed).await? > 0)
+    let removed = remove_dead_letters(&lease, stream, now, faults).await;
+    let removed = lease.finish(removed).await?;
+    if removed > 0 {
+        return some(Removable::DeadLetters, removed);
+    }
+    let lease = connections.begin(Mode::Durable).await?;
+    let removed = remove_late(&lease, stream, now, faults).await;
+    let removed = lease.finish(removed).await?;
+    if removed > 0 { some(Removable::LateEvents, removed) } else { Ok(None) }
 }
 
 /// A piece of a raw table.
@@ -65,6 +75,10 @@ struct Piece {
     is_full: bool,
     oldest: Timestamp,
     newest: Timestamp,
+    /// The first offset of its partition whose row is kept by number.
+    kept_from: u64,
+    /// How many records the partition keeps rows of.
+    share: u64,
 }
 
 /// What is to be done with a partition's first piece.
@@ -80,48 +94,65 @@ enum Fate {
 
 fn fate(piece: &Piece, now: Timestamp, keep: Duration) -> Fate {
     let oldest_kept = now.minus(keep);
-    if piece.is_full && piece.newest < oldest_kept {
+    let first = piece.number * PIECE_OFFSETS;
+    if piece.is_full && (piece.newest < oldest_kept || piece.kept_from >= first + PIECE_OFFSETS) {
         return Fate::Drop;
+    }
+    let is_small = piece.is_full && PIECE_OFFSETS <= piece.share / u64::from(OVERSTAY);
+    if piece.kept_from > first && !is_small {
+        return Fate::Thin;
     }
     let goes_soon = piece.is_full && piece.newest.0.saturating_sub(piece.oldest.0) <= millis(keep / OVERSTAY);
     if piece.oldest >= oldest_kept || goes_soon { Fate::Keep } else { Fate::Thin }
 }
 
-/// Removes raw rows that came before the time kept, from each partition's beginning on.
+/// Removes raw rows that came before the time kept, or that are too many, from each partition's beginning on. Returns how
+/// many, as far as they are counted; `None` when there was nothing to be removed.
 async fn remove_raw(
     connections: &Connections,
     stream: &str,
-    (now, keep): (Timestamp, Duration),
+    (now, raw): (Timestamp, &RawTable),
     faults: &Faults,
-) -> Result<bool, Error> {
+) -> Result<Option<u64>, Error> {
     let lease = connections.begin(Mode::Durable).await?;
-    let pieces = first_pieces(&lease, stream).await;
+    let pieces = first_pieces(&lease, stream, raw.rows_max).await;
     for piece in lease.finish(pieces).await? {
-        let removed = match fate(&piece, now, keep) {
-            Fate::Keep => false,
-            Fate::Drop => drop_piece(connections, stream, &piece, faults).await?,
-            Fate::Thin => thin_piece(connections, stream, &piece, now.minus(keep), faults).await?,
-        };
-        if removed {
-            return Ok(true);
+        match fate(&piece, now, raw.keep) {
+            Fate::Keep => {}
+            Fate::Drop => {
+                if drop_piece(connections, stream, &piece, faults).await? {
+                    return Ok(Some(0));
+                }
+            }
+            Fate::Thin => {
+                let removed = thin_piece(connections, stream, &piece, now.minus(raw.keep), faults).await?;
+                if removed > 0 {
+                    return Ok(Some(removed));
+                }
+            }
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Returns the first piece of each partition.
-async fn first_pieces(lease: &Lease, stream: &str) -> Result<Vec<Piece>, Error> {
-    let sql = "SELECT DISTINCT ON (partition) partition, piece, next_offset, oldest, newest FROM sg_raw_pieces \
+async fn first_pieces(lease: &Lease, stream: &str, rows_max: Option<u64>) -> Result<Vec<Piece>, Error> {
+    let sql = "SELECT DISTINCT ON (partition) partition, piece, next_offset, oldest, newest, \
+               (SELECT count(*) FROM sg_partitions q WHERE q.stream = $1) FROM sg_raw_pieces \
                JOIN sg_partitions USING (stream, partition) WHERE stream = $1 ORDER BY partition, piece";
     let rows = lease.query(sql, &[&stream]).await?;
     let pieces = rows.iter().map(|row| {
-        let number = count(row, 1)?;
+        let (number, next_offset) = (count(row, 1)?, count(row, 2)?);
+        let partitions = count(row, 5)?.max(1);
+        let share = rows_max.map_or(u64::MAX, |rows_max| rows_max / partitions);
         Ok(Piece {
             partition: u32::try_from(count(row, 0)?).unwrap_or(u32::MAX),
             number,
-            is_full: count(row, 2)? >= (number + 1) * PIECE_OFFSETS,
+            is_full: next_offset >= (number + 1) * PIECE_OFFSETS,
             oldest: row.try_get::<_, Ms>(3)?.0,
             newest: row.try_get::<_, Ms>(4)?.0,
+            kept_from: next_offset.saturating_sub(share),
+            share,
         })
     });
     pieces.collect()
@@ -164,24 +195,25 @@ async fn drop_piece(
     }
 }
 
-/// Removes a step's old rows from the beginning of a piece.
+/// Removes a step's rows that are not kept from the beginning of a piece; returns how many.
 async fn thin_piece(
     connections: &Connections,
     stream: &str,
     piece: &Piece,
     oldest: Timestamp,
     faults: &Faults,
-) -> Result<bool, Error> {
+) -> Result<u64, Error> {
     let lease = connections.begin(Mode::Durable).await?;
     let table = piece_table(stream, piece.partition, piece.number);
     let sql = format!(
         "DELETE FROM {table} WHERE position IN (SELECT position FROM (SELECT position, received_at FROM {table} \
-         ORDER BY position LIMIT $1) AS first WHERE received_at < $2)"
+         ORDER BY position LIMIT $1) AS first WHERE received_at < $2 OR position < $3)"
     );
     let removed = async {
-        let removed = lease.execute(&sql, &[&ROWS_PER_STEP, &Ms::bound(oldest)]).await?;
+        let kept_from = position(piece.partition, piece.kept_from)?;
+        let removed = lease.execute(&sql, &[&ROWS_PER_STEP, &Ms::bound(oldest), &kept_from]).await?;
         faults.step()?;
-        Ok(removed > 0)
+        Ok(removed)
     };
     let removed = removed.await;
     lease.finish(removed).await
@@ -264,26 +296,55 @@ async fn first_old_cell(lease: &Lease, rollup: &Rollup, now: Timestamp) -> Resul
     Ok(lease.query_opt(&sql, &[&Ms(removed_before)]).await?.map(|_| removed_before))
 }
 
-/// Removes old late events, and old dead letters that no rebuild of a duplicate window needs.
-async fn remove_letters(
+/// Removes dead letters that are old or too many, and that no rebuild of a duplicate window needs.
+async fn remove_dead_letters(
     lease: &Lease,
     stream: &Stream,
     now: Timestamp,
     faults: &Faults,
 ) -> Result<u64, Error> {
-    let oldest = Ms::bound(now.minus(LETTERS_KEEP));
+    let oldest = Ms::bound(now.minus(stream.letters.dead_letters.age));
     let sql = "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
                USING (stream, partition) WHERE stream = $1 AND stored_at < $2 AND position < dedup_from LIMIT $3)";
     let letters = lease.execute(sql, &[&stream.name, &oldest, &ROWS_PER_STEP]).await?;
     faults.step()?;
-    if letters > 0 {
-        return Ok(letters);
-    }
-    let sql = "DELETE FROM sg_late WHERE id IN (SELECT id FROM (SELECT id, stored_at FROM sg_late ORDER BY id LIMIT $2) \
-               AS first WHERE stored_at < $1)";
-    let late = lease.execute(sql, &[&oldest, &ROWS_PER_STEP]).await?;
+    let sql =
+        "SELECT id FROM sg_dead_letters WHERE stream = $1 ORDER BY stored_at DESC, id DESC OFFSET $2 LIMIT 1";
+    let last = surplus(lease, sql, stream, stream.letters.dead_letters).await?;
+    let (0, Some(last)) = (letters, last) else { return Ok(letters) };
+    let sql = "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
+               USING (stream, partition) WHERE stream = $1 AND id <= $2 AND position < dedup_from \
+               ORDER BY stored_at LIMIT $3)";
+    let letters = lease.execute(sql, &[&stream.name, &last, &ROWS_PER_STEP]).await?;
     faults.step()?;
-    Ok(late)
+    Ok(letters)
+}
+
+/// Returns the newest row that is too many, by its id.
+async fn surplus(lease: &Lease, sql: &str, stream: &Stream, keep: Keep) -> Result<Option<i64>, Error> {
+    let Some(rows_max) = keep.rows_max else { return Ok(None) };
+    let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
+    let row = lease.query_opt(sql, &[&stream.name, &rows_max]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// Removes late events that are old or too many.
+async fn remove_late(lease: &Lease, stream: &Stream, now: Timestamp, faults: &Faults) -> Result<u64, Error> {
+    let sql = "SELECT id FROM sg_late WHERE rollup IN (SELECT rollup FROM sg_rollups WHERE stream = $1) \
+               ORDER BY id DESC OFFSET $2 LIMIT 1";
+    let last = surplus(lease, sql, stream, stream.letters.late).await?.unwrap_or(i64::MIN);
+    let oldest = Ms::bound(now.minus(stream.letters.late.age));
+    for row in lease.query("SELECT rollup FROM sg_rollups WHERE stream = $1", &[&stream.name]).await? {
+        let rollup: &str = row.try_get(0)?;
+        let sql = "DELETE FROM sg_late WHERE id IN (SELECT id FROM (SELECT id, stored_at FROM sg_late \
+                   WHERE rollup = $1 ORDER BY id LIMIT $2) AS first WHERE stored_at < $3 OR id <= $4)";
+        let removed = lease.execute(sql, &[&rollup, &ROWS_PER_STEP, &oldest, &last]).await?;
+        faults.step()?;
+        if removed > 0 {
+            return Ok(removed);
+        }
+    }
+    Ok(0)
 }
 
 #[cfg(test)]

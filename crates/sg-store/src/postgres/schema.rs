@@ -22,13 +22,14 @@ use super::tables::{cells_table, check_length, days_table, raw_table, sketches_t
 use super::wire::Ms;
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../sql/postgres/0001_store.sql"),
     include_str!("../../sql/postgres/0002_outputs.sql"),
     include_str!("../../sql/postgres/0003_archive.sql"),
     include_str!("../../sql/postgres/0004_replays.sql"),
     include_str!("../../sql/postgres/0005_tombstones.sql"),
-    include_str!("../../sql/postgres/0009_keys.sql"),
+    include_str!("../../sql/postgres/0006_lines.sql"),
+    include_str!("../../sql/postgres/0007_keys.sql"),
 ];
 /// The schema's version as this binary makes it.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -73,7 +74,7 @@ pub(crate) async fn prepare(
     migrate(lease).await?;
     faults.step()?;
     for stream in streams {
-        let sql = "INSERT INTO sg_streams VALUES ($1, $2, 0) ON CONFLICT DO NOTHING";
+        let sql = "INSERT INTO sg_streams VALUES ($1, $2, 0, 0, 0) ON CONFLICT DO NOTHING";
         lease.execute(sql, &[&stream.name, &Ms(Timestamp::NEVER)]).await?;
         if let Some(raw) = &stream.raw_table {
             prepare_raw(lease, stream, raw).await?;

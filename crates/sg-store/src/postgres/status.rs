@@ -26,6 +26,7 @@ pub(crate) async fn status(
         watermarks: watermarks(lease).await?,
         rollups: rollups(lease, detail).await?,
         outboxes: super::outbox::status(lease).await?,
+        lines: super::lines::status(lease).await?,
     })
 }
 

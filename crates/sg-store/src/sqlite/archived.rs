@@ -2,15 +2,16 @@
 //! so that every answer waits for the disk.
 
 use async_trait::async_trait;
+use sg_core::archive::FileKind;
 use sg_core::ports::{
-    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, Manifest, ManifestQuery, Mark,
-    PortError,
+    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, Kept, Line, LineCut, Manifest,
+    ManifestQuery, Mark, PortError,
 };
 use sg_core::time::Timestamp;
 
 use super::error::Error;
 use super::writer::WriteSide;
-use super::{SqliteStore, manifest};
+use super::{SqliteStore, lines, manifest};
 
 impl SqliteStore {
     async fn durably<T: Send + 'static>(
@@ -82,14 +83,56 @@ impl Manifest for SqliteStore {
         self.durably("forgetting deleted files".to_owned(), job).await
     }
 
-    async fn retire(&self, stream: &str, created_before: Timestamp) -> Result<u64, PortError> {
+    async fn retire(&self, stream: &str, kind: FileKind, kept: Kept) -> Result<u64, PortError> {
         let stream = stream.to_owned();
         let doing = format!("retiring archive files of {stream}");
         let job = move |side: &mut WriteSide| {
-            let times = (created_before, side.now());
-            manifest::retire(&mut side.connection, &stream, times, &side.faults)
+            let kept = (kept, side.now());
+            manifest::retire(&mut side.connection, (&stream, kind), kept, &side.faults)
         };
         self.durably(doing, job).await
+    }
+
+    async fn claim_lines(&self, stream: &str, kind: FileKind) -> Result<bool, PortError> {
+        let stream = stream.to_owned();
+        let doing = format!("claiming lines of {stream}");
+        let job = move |side: &mut WriteSide| {
+            let now = side.now();
+            lines::claim(&side.connection, (&stream, kind), now)
+        };
+        self.durably(doing, job).await?;
+        Ok(true)
+    }
+
+    async fn lines(
+        &self,
+        stream: &str,
+        kind: FileKind,
+        after: i64,
+        rows_max: usize,
+    ) -> Result<Vec<Line>, PortError> {
+        let stream = stream.to_owned();
+        let doing = format!("reading lines of {stream}");
+        let question = move |connection: &rusqlite::Connection, _| {
+            lines::read(connection, (&stream, kind), after, rows_max)
+        };
+        self.pool.read(doing, question).await
+    }
+
+    async fn commit_lines(&self, cut: &LineCut) -> Result<bool, PortError> {
+        let cut = cut.clone();
+        let doing = format!("taking files of lines of {} into the manifest", cut.stream);
+        let job = move |side: &mut WriteSide| {
+            let now = side.now();
+            lines::commit(&mut side.connection, &cut, now, &side.faults)
+        };
+        self.durably(doing, job).await
+    }
+
+    async fn is_intended(&self, intent: &Intent) -> Result<bool, PortError> {
+        let intent = intent.clone();
+        let question = move |side: &mut WriteSide| lines::is_intended(&side.connection, &intent);
+        self.writer.run("looking whether files are still to come in", question).await
     }
 
     async fn archive_positions(&self) -> Result<Vec<ArchivePosition>, PortError> {

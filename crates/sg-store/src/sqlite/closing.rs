@@ -17,6 +17,7 @@ use crate::watermark::{self, PartitionState};
 
 use super::cells;
 use super::error::Error;
+use super::lines;
 use super::outbox::Outbox;
 
 /// Windows × dimensions that a flush has changed after they were final, per rollup of the plan.
@@ -44,7 +45,7 @@ pub(crate) fn close(
     let states = partition_states(connection, stream)?;
     let expected_from = owner_now.minus(plan.stream.idle_timeout);
     let watermark = watermark::advance(Timestamp(stored), &states, now, expected_from);
-    let mut outbox = Outbox::after(connection, stream, last, now)?;
+    let mut outbox = Outbox::after(connection, plan, last, now)?;
     for event in own.map(told).unwrap_or_default() {
         outbox.push_event(own.map_or(0, |flush| flush.partition), &event)?;
         faults.step()?;
@@ -55,6 +56,8 @@ pub(crate) fn close(
         close_rollup(&mut outbox, &planned.rollup, changed, watermark, &mut budget)?;
         faults.step()?;
     }
+    lines::write(connection, plan, (own, std::mem::take(&mut outbox.told)), now)?;
+    faults.step()?;
     connection
         .prepare_cached("UPDATE sg_streams SET watermark = ?, outbox_last = ? WHERE stream = ?")?
         .execute(params![watermark.0, outbox.last, stream])?;

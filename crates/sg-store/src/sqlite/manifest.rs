@@ -1,14 +1,16 @@
 //! What the archive holds and how far it has come. Knows nothing of what lies in the files.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use sg_core::archive::FileKind;
 use sg_core::flush::{Flush, PartitionClock};
 use sg_core::ports::{
-    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, ManifestQuery, Mark,
+    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, Kept, ManifestQuery, Mark,
 };
 use sg_core::time::Timestamp;
 
 use crate::answers::{self, FILES_PER_STEP};
 use crate::faults::Faults;
+use crate::lines::kind_from;
 use crate::unfit::to_integer;
 
 use super::error::{Error, from_integer};
@@ -53,7 +55,8 @@ pub(crate) fn claim(
     }
     transaction
         .prepare_cached(
-            "UPDATE sg_archive_intents SET doomed_at = ?3 WHERE stream = ?1 AND partition = ?2 AND doomed_at IS NULL",
+            "UPDATE sg_archive_intents SET doomed_at = ?3 WHERE stream = ?1 AND partition = ?2 \
+             AND kind = 'raw' AND doomed_at IS NULL",
         )?
         .execute(params![stream, partition, now.0])?;
     transaction.commit()?;
@@ -63,16 +66,22 @@ pub(crate) fn claim(
 /// Notes files before they are written; returns false when the epoch is another's.
 pub(crate) fn intend(connection: &mut Connection, intent: &Intent, now: Timestamp) -> Result<bool, Error> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let epoch: Option<i64> = transaction
-        .prepare_cached("SELECT epoch FROM sg_archive_positions WHERE stream = ? AND partition = ?")?
-        .query_row(params![intent.stream, intent.partition], |row| row.get(0))
-        .optional()?;
+    let epoch: Option<i64> =
+        if intent.kind == FileKind::Raw { epoch(&transaction, intent)? } else { Some(0) };
     if epoch != Some(intent.epoch) {
         return Ok(false);
     }
     insert_intents(&transaction, intent, now, None)?;
     transaction.commit()?;
     Ok(true)
+}
+
+fn epoch(connection: &Connection, intent: &Intent) -> Result<Option<i64>, Error> {
+    let epoch = connection
+        .prepare_cached("SELECT epoch FROM sg_archive_positions WHERE stream = ? AND partition = ?")?
+        .query_row(params![intent.stream, intent.partition], |row| row.get(0))
+        .optional()?;
+    Ok(epoch)
 }
 
 fn insert_intents(
@@ -82,7 +91,7 @@ fn insert_intents(
     doomed_at: Option<Timestamp>,
 ) -> Result<(), Error> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO sg_archive_intents SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE ?7 IS NULL OR NOT EXISTS \
+        "INSERT INTO sg_archive_intents SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?7 IS NULL OR NOT EXISTS \
          (SELECT 1 FROM sg_archive_files WHERE place = ?1 AND path = ?2) \
          ON CONFLICT DO UPDATE SET doomed_at = coalesce(doomed_at, excluded.doomed_at)",
     )?;
@@ -94,7 +103,8 @@ fn insert_intents(
             intent.partition,
             intent.epoch,
             now.0,
-            doomed_at.map(|at| at.0)
+            doomed_at.map(|at| at.0),
+            intent.kind.name()
         ])?;
     }
     Ok(())
@@ -127,35 +137,49 @@ pub(crate) fn commit(
     if moved != 1 {
         return Ok(false);
     }
-    for file in &cut.files {
-        faults.step()?;
-        let intended = transaction
-            .prepare_cached(
-                "DELETE FROM sg_archive_intents WHERE place = ? AND path = ? AND epoch = ? AND doomed_at IS NULL",
-            )?
-            .execute(params![cut.place, file.path, cut.epoch])?;
-        if intended != 1 {
-            return Ok(false);
-        }
-        transaction
-            .prepare_cached("INSERT INTO sg_archive_files VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
-            .execute(params![
-                cut.place,
-                file.path,
-                cut.stream,
-                cut.partition,
-                to_integer(file.from)?,
-                to_integer(file.to)?,
-                to_integer(file.rows)?,
-                to_integer(file.bytes)?,
-                file.sha256,
-                now.0
-            ])?;
+    if !take_in(&transaction, (&cut.files, cut.epoch), now, faults)? {
+        return Ok(false);
     }
     faults.step()?;
     transaction.commit()?;
     // From here on it is written: a failure means that the caller does not know.
     faults.step()?;
+    Ok(true)
+}
+
+/// Takes files into the manifest, inside the caller's transaction; false when one is not intended any more.
+pub(crate) fn take_in(
+    connection: &Connection,
+    (files, epoch): (&[ArchivedFile], i64),
+    now: Timestamp,
+    faults: &Faults,
+) -> Result<bool, Error> {
+    for file in files {
+        faults.step()?;
+        let intended = connection
+            .prepare_cached(
+                "DELETE FROM sg_archive_intents WHERE place = ? AND path = ? AND epoch = ? AND doomed_at IS NULL",
+            )?
+            .execute(params![file.place, file.path, epoch])?;
+        if intended != 1 {
+            return Ok(false);
+        }
+        connection
+            .prepare_cached("INSERT INTO sg_archive_files VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
+            .execute(params![
+                file.place,
+                file.path,
+                file.stream,
+                file.partition,
+                to_integer(file.from)?,
+                to_integer(file.to)?,
+                to_integer(file.rows)?,
+                to_integer(file.bytes)?,
+                file.sha256,
+                now.0,
+                file.kind.name()
+            ])?;
+    }
     Ok(true)
 }
 
@@ -203,20 +227,25 @@ pub(crate) fn forget(connection: &mut Connection, files: &[DoomedFile]) -> Resul
     Ok(())
 }
 
-/// Dooms some of a stream's old files; returns how many.
+/// Dooms some of a stream's files that are not kept; returns how many.
 pub(crate) fn retire(
     connection: &mut Connection,
-    stream: &str,
-    (created_before, now): (Timestamp, Timestamp),
+    (stream, kind): (&str, FileKind),
+    (kept, now): (Kept, Timestamp),
     faults: &Faults,
 ) -> Result<u64, Error> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let excess = excess(&transaction, (stream, kind), kept.bytes_max)?;
+    let since = kept.since.unwrap_or(Timestamp::NEVER);
+    // A file goes while those from it on are more than is kept: what goes before it leaves an excess still.
     let old: Vec<(i64, u32, i64)> = transaction
         .prepare_cached(
-            "SELECT id, partition, to_offset FROM sg_archive_files WHERE stream = ? AND created_at < ? \
-             ORDER BY created_at, id LIMIT ?",
+            "SELECT id, partition, to_offset FROM (SELECT id, partition, to_offset, created_at, \
+             coalesce(sum(bytes) OVER (ORDER BY created_at, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) \
+             AS before FROM (SELECT * FROM sg_archive_files WHERE stream = ?1 AND kind = ?2 \
+             ORDER BY created_at, id LIMIT ?5)) WHERE created_at < ?3 OR before < ?4",
         )?
-        .query_map(params![stream, created_before.0, FILES_PER_STEP], |row| {
+        .query_map(params![stream, kind.name(), since.0, excess, FILES_PER_STEP], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?
         .collect::<Result<_, _>>()?;
@@ -224,7 +253,7 @@ pub(crate) fn retire(
         faults.step()?;
         transaction
             .prepare_cached(
-                "INSERT INTO sg_archive_intents SELECT place, path, stream, partition, 0, ?2, ?2 \
+                "INSERT INTO sg_archive_intents SELECT place, path, stream, partition, 0, ?2, ?2, kind \
                  FROM sg_archive_files WHERE id = ?1",
             )?
             .execute(params![id, now.0])?;
@@ -239,6 +268,19 @@ pub(crate) fn retire(
     Ok(old.len() as u64)
 }
 
+/// Returns how many bytes a stream's files have beyond what is kept.
+fn excess(
+    connection: &Connection,
+    (stream, kind): (&str, FileKind),
+    bytes_max: Option<u64>,
+) -> Result<i64, Error> {
+    let Some(bytes_max) = bytes_max else { return Ok(0) };
+    let bytes: i64 = connection
+        .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM sg_archive_files WHERE stream = ? AND kind = ?")?
+        .query_row(params![stream, kind.name()], |row| row.get(0))?;
+    Ok(bytes.saturating_sub(i64::try_from(bytes_max).unwrap_or(i64::MAX)).max(0))
+}
+
 /// Reads how far every partition is archived.
 pub(crate) fn positions(connection: &Connection) -> Result<Vec<ArchivePosition>, Error> {
     let sql = format!("{POSITION} ORDER BY stream, partition");
@@ -250,16 +292,24 @@ pub(crate) fn positions(connection: &Connection) -> Result<Vec<ArchivePosition>,
 /// Reads files of the manifest by id.
 pub(crate) fn files(connection: &Connection, query: &ManifestQuery) -> Result<Vec<ArchivedFile>, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, place, path, stream, partition, from_offset, to_offset, rows, bytes, sha256, created_at \
+        "SELECT id, place, path, stream, partition, from_offset, to_offset, rows, bytes, sha256, created_at, kind \
          FROM sg_archive_files WHERE id > ?1 AND stream = coalesce(?2, stream) AND partition = coalesce(?3, partition) \
-         AND to_offset > coalesce(?4, -1) AND from_offset < coalesce(?5, 9223372036854775807) ORDER BY id LIMIT ?6",
+         AND to_offset > coalesce(?4, -1) AND from_offset < coalesce(?5, 9223372036854775807) \
+         AND kind = coalesce(?6, kind) AND (kind = 'raw' OR coalesce(?3, ?4, ?5) IS NULL) ORDER BY id LIMIT ?7",
     )?;
     let bound = |offset: Option<u64>| offset.map(|offset| i64::try_from(offset).unwrap_or(i64::MAX));
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let given =
-        params![query.after, query.stream, query.partition, bound(query.from), bound(query.to), limit];
+    let given = params![
+        query.after,
+        query.stream,
+        query.partition,
+        bound(query.from),
+        bound(query.to),
+        query.kind.map(FileKind::name),
+        limit
+    ];
     let rows = statement.query_map(given, |row| {
-        Ok(ArchivedFile {
+        let file = ArchivedFile {
             id: row.get(0)?,
             place: row.get(1)?,
             path: row.get(2)?,
@@ -271,9 +321,16 @@ pub(crate) fn files(connection: &Connection, query: &ManifestQuery) -> Result<Ve
             bytes: from_integer(row.get(8)?)?,
             sha256: row.get(9)?,
             created_at: Timestamp(row.get(10)?),
-        })
+            kind: FileKind::Raw,
+        };
+        Ok((file, row.get::<_, String>(11)?))
     })?;
-    rows.collect::<Result<_, _>>().map_err(Error::from)
+    let mut files = Vec::new();
+    for row in rows {
+        let (file, kind) = row?;
+        files.push(ArchivedFile { kind: kind_from(&kind)?, ..file });
+    }
+    Ok(files)
 }
 
 /// Writes a flush's mark, inside its transaction.

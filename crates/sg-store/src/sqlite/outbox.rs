@@ -3,10 +3,12 @@
 use rusqlite::{CachedStatement, Connection, Row, params};
 use sg_core::definition::Rollup;
 use sg_core::limits::OUTBOX_BYTES_AT_ONCE;
+use sg_core::plan::Plan;
 use sg_core::ports::{MAIN_LANE, OutboxEvent, OutboxKind, OutboxRow, OutboxStatus, Parked};
 use sg_core::time::Timestamp;
 
 use crate::announced::{Told, kind_from, texts_from_json, texts_to_json};
+use crate::lines::ToldCells;
 use crate::unfit::to_integer;
 
 use super::error::{Error, from_integer};
@@ -17,6 +19,8 @@ pub(crate) struct Outbox<'a> {
     pub(crate) connection: &'a Connection,
     /// The id of the newest row.
     pub(crate) last: i64,
+    /// The cells that were appended, for lines of them.
+    pub(crate) told: ToldCells,
     insert: CachedStatement<'a>,
     stream: &'a str,
     now: Timestamp,
@@ -26,12 +30,12 @@ impl<'a> Outbox<'a> {
     /// Goes on behind the newest row.
     pub(crate) fn after(
         connection: &'a Connection,
-        stream: &'a str,
+        plan: &'a Plan,
         last: i64,
         now: Timestamp,
     ) -> Result<Outbox<'a>, Error> {
         let insert = connection.prepare_cached("INSERT INTO sg_outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
-        Ok(Outbox { connection, last, insert, stream, now })
+        Ok(Outbox { connection, last, told: ToldCells::of(plan), insert, stream: &plan.stream.name, now })
     }
 
     /// Appends a cell.
@@ -42,6 +46,7 @@ impl<'a> Outbox<'a> {
         (start, dimensions): (Timestamp, &[String]),
         revision: u64,
     ) -> Result<(), Error> {
+        self.told.push(&rollup.name, start, dimensions);
         self.insert(kind, (&rollup.name, start, dimensions), revision)
     }
 

@@ -1,14 +1,14 @@
-//! Removing what is older than its definition keeps, in steps so small that a flush waits no more than a few
+//! Removing what is older or more than its definition keeps, in steps so small that a flush waits no more than a few
 //! milliseconds. Each step keeps the ledger's sums: what leaves the cells is counted as removed in its transaction.
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
-use sg_core::definition::{Rollup, Stream};
+use sg_core::definition::{Keep, LettersKept, Rollup, Stream};
 use sg_core::limits::TIME_MIN_MS;
-use sg_core::time::{Timestamp, millis};
+use sg_core::ports::{Removable, Removed};
+use sg_core::time::Timestamp;
 use sg_core::window;
 
-use crate::answers::LETTERS_KEEP;
 use crate::faults::Faults;
 use crate::names::key_columns;
 use crate::place::{OFFSET_MAX, position};
@@ -22,47 +22,79 @@ use super::sketches::sketches_table;
 /// Rows of one step: about a millisecond or two of work beside the sync.
 const ROWS_PER_STEP: i64 = 1_000;
 
-/// Takes one step; returns whether there may be more.
+/// The newest letters that are too many, by their ids, with all before them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Surplus {
+    dead_letters: Option<i64>,
+    late: Option<i64>,
+}
+
+/// Looks for letters of a stream that are too many.
+pub(crate) fn surplus(connection: &Connection, stream: &str, kept: LettersKept) -> Result<Surplus, Error> {
+    let behind = |keep: Keep, sql: &str| -> Result<Option<i64>, Error> {
+        let Some(rows_max) = keep.rows_max else { return Ok(None) };
+        let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
+        Ok(connection
+            .prepare_cached(sql)?
+            .query_row(params![stream, rows_max], |row| row.get(0))
+            .optional()?)
+    };
+    let dead_letters =
+        "SELECT id FROM sg_dead_letters WHERE stream = ? ORDER BY stored_at DESC, id DESC LIMIT 1 OFFSET ?";
+    let late = "SELECT id FROM sg_late WHERE rollup IN (SELECT rollup FROM sg_rollups WHERE stream = ?) \
+                ORDER BY id DESC LIMIT 1 OFFSET ?";
+    Ok(Surplus { dead_letters: behind(kept.dead_letters, dead_letters)?, late: behind(kept.late, late)? })
+}
+
+/// Takes one step; returns what it removed, if there was anything.
 pub(crate) fn retain(
     connection: &mut Connection,
     (stream, rollups): (&Stream, &[Rollup]),
-    now: Timestamp,
+    (surplus, now): (Surplus, Timestamp),
     faults: &Faults,
-) -> Result<bool, Error> {
+) -> Result<Option<Removed>, Error> {
     // One writer: beginning the transaction locks the partitions' rows with everything else.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let mut removed = remove_raw(&transaction, stream, now)?;
+    let mut removed = (Removable::RawRows, remove_raw(&transaction, stream, now)?);
     faults.step()?;
     for rollup in rollups {
-        if removed == 0 {
-            removed = remove_cells(&transaction, rollup, now, faults)?;
+        if removed.1 == 0 {
+            removed = (Removable::Cells, remove_cells(&transaction, rollup, now, faults)?);
         }
     }
-    if removed == 0 {
-        removed = remove_letters(&transaction, stream, now)?;
+    if removed.1 == 0 {
+        removed = (Removable::DeadLetters, remove_dead_letters(&transaction, stream, (surplus, now))?);
+    }
+    if removed.1 == 0 {
+        removed = (Removable::LateEvents, remove_late(&transaction, stream, (surplus, now))?);
     }
     faults.step()?;
-    if removed > 0 {
-        transaction.commit()?;
+    if removed.1 == 0 {
+        return Ok(None);
     }
-    Ok(removed > 0)
+    transaction.commit()?;
+    Ok(Some(Removed { what: removed.0, rows: removed.1 as u64 }))
 }
 
-/// Removes the raw rows that came before the time kept, from each partition's beginning on.
+/// Removes the raw rows that came before the time kept, or that are too many, from each partition's beginning on.
 fn remove_raw(connection: &Connection, stream: &Stream, now: Timestamp) -> Result<usize, Error> {
     let Some(table) = &stream.raw_table else { return Ok(0) };
     let oldest = now.minus(table.keep);
-    let mut statement = connection.prepare_cached("SELECT partition FROM sg_partitions WHERE stream = ?")?;
-    let partitions: Vec<u32> =
-        statement.query_map([&stream.name], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut statement =
+        connection.prepare_cached("SELECT partition, next_offset FROM sg_partitions WHERE stream = ?")?;
+    let partitions: Vec<(u32, i64)> = statement
+        .query_map([&stream.name], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let share = table.rows_max.map_or(u64::MAX, |rows_max| rows_max / partitions.len().max(1) as u64);
     let table = raw_table(&stream.name);
     let mut delete = connection.prepare_cached(&format!(
         "DELETE FROM {table} WHERE position IN (SELECT position FROM (SELECT position, received_at FROM {table} \
-         WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT ?3) WHERE received_at < ?4)"
+         WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT ?3) WHERE received_at < ?4 OR position < ?5)"
     ))?;
-    for partition in partitions {
+    for (partition, next_offset) in partitions {
         let (first, last) = (position(partition, 0)?, position(partition, OFFSET_MAX)?);
-        let removed = delete.execute(params![first, last, ROWS_PER_STEP, oldest.0])?;
+        let kept_from = position(partition, next_offset.unsigned_abs().saturating_sub(share))?;
+        let removed = delete.execute(params![first, last, ROWS_PER_STEP, oldest.0, kept_from])?;
         if removed > 0 {
             return Ok(removed);
         }
@@ -142,23 +174,50 @@ fn remove_cells_before(
     Ok((events, cells))
 }
 
-/// Removes old late events, and old dead letters that no rebuild of a duplicate window needs.
-fn remove_letters(connection: &Connection, stream: &Stream, now: Timestamp) -> Result<usize, Error> {
-    let oldest = Timestamp(now.0.saturating_sub(millis(LETTERS_KEEP)));
+/// Removes dead letters that are old or too many, and that no rebuild of a duplicate window needs.
+fn remove_dead_letters(
+    connection: &Connection,
+    stream: &Stream,
+    (surplus, now): (Surplus, Timestamp),
+) -> Result<usize, Error> {
+    let oldest = now.minus(stream.letters.dead_letters.age);
     let letters = connection
         .prepare_cached(
             "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
              USING (stream, partition) WHERE stream = ?1 AND stored_at < ?2 AND position < dedup_from LIMIT ?3)",
         )?
         .execute(params![stream.name, oldest.0, ROWS_PER_STEP])?;
-    if letters > 0 {
-        return Ok(letters);
-    }
-    let late = connection
+    let (0, Some(last)) = (letters, surplus.dead_letters) else { return Ok(letters) };
+    let letters = connection
         .prepare_cached(
-            "DELETE FROM sg_late WHERE id IN (SELECT id FROM (SELECT id, stored_at FROM sg_late ORDER BY id LIMIT ?2) \
-             WHERE stored_at < ?1)",
+            "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
+             USING (stream, partition) WHERE stream = ?1 AND id <= ?2 AND position < dedup_from \
+             ORDER BY stored_at LIMIT ?3)",
         )?
-        .execute(params![oldest.0, ROWS_PER_STEP])?;
-    Ok(late)
+        .execute(params![stream.name, last, ROWS_PER_STEP])?;
+    Ok(letters)
+}
+
+/// Removes late events that are old or too many.
+fn remove_late(
+    connection: &Connection,
+    stream: &Stream,
+    (surplus, now): (Surplus, Timestamp),
+) -> Result<usize, Error> {
+    let oldest = now.minus(stream.letters.late.age);
+    let mut statement = connection.prepare_cached("SELECT rollup FROM sg_rollups WHERE stream = ?")?;
+    let rollups: Vec<String> =
+        statement.query_map([&stream.name], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM sg_late WHERE id IN (SELECT id FROM (SELECT id, stored_at FROM sg_late WHERE rollup = ?1 \
+         ORDER BY id LIMIT ?2) WHERE stored_at < ?3 OR id <= ?4)",
+    )?;
+    for rollup in rollups {
+        let removed =
+            delete.execute(params![rollup, ROWS_PER_STEP, oldest.0, surplus.late.unwrap_or(i64::MIN)])?;
+        if removed > 0 {
+            return Ok(removed);
+        }
+    }
+    Ok(0)
 }

@@ -16,13 +16,14 @@ use super::raw::raw_table;
 use super::{levels, measures, sketches};
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../sql/sqlite/0001_store.sql"),
     include_str!("../../sql/sqlite/0002_outputs.sql"),
     include_str!("../../sql/sqlite/0003_archive.sql"),
     include_str!("../../sql/sqlite/0004_replays.sql"),
     include_str!("../../sql/sqlite/0005_tombstones.sql"),
-    include_str!("../../sql/sqlite/0009_keys.sql"),
+    include_str!("../../sql/sqlite/0006_lines.sql"),
+    include_str!("../../sql/sqlite/0007_keys.sql"),
 ];
 
 /// Brings the schema to this binary's version.
@@ -54,7 +55,7 @@ pub(crate) fn prepare(
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for stream in streams {
         transaction
-            .prepare_cached("INSERT INTO sg_streams VALUES (?, ?, 0) ON CONFLICT DO NOTHING")?
+            .prepare_cached("INSERT INTO sg_streams VALUES (?, ?, 0, 0, 0) ON CONFLICT DO NOTHING")?
             .execute(params![stream.name, Timestamp::NEVER.0])?;
         if let Some(raw) = &stream.raw_table {
             prepare_raw(&transaction, stream, raw)?;

@@ -23,6 +23,7 @@ pub(crate) fn status(
         watermarks: watermarks(connection)?,
         rollups: rollups(connection, detail)?,
         outboxes: super::outbox::status(connection)?,
+        lines: super::lines::status(connection)?,
     })
 }
 

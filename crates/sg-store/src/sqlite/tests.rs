@@ -129,6 +129,31 @@ async fn dooms_what_an_earlier_owner_meant() {
 }
 
 #[tokio::test]
+async fn retires_files_by_size() {
+    suite::retires_files_by_size(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn shows_cells_at_their_revision() {
+    suite::shows_cells_at_their_revision(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn takes_lines_once() {
+    suite::takes_lines_once(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn writes_no_lines_unasked() {
+    suite::writes_no_lines_unasked(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn keeps_so_many_rows() {
+    suite::keeps_so_many_rows(&Fresh::new()).await;
+}
+
+#[tokio::test]
 async fn retires_files_and_passes_gaps() {
     suite::retires_files_and_passes_gaps(&Fresh::new()).await;
 }

@@ -12,7 +12,7 @@ use sg_core::metrics::ArchiveMetrics;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
 use sg_http::{App, ArchiveView, Door, MetricsApi, Watchers};
-use sg_pipeline::archiver::{self, ArchivedStream, Archivers, Sweeper};
+use sg_pipeline::archiver::{self, ArchivedStream, Archivers, LineFiles, LineWriters, Sweeper};
 use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
 use sg_pipeline::outbox::{Outbox, Sink, StreamOutbox, Topics};
@@ -194,8 +194,10 @@ async fn serve(
     let (stop_crew, crew) = (CancellationToken::new(), TaskTracker::new());
     let (stop_loops, loops) = (CancellationToken::new(), TaskTracker::new());
     let archive_metrics = Arc::new(ArchiveMetrics::default());
-    if settings.roles.archive && !parts.archive.streams.is_empty() {
+    if settings.roles.archive {
         start_archive(&parts, &archive_metrics, &stop_crew, &crew, told.clone());
+        // These go on until the owners have left: their last flushes may close windows.
+        loops.spawn(line_writers(&parts, &archive_metrics).run(stop_loops.clone()));
     }
     if settings.roles.process {
         start_crew(settings, &parts, &fleet, &stop_crew, &crew, told);
@@ -299,10 +301,16 @@ fn start_archive(
     let sweeper = Sweeper {
         manifest: parts.manifest.clone(),
         streams: parts.archive.streams.clone(),
+        files: parts.archive.files.clone(),
         clock: parts.clock.clone(),
         metrics: metrics.clone(),
     };
-    crew.spawn(sweeper.run(stop.clone()));
+    if !(sweeper.streams.is_empty() && sweeper.files.is_empty()) {
+        crew.spawn(sweeper.run(stop.clone()));
+    }
+    if settings.streams.is_empty() {
+        return;
+    }
     let archivers = Archivers::new(settings).run(stop.clone());
     crew.spawn(async move {
         if let Err(error) = archivers.await {
@@ -310,6 +318,16 @@ fn start_archive(
             drop(told.try_send(Stopped::Apart(error)));
         }
     });
+}
+
+fn line_writers(parts: &Parts, metrics: &Arc<ArchiveMetrics>) -> LineWriters {
+    LineWriters {
+        manifest: parts.manifest.clone(),
+        files: parts.archive.files.clone(),
+        clock: parts.clock.clone(),
+        metrics: metrics.clone(),
+        seed: secret(),
+    }
 }
 
 fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loops: &TaskTracker) {
@@ -326,6 +344,7 @@ fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loo
         store: parts.writer.clone(),
         clock: parts.clock.clone(),
         manifest: parts.manifest.clone(),
+        metrics: parts.metrics.clone(),
         // Only an embedded log is trimmed, and only its own process archives it.
         archived: if settings.roles.archive { archived_names(parts) } else { Vec::new() },
     };
@@ -347,7 +366,7 @@ fn rebuilds(parts: &Parts) -> Rebuilds {
 fn stream_outbox(parts: &Parts, plan: &Arc<Plan>, topic: &str) -> StreamOutbox {
     let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
     if let Some(outputs) = &parts.log.outputs
-        && !plan.stream.outputs.is_none()
+        && !plan.stream.outputs.has_no_topics()
     {
         let topics = Topics::new(plan.clone(), topic.to_owned(), outputs.clone(), parts.metrics.clone());
         sinks.push(Arc::new(topics));
@@ -366,6 +385,7 @@ fn app(
     (archive_metrics, demo, rebuilder): (Arc<ArchiveMetrics>, Option<watch::Sender<bool>>, Arc<Rebuilds>),
 ) -> App {
     let place = |archived: &ArchivedStream| (archived.stream.clone(), archived.archive.place().to_owned());
+    let file = |files: &LineFiles| (files.stream.clone(), files.kind, files.archive.place().to_owned());
     let budget_bytes = settings.body_budget_bytes as usize;
     let doors = parts.plans.iter().zip(&settings.streams);
     App {
@@ -377,6 +397,7 @@ fn app(
         manifest: parts.manifest.clone(),
         archive: ArchiveView {
             streams: parts.archive.streams.iter().map(place).collect(),
+            files: parts.archive.files.iter().map(file).collect(),
             metrics: archive_metrics,
         },
         pipeline: fleet,

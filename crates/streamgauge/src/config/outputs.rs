@@ -1,7 +1,7 @@
 //! Reads `outputs` of a stream: topics for what becomes known, and the shape of their records.
 
 use sg_core::definition::Rollup;
-use sg_core::output::{CELL_FIELDS, ClosedOutput, Outputs};
+use sg_core::output::{CELL_FIELDS, CellShape, ClosedOutput, Outputs};
 
 use super::reader::{Errors, Reader};
 use super::settings::StreamSettings;
@@ -21,7 +21,7 @@ pub(crate) fn outputs(item: &mut Reader<'_>, errors: &mut Errors) -> Outputs {
             errors.add(&place, format!("{topic} stands twice"));
         }
     }
-    let outputs = Outputs { closed, late, dead_letters };
+    let outputs = Outputs { closed, late, dead_letters, ..Outputs::default() };
     for topic in outputs.topics().into_iter().filter(|topic| !is_topic(topic)) {
         let rule = "letters, digits, . _ and -, at most 249";
         errors.add(&item.place("outputs"), format!("{topic:?} is no topic's name: {rule}"));
@@ -34,16 +34,22 @@ pub(crate) fn outputs(item: &mut Reader<'_>, errors: &mut Errors) -> Outputs {
 fn closed(table: &mut Reader<'_>, errors: &mut Errors) -> Option<ClosedOutput> {
     if !table.holds_table("closed") {
         let topic = table.text("closed", "", errors);
-        return (!topic.is_empty()).then(|| ClosedOutput { topic, has_zone: true, fields: Vec::new() });
+        return (!topic.is_empty()).then(|| ClosedOutput { topic, shape: plain() });
     }
     let mut closed = table.table("closed", errors)?;
     let output = ClosedOutput {
         topic: closed.required("topic", errors),
-        has_zone: closed.switch("zone", true, errors),
-        fields: closed.texts("fields", errors),
+        shape: CellShape {
+            has_zone: closed.switch("zone", true, errors),
+            fields: closed.texts("fields", errors),
+        },
     };
     closed.finish(errors);
     Some(output)
+}
+
+fn plain() -> CellShape {
+    CellShape { has_zone: true, fields: Vec::new() }
 }
 
 fn is_topic(name: &str) -> bool {
@@ -66,13 +72,21 @@ pub(crate) fn check(streams: &[StreamSettings], rollups: &[Rollup], errors: &mut
                 );
             }
         }
-        let fields = stream.outputs.closed.iter().flat_map(|closed| &closed.fields);
-        for field in fields.filter(|field| !CELL_FIELDS.contains(&field.as_str())) {
-            for rollup in rollups.iter().filter(|rollup| rollup.stream == stream.name) {
-                let is_measure = rollup.measures.iter().any(|measure| measure.name == *field);
-                if !is_measure && !rollup.by.contains(field) {
+        let topic = stream.outputs.closed.as_ref().map(|closed| &closed.shape);
+        // What files have from the topic is wrong there already.
+        let own = |shape: &&CellShape| topic.is_none_or(|topic| topic.fields != shape.fields);
+        let shapes = [
+            ("outputs.closed", topic),
+            ("archive_closed", settings.archive_closed.as_ref().map(|files| &files.shape).filter(own)),
+            ("archive_late", settings.archive_late.as_ref().map(|files| &files.shape).filter(own)),
+        ];
+        let of_stream = || rollups.iter().filter(|rollup| rollup.stream == stream.name);
+        for (key, shape) in shapes {
+            let fields = shape.into_iter().flat_map(|shape| &shape.fields);
+            for (field, rollup) in fields.flat_map(|field| of_stream().map(move |rollup| (field, rollup))) {
+                if !is_field(field, rollup) {
                     errors.add(
-                        &format!("{place}.closed.fields"),
+                        &format!("stream.{at}.{key}.fields"),
                         format!("{field} is no dimension or measure of {}", rollup.name),
                     );
                 }
@@ -81,10 +95,15 @@ pub(crate) fn check(streams: &[StreamSettings], rollups: &[Rollup], errors: &mut
     }
 }
 
+fn is_field(field: &String, rollup: &Rollup) -> bool {
+    let is_measure = rollup.measures.iter().any(|measure| measure.name == *field);
+    is_measure || rollup.by.contains(field) || CELL_FIELDS.contains(&field.as_str())
+}
+
 /// Takes the outputs away where there is no Kafka to write to; returns what the operator should know of it.
 pub(crate) fn without_kafka(streams: &mut [StreamSettings]) -> Option<String> {
     let mut names = Vec::new();
-    for settings in streams.iter_mut().filter(|settings| !settings.stream.outputs.is_none()) {
+    for settings in streams.iter_mut().filter(|settings| !settings.stream.outputs.has_no_topics()) {
         settings.stream.outputs = Outputs::default();
         names.push(settings.stream.name.as_str());
     }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sg_archive::{Place, Variables};
+use sg_core::archive::FileKind;
 use sg_core::definition::{Rollup, Stream};
 use sg_core::key::KeyHash;
+use sg_core::output::CellShape;
 use sg_http::{Answers, Auth, BareMetrics, Origins, Roles};
 use toml::Value;
 
-use super::archive::{self, StreamArchive};
+use super::archive::{self, LineArchive, StreamArchive};
 use super::cloudwatch::{self, CloudWatchSettings};
 use super::layers::Layers;
 use super::limits::{self, Limits};
@@ -121,6 +123,10 @@ pub(crate) struct StreamSettings {
     pub(crate) answer: Answers,
     /// How the stream is archived; `None` when it is not.
     pub(crate) archive: Option<StreamArchive>,
+    /// The stream's files of closed windows, if any.
+    pub(crate) archive_closed: Option<LineArchive>,
+    /// The stream's files of late events, if any.
+    pub(crate) archive_late: Option<LineArchive>,
 }
 
 const ROLES: [&str; 4] = ["ingest", "process", "query", "archive"];
@@ -136,6 +142,42 @@ impl Settings {
             }
         }
         archived
+    }
+
+    /// Returns the files of closed windows and late events, each with where to.
+    pub(crate) fn line_files(&self) -> Vec<(&StreamSettings, FileKind, &LineArchive, &Place)> {
+        let mut files = Vec::new();
+        for stream in &self.streams {
+            let of_stream =
+                [(FileKind::Closed, &stream.archive_closed), (FileKind::Late, &stream.archive_late)];
+            for (kind, lines) in of_stream {
+                let Some(lines) = lines else { continue };
+                if let Some(place) = lines.place.as_ref().or(self.archive.as_ref()) {
+                    files.push((stream, kind, lines, place));
+                }
+            }
+        }
+        files
+    }
+
+    /// Has flushes write lines for the files that somebody writes: this process, or another one that shares the store.
+    fn ask_for_lines(&mut self) {
+        let is_shared = matches!((&self.log, &self.store), (LogChoice::Kafka(_), StoreChoice::Postgres(_)));
+        if !self.roles.archive && !is_shared {
+            return;
+        }
+        let wanted: Vec<(String, FileKind, CellShape)> = self
+            .line_files()
+            .into_iter()
+            .map(|(stream, kind, lines, _)| (stream.stream.name.clone(), kind, lines.shape.clone()))
+            .collect();
+        for (name, kind, shape) in wanted {
+            for settings in self.streams.iter_mut().filter(|settings| settings.stream.name == name) {
+                let files = &mut settings.stream.outputs.files;
+                *(if kind == FileKind::Late { &mut files.late } else { &mut files.closed }) =
+                    Some(shape.clone());
+            }
+        }
     }
 
     /// Reads the merged layers.
@@ -177,7 +219,7 @@ impl Settings {
         if !errors.0.is_empty() {
             return Err(errors.0);
         }
-        Ok(Settings {
+        let mut settings = Settings {
             data_dir,
             log,
             store,
@@ -203,7 +245,9 @@ impl Settings {
                 note.into_iter().chain(unguarded).chain(of_traces).collect()
             },
             traces,
-        })
+        };
+        settings.ask_for_lines();
+        Ok(settings)
     }
 }
 

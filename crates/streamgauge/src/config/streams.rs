@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sg_core::definition::{Dedup, FieldType, LatePolicy, RawTable, Rollup, Stream};
+use sg_core::archive::FileKind;
+use sg_core::definition::{Dedup, FieldType, Keep, LatePolicy, LettersKept, RawTable, Rollup, Stream};
 use sg_core::time::millis;
 use sg_http::Answers;
 
@@ -66,6 +67,7 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
         let raw = RawTable {
             name: table.required("name", errors),
             keep: table.duration("keep", DEFAULT_RAW_KEEP, errors),
+            rows_max: rows_max(&mut table, errors),
         };
         check_name(&table.place("name"), &raw.name, errors);
         table.finish(errors);
@@ -82,8 +84,11 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
         table.finish(errors);
         dedup
     });
+    let outputs = outputs::outputs(item, errors);
     StreamSettings {
         archive: archive::stream(item, &name, errors),
+        archive_closed: archive::lines(item, FileKind::Closed, (&name, &outputs), errors),
+        archive_late: archive::lines(item, FileKind::Late, (&name, &outputs), errors),
         topic,
         paths: item.texts("paths", errors),
         answer: answer(item, errors),
@@ -95,12 +100,30 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
             types: types(item, errors),
             max_future: item.duration("max_future", DEFAULT_MAX_FUTURE, errors),
             idle_timeout: item.duration("idle_timeout", DEFAULT_IDLE_TIMEOUT, errors),
-            outputs: outputs::outputs(item, errors),
+            outputs,
+            letters: LettersKept {
+                dead_letters: kept(item, "dead_letters", errors),
+                late: kept(item, "late_events", errors),
+            },
             raw_table,
             dedup,
             name,
         },
     }
+}
+
+/// Reads how long rows of a kind are kept.
+fn kept(item: &mut Reader<'_>, key: &'static str, errors: &mut Errors) -> Keep {
+    let default = Keep::default();
+    let Some(mut table) = item.table(key, errors) else { return default };
+    let keep =
+        Keep { age: table.duration("keep", default.age, errors), rows_max: rows_max(&mut table, errors) };
+    table.finish(errors);
+    keep
+}
+
+fn rows_max(table: &mut Reader<'_>, errors: &mut Errors) -> Option<u64> {
+    Some(table.count("max_rows", 0, errors)).filter(|rows| *rows > 0)
 }
 
 fn types(item: &mut Reader<'_>, errors: &mut Errors) -> Vec<(String, FieldType)> {

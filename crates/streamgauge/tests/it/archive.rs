@@ -1,10 +1,12 @@
 //! The archive is the log: whatever happens to the process, the bucket or the way to it, every record is in a file once,
 //! and no file is there that the manifest does not know.
 
+mod away;
 mod buckets;
 mod faulty;
 mod kills;
 mod readers;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -33,10 +35,15 @@ impl Bucket {
     fn make(name: &str) -> Option<Bucket> {
         let url = services::variable("STREAMGAUGE_TEST_S3")?;
         let data = services::variable("STREAMGAUGE_TEST_S3_FOLDER")?;
+        Some(Bucket::at(&url, Path::new(&data), name))
+    }
+
+    /// Makes a bucket on the server at a URL, which keeps its objects in a folder.
+    fn at(url: &str, data: &Path, name: &str) -> Bucket {
         let name = format!("{name}-{}", std::process::id());
-        let folder = Path::new(&data).join(&name);
+        let folder = data.join(&name);
         std::fs::create_dir(&folder).expect("the bucket is new");
-        Some(Bucket { url, name, folder })
+        Bucket { url: url.to_owned(), name, folder }
     }
 
     /// Writes a file of variables for a server that reaches the bucket by this URL.
@@ -75,25 +82,21 @@ pub(crate) fn archived(server: &Server) {
 /// The lines of a stream's files, read from a folder, after the manifest was held to what lies there: rows, bytes and
 /// sums are right, the files of a partition follow each other without hole or overlap, and nothing else is there.
 pub(crate) fn lines(server: &Server, folder: &Path, stream: &str) -> Vec<String> {
-    let files = manifest(server);
     let mut expected = BTreeSet::new();
     let mut lines = Vec::new();
     let mut ranges: BTreeMap<(String, u64), Vec<(u64, u64)>> = BTreeMap::new();
-    for file in &files {
+    for file in manifest(server) {
         let path = file["path"].as_str().expect("a path");
         expected.insert(path.to_owned());
+        let rows = files_of(std::slice::from_ref(&file), folder);
+        if file["kind"] != "raw" {
+            continue;
+        }
         expected.insert(format!("_streamgauge/{path}.records.zst"));
-        let bytes = std::fs::read(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let sum: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(file["sha256"], sum, "{path}");
-        assert_eq!(file["bytes"], bytes.len(), "{path}");
-        let text = String::from_utf8(unpacked(path, bytes)).expect("text");
-        let rows: Vec<&str> = text.lines().collect();
-        assert_eq!(file["rows"], rows.len(), "{path}");
         let name = (file["stream"].as_str().expect("a stream").to_owned(), number(&file["partition"]));
         ranges.entry(name).or_default().push((number(&file["from"]), number(&file["to"])));
         if file["stream"] == stream {
-            lines.extend(rows.into_iter().map(str::to_owned));
+            lines.extend(rows);
         }
     }
     for (name, mut ranges) in ranges {
@@ -103,6 +106,23 @@ pub(crate) fn lines(server: &Server, folder: &Path, stream: &str) -> Vec<String>
         }
     }
     until(PATIENCE, "only what the manifest names is there", || found(folder) == expected);
+    lines
+}
+
+/// The lines of files of the manifest, after each was held to it: rows, bytes and sum are right.
+fn files_of(files: &[Value], folder: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for file in files {
+        let path = file["path"].as_str().expect("a path");
+        let bytes = std::fs::read(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let sum: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(file["sha256"], sum, "{path}");
+        assert_eq!(file["bytes"], bytes.len(), "{path}");
+        let text = String::from_utf8(unpacked(path, bytes)).expect("text");
+        let rows = text.lines().map(str::to_owned);
+        assert_eq!(file["rows"], rows.clone().count(), "{path}");
+        lines.extend(rows);
+    }
     lines
 }
 

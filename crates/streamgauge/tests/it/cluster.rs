@@ -81,6 +81,12 @@ impl Cluster {
         Launch::new().config(&toml).args(&["--roles", roles])
     }
 
+    /// Configures the processes otherwise: with these settings at the head, and the streams and rollups of a topic.
+    pub(crate) fn redefine(&mut self, head: &str, definitions: &dyn Fn(&str) -> String) {
+        let (known, _) = self.toml.split_once("[[stream]]").expect("there is a stream");
+        self.toml = format!("{head}\n{known}{}", definitions(&self.name));
+    }
+
     pub(crate) fn start(&self, roles: &str) -> Server {
         Server::ready(&self.launch(roles))
     }

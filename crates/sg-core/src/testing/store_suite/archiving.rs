@@ -1,7 +1,10 @@
 //! The archive's manifest: what comes in, what does not, and what is told of it.
 
+use crate::archive::FileKind;
 use crate::flush::OFFSETS_PER_MARK;
-use crate::ports::{ArchiveClaim, ArchivePosition, ArchivedFile, Cut, ErrorKind, Intent, ManifestQuery};
+use crate::ports::{
+    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, ErrorKind, Intent, Kept, ManifestQuery,
+};
 use crate::time::Timestamp;
 
 use super::StoreUnderTest;
@@ -25,6 +28,7 @@ fn file(position: &ArchivePosition, path: &str, (from, to): (u64, u64)) -> Archi
         place: PLACE.to_owned(),
         path: path.to_owned(),
         stream: position.stream.clone(),
+        kind: FileKind::Raw,
         partition: position.partition,
         from,
         to,
@@ -38,6 +42,7 @@ fn file(position: &ArchivePosition, path: &str, (from, to): (u64, u64)) -> Archi
 fn intent(position: &ArchivePosition, paths: &[&str]) -> Intent {
     Intent {
         stream: position.stream.clone(),
+        kind: FileKind::Raw,
         partition: position.partition,
         epoch: position.epoch,
         place: PLACE.to_owned(),
@@ -141,9 +146,11 @@ pub async fn retires_files_and_passes_gaps(store: &dyn StoreUnderTest) {
     assert!(
         manifest.commit_cut(&cut(&one, (10, 20), vec![file(&one, "a", (10, 20))])).await.expect("answered")
     );
-    assert_eq!(manifest.retire("orders", Timestamp(T0)).await.expect("answered"), 0);
-    assert_eq!(manifest.retire("others", Timestamp(T0 + 1)).await.expect("answered"), 0);
-    assert_eq!(manifest.retire("orders", Timestamp(T0 + 1)).await.expect("answered"), 1);
+    let since = |ms: i64| Kept { since: Some(Timestamp(T0 + ms)), bytes_max: None };
+    assert_eq!(manifest.retire("orders", FileKind::Raw, since(0)).await.expect("answered"), 0);
+    assert_eq!(manifest.retire("others", FileKind::Raw, since(1)).await.expect("answered"), 0);
+    assert_eq!(manifest.retire("orders", FileKind::Late, since(1)).await.expect("answered"), 0);
+    assert_eq!(manifest.retire("orders", FileKind::Raw, since(1)).await.expect("answered"), 1);
     assert_eq!(paths(store, &all()).await, [""; 0]);
     assert_eq!(doomed(store).await, ["a"]);
     let position = || async { manifest.archive_positions().await.expect("answered").remove(0) };
@@ -152,6 +159,29 @@ pub async fn retires_files_and_passes_gaps(store: &dyn StoreUnderTest) {
     assert!(manifest.commit_cut(&gap).await.expect("answered"));
     let stands = position().await;
     assert_eq!((stands.next_offset, stands.removed_to, stands.lost), (35, 35, 15));
+}
+
+/// Of files that together have more bytes than are kept the oldest go, as many as need be.
+pub async fn retires_files_by_size(store: &dyn StoreUnderTest) {
+    Feed::claim(store, &rollups(), 0).await;
+    let manifest = store.manifest();
+    let one = manifest.claim_archive(&claim(0, "log")).await.expect("claimed");
+    // 400, 600, 500 and 100 bytes.
+    let ranges = [("a", (10, 14)), ("b", (14, 20)), ("c", (20, 25)), ("d", (25, 26))];
+    for (path, (from, to)) in ranges {
+        assert!(manifest.intend(&intent(&one, &[path])).await.expect("answered"));
+        let cut = cut(&one, (from, to), vec![file(&one, path, (from, to))]);
+        assert!(manifest.commit_cut(&cut).await.expect("answered"));
+    }
+    let cases = [(1_600, 0, 10), (1_201, 1, 14), (1_200, 0, 14), (599, 2, 25), (100, 0, 25), (0, 1, 26)];
+    for (bytes_max, gone, removed_to) in cases {
+        let kept = Kept { since: None, bytes_max: Some(bytes_max) };
+        let retired = manifest.retire("orders", FileKind::Raw, kept).await.expect("answered");
+        assert_eq!(retired, gone, "{bytes_max}");
+        let position = manifest.archive_positions().await.expect("answered").remove(0);
+        assert_eq!(position.removed_to, removed_to, "{bytes_max}");
+    }
+    assert_eq!(doomed(store).await, ["a", "b", "c", "d"]);
 }
 
 /// A flush that passes a multiple of the distance leaves a mark, until nothing reaches so far any more.

@@ -32,11 +32,16 @@ pub fn stream() -> Stream {
         partition_by: vec!["user_id".to_owned()],
         require: Vec::new(),
         types: Vec::new(),
-        raw_table: Some(RawTable { name: "events".to_owned(), keep: Duration::from_secs(86_400) }),
+        raw_table: Some(RawTable {
+            name: "events".to_owned(),
+            keep: Duration::from_secs(86_400),
+            rows_max: None,
+        }),
         dedup: Dedup { records: 100_000, horizon: Duration::from_secs(86_400) },
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(30),
         outputs: Outputs::default(),
+        letters: Default::default(),
     }
 }
 

@@ -118,7 +118,13 @@ pub async fn levels_run_through_all_time(store: &mut dyn StoreUnderTest, seed: u
             drop(failed);
             check_levels(store, &rollups, &events).await;
         }
-        while store.writer().retain(&feeds[0].plan, Timestamp(T0 + now_ms)).await.expect("nothing fails") {}
+        while store
+            .writer()
+            .retain(&feeds[0].plan, Timestamp(T0 + now_ms))
+            .await
+            .expect("nothing fails")
+            .is_some()
+        {}
         store.reopen().await;
         check_levels(store, &rollups, &events).await;
         snapshot(store, &rollups).await;
@@ -218,7 +224,9 @@ pub async fn sketches_merge_over_partitions(store: &mut dyn StoreUnderTest, seed
     }
     let mut feed = Feed::claim(store, &rollups, 0).await;
     feed.write(store, 30 * DAY, &[(30 * DAY, "in", "1")]).await;
-    while store.writer().retain(&feed.plan, Timestamp(T0 + 30 * DAY)).await.expect("nothing fails") {}
+    while store.writer().retain(&feed.plan, Timestamp(T0 + 30 * DAY)).await.expect("nothing fails").is_some()
+    {
+    }
     let left = cells(store, &rollup).await;
     assert_eq!(left.iter().map(|cell| cell.pane.0).collect::<Vec<_>>(), [T0 + 30 * DAY]);
     // What comes after for a pane that is gone is expired, and leaves no sketch behind.

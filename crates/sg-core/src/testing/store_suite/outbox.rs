@@ -14,7 +14,7 @@ const MINUTE: i64 = 60_000;
 fn outputs(late: bool, dead_letters: bool) -> Stream {
     let topics = if dead_letters { vec!["dlq".to_owned(), "other".to_owned()] } else { Vec::new() };
     let late = late.then(|| "late".to_owned());
-    Stream { outputs: Outputs { closed: None, late, dead_letters: topics }, ..stream() }
+    Stream { outputs: Outputs { late, dead_letters: topics, ..Outputs::default() }, ..stream() }
 }
 
 async fn lane(store: &dyn StoreUnderTest, lane: &str) -> Vec<OutboxRow> {

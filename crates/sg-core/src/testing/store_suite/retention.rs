@@ -1,17 +1,19 @@
 //! Cases of what is removed, and of what comes when it is gone.
 
-use crate::query::DeadLetterQuery;
+use crate::definition::{Keep, LettersKept, RawTable, Stream};
+use crate::ports::Removable;
+use crate::query::{DeadLetterQuery, LateQuery};
 use crate::time::Timestamp;
 
 use super::StoreUnderTest;
-use super::feed::{Feed, T0, cells, events_of, rollups, snapshot};
+use super::feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
 
 const DAY: i64 = 86_400_000;
 
 /// Removes everything that is to be removed at a time; returns in how many steps.
 async fn retain(store: &dyn StoreUnderTest, feed: &Feed, now_ms: i64) -> usize {
     let mut steps = 0;
-    while store.writer().retain(&feed.plan, Timestamp(T0 + now_ms)).await.expect("nothing fails") {
+    while store.writer().retain(&feed.plan, Timestamp(T0 + now_ms)).await.expect("nothing fails").is_some() {
         steps += 1;
         assert!(steps < 1_000, "retention ends");
     }
@@ -110,6 +112,45 @@ pub async fn removes_old_rows(store: &dyn StoreUnderTest) {
     let left: Vec<u64> = events_of(store).await.iter().map(|event| event.offset).collect();
     assert_eq!(left, [3, 2]);
     assert_eq!(cells(store, &rollups()[0]).await.len(), 4);
+    snapshot(store, &rollups()).await;
+}
+
+/// Of raw rows, dead letters and late events the newest stay, so many as are kept; cells and ledgers know nothing of it.
+pub async fn keeps_so_many_rows(store: &dyn StoreUnderTest) {
+    let many = |rows| Keep { rows_max: Some(rows), ..Keep::default() };
+    let keep = std::time::Duration::from_secs(365 * 86_400);
+    let few = Stream {
+        raw_table: Some(RawTable { name: "events".to_owned(), keep, rows_max: Some(4) }),
+        letters: LettersKept { dead_letters: many(1), late: many(2) },
+        ..stream()
+    };
+    let mut feed = Feed::claim_of(store, few.clone(), &rollups(), 0).await;
+    feed.take_in_at(DAY, 0, &[(DAY, "x", "1"), (DAY, "y", "1"), (DAY, "z", "1")]);
+    feed.flush(store).await;
+    feed.write(store, 2 * DAY, &[(2 * DAY, "a", "1"), (2 * DAY, "b", "1"), (2 * DAY, "c", "1")]).await;
+    feed.write(store, 2 * DAY, &[(0, "a", "1"), (0, "b", "1"), (1, "a", "1"), (1, "b", "1")]).await;
+    let before = snapshot(store, &rollups()).await;
+    let mut removed = Vec::new();
+    while let Some(step) =
+        store.writer().retain(&feed.plan, Timestamp(T0 + 2 * DAY)).await.expect("nothing fails")
+    {
+        removed.push((step.what, step.rows));
+        assert!(removed.len() < 100, "retention ends");
+    }
+    let expected = [(Removable::RawRows, 3), (Removable::DeadLetters, 2), (Removable::LateEvents, 2)];
+    assert_eq!(removed, expected);
+    let offsets = || async { events_of(store).await.iter().map(|event| event.offset).collect::<Vec<_>>() };
+    assert_eq!(offsets().await, [9, 8, 7, 6]);
+    let after = snapshot(store, &rollups()).await;
+    assert_eq!(after.letters, [2]);
+    let query = LateQuery { rollup: None, before: None, limit: 10 };
+    let late = store.reader().late(&query).await.expect("nothing fails");
+    assert_eq!(late.iter().map(|late| late.offset).collect::<Vec<_>>(), [9, 8]);
+    assert_eq!((&after.cells, &after.rollups), (&before.cells, &before.rollups));
+    // Two partitions share what is kept.
+    let other = Feed::claim_of(store, few, &rollups(), 1).await;
+    assert_eq!(retain(store, &other, 2 * DAY).await, 1);
+    assert_eq!(offsets().await, [9, 8]);
     snapshot(store, &rollups()).await;
 }
 

@@ -7,7 +7,8 @@ const KEEP: Duration = Duration::from_secs(10 * 86_400);
 
 fn check(is_full: bool, oldest_days: i64, newest_days: i64, expect: Fate) {
     let at = |days: i64| Timestamp(days * DAY_MS);
-    let piece = Piece { partition: 0, number: 0, is_full, oldest: at(oldest_days), newest: at(newest_days) };
+    let (oldest, newest) = (at(oldest_days), at(newest_days));
+    let piece = Piece { partition: 0, number: 0, is_full, oldest, newest, kept_from: 0, share: u64::MAX };
     assert_eq!(fate(&piece, at(100), KEEP), expect, "{is_full} {oldest_days} {newest_days}");
 }
 
@@ -26,7 +27,32 @@ fn a_piece_goes_whole_where_it_can() {
         is_full: true,
         oldest: Timestamp(i64::MAX),
         newest: Timestamp::NEVER,
+        kept_from: 0,
+        share: u64::MAX,
     };
     assert_eq!(fate(&nothing, Timestamp(0), KEEP), Fate::Drop);
     assert_eq!(fate(&Piece { is_full: false, ..nothing }, Timestamp(0), KEEP), Fate::Keep);
+}
+
+#[test]
+fn a_piece_goes_when_too_many_came_after_it() {
+    let young = |is_full, kept_from, share| {
+        let piece = Piece {
+            partition: 0,
+            number: 1,
+            is_full,
+            oldest: Timestamp(0),
+            newest: Timestamp(0),
+            kept_from,
+            share,
+        };
+        fate(&piece, Timestamp(1), KEEP)
+    };
+    let (first, behind) = (PIECE_OFFSETS, 2 * PIECE_OFFSETS);
+    assert_eq!(young(true, behind, PIECE_OFFSETS), Fate::Drop);
+    assert_eq!(young(true, behind - 1, PIECE_OFFSETS), Fate::Thin);
+    // One that is small beside what is kept goes as a whole before long.
+    assert_eq!(young(true, behind - 1, 10 * PIECE_OFFSETS), Fate::Keep);
+    assert_eq!(young(true, first, PIECE_OFFSETS), Fate::Keep);
+    assert_eq!(young(false, first + 1, 10 * PIECE_OFFSETS), Fate::Thin);
 }

@@ -314,6 +314,41 @@ async fn dooms_what_an_earlier_owner_meant() {
 }
 
 #[tokio::test]
+async fn retires_files_by_size() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::retires_files_by_size(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn shows_cells_at_their_revision() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::shows_cells_at_their_revision(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn takes_lines_once() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::takes_lines_once(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn writes_no_lines_unasked() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::writes_no_lines_unasked(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn keeps_so_many_rows() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::keeps_so_many_rows(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn retires_files_and_passes_gaps() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::retires_files_and_passes_gaps(&fresh).await;

@@ -189,9 +189,86 @@ fn outputs_are_written_where_the_log_is_kafka() {
     let plain = "stream = [{ name = \"a\", outputs = { closed = \"t\" } }]\nrollup = []";
     let plain = resolve(&format!("log = \"kafka://k:9092\"\n{plain}")).expect("a name alone is enough");
     let closed = plain.streams[0].stream.outputs.closed.as_ref().expect("it is named");
-    assert!(closed.topic == "t" && closed.has_zone && closed.fields.is_empty(), "{closed:?}");
+    assert!(closed.topic == "t" && closed.shape.has_zone && closed.shape.fields.is_empty(), "{closed:?}");
 
     let embedded = resolve("").expect("right");
-    assert!(embedded.streams.iter().all(|stream| stream.stream.outputs.is_none()));
+    assert!(embedded.streams.iter().all(|stream| stream.stream.outputs.has_no_topics()));
     assert!(embedded.notes[0].starts_with("outputs of events, pageviews, stream.events need a Kafka log"));
+}
+
+#[test]
+fn files_of_lines_are_checked() {
+    let rollup = "rollup = [{ name = \"r\", stream = \"a\", window = \"1m\", by = [\"city\"], measure = [{ name = \"n\", fn = \"count\" }] }]";
+    for (files, complaint) in [
+        (
+            "archive_closed = { format = \"parquet\" }",
+            "stream.0.archive_closed.format: is ndjson: these files hold lines",
+        ),
+        ("archive_late = { format = \"csv\" }", "stream.0.archive_late.format: is ndjson, not csv"),
+        ("archive_closed = { hour_of = \"event\" }", "stream.0.archive_closed.hour_of: there is no such key"),
+        (
+            "archive_late = { layout = \"late.ndjson\" }",
+            "stream.0.archive_late.layout: late.ndjson has {ts} once",
+        ),
+        ("archive_late = { rows = 0 }", "stream.0.archive_late.rows: is between 1 and"),
+        ("archive_closed = { max_bytes = \"much\" }", "stream.0.archive_closed.max_bytes: is a size"),
+        (
+            "archive_closed = { fields = [\"town\"] }",
+            "stream.0.archive_closed.fields: town is no dimension or measure of r",
+        ),
+        ("archive_closed = \"on\"", "stream.0.archive_closed: is a table"),
+    ] {
+        let errors = resolve(&format!("stream = [{{ name = \"a\", {files} }}]\n{rollup}"))
+            .expect_err("one thing is wrong");
+        assert!(errors.len() == 1 && errors[0].starts_with(complaint), "{errors:?}");
+    }
+}
+
+#[test]
+fn lines_are_written_where_somebody_makes_files_of_them() {
+    for (text, expected) in [
+        ("", [false, false]),
+        ("archive = \"file:a\"", [true, true]),
+        ("archive = \"file:a\"\nroles = [\"ingest\", \"process\", \"query\"]", [false, false]),
+        (
+            "archive = \"file:a\"\nstream = [{ name = \"a\", archive = \"off\", archive_late = {} }]\nrollup = []",
+            [false, true],
+        ),
+        ("stream = [{ name = \"a\", archive_closed = { url = \"file:b\" } }]\nrollup = []", [true, false]),
+        (
+            "archive = \"file:a\"\nstream = [{ name = \"a\", archive_closed = \"off\" }]\nrollup = []",
+            [false, false],
+        ),
+    ] {
+        let settings = resolve(text).expect("right");
+        let files: Vec<_> = settings.streams.iter().map(|stream| &stream.stream.outputs.files).collect();
+        let found = [files.iter().any(|of| of.closed.is_some()), files.iter().any(|of| of.late.is_some())];
+        assert_eq!(found, expected, "{text}");
+    }
+    // The shape is the topic's, also where no topic is written.
+    let builtin = resolve("archive = \"file:a\"").expect("right");
+    let closed = builtin.streams[1].stream.outputs.files.closed.as_ref().expect("it is built in");
+    assert_eq!(closed.fields, ["postcode", "window_start", "pageview_count"]);
+    assert!(!closed.has_zone && builtin.streams[1].stream.outputs.has_no_topics());
+}
+
+#[test]
+fn what_is_kept_has_a_number_where_one_is_given() {
+    let stream = |keys: &str| {
+        let text = format!("stream = [{{ name = \"a\", {keys} }}]\nrollup = []");
+        resolve(&text).map(|settings| settings.streams[0].stream.clone())
+    };
+    let plain = stream("raw_table = { name = \"t\" }").expect("right");
+    assert_eq!(plain.raw_table.map(|table| table.rows_max), Some(None));
+    assert_eq!(plain.letters, sg_core::definition::LettersKept::default());
+    let few = "raw_table = { name = \"t\", max_rows = 10 }, dead_letters = { max_rows = 20 }, late_events = { keep = \"1d\" }";
+    let few = stream(few).expect("right");
+    assert_eq!(few.raw_table.map(|table| table.rows_max), Some(Some(10)));
+    assert_eq!((few.letters.dead_letters.rows_max, few.letters.late.rows_max), (Some(20), None));
+    assert_eq!(few.letters.late.age, Duration::from_secs(86_400));
+    let errors = stream("late_events = { max_row = 1 }").expect_err("one thing is wrong");
+    assert!(
+        errors[0].ends_with("late_events.max_row: there is no such key; did you mean max_rows?"),
+        "{errors:?}"
+    );
 }

@@ -110,17 +110,31 @@ fn a_stock_client_lists_what_was_sent() {
         r#"{"user_id":1234,"postcode":"SW19","webpage":"www.website.com/index.html","timestamp":1611662684}"#;
     let live = r#"{"event_id":"1","event_type":"donation","stream_id":"s1","amount_usd":5}"#;
     let event = r#"{"event_type":"a","session_id":"s"}"#;
-    for _ in 0..60 {
-        assert_eq!(server.post("/api/pageviews", &[], pageview).status, 202);
+    for at in 0..60 {
+        let pageview = pageview.replace("SW19", &format!("SW{at}"));
+        assert_eq!(server.post("/api/pageviews?wait=true", &[], pageview).status, 202);
+    }
+    // One of now closes what came before; those that come after it are late.
+    let now = jiff::Timestamp::now().as_second().to_string();
+    assert_eq!(
+        server.post("/api/pageviews?wait=true", &[], pageview.replace("1611662684", &now)).status,
+        202
+    );
+    for _ in 0..7 {
+        assert_eq!(server.post("/api/pageviews?wait=true", &[], pageview).status, 202);
     }
     assert_eq!(server.post("/v1/events?stream=stream.events", &lines, vec![live; 30].join("\n")).status, 202);
     assert_eq!(server.post("/v1/events", &lines, vec![event; 1_234].join("\n")).status, 202);
     assert!(server.terminate().success());
     let globs = [
         "raw/2021/01/26/12/pageviews-*.ndjson",
+        "raw/*/*/*/*/pageviews-*.ndjson",
+        "aggregates/2021/01/26/aggregates-*.ndjson",
+        "aggregates/2021/01/26/late-*.ndjson",
+        "aggregates/*",
         "stream.events/*/*/*/*/events-*.ndjson",
         "events/*/*/*/*/events-*.json",
     ];
     let args = [[bucket.url.as_str(), &bucket.name].as_slice(), &globs].concat();
-    assert_eq!(asked(&python, GLOBS, &args), serde_json::json!([60, 30, 1_234]));
+    assert_eq!(asked(&python, GLOBS, &args), serde_json::json!([67, 68, 60, 7, 67, 30, 1_234]));
 }

@@ -2,7 +2,7 @@
 //! test that stops and breaks them.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -47,12 +47,8 @@ impl Services {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let dir = folder.path().join("servers");
         let started = tool(&["start", &dir.display().to_string(), "kafka", "postgres"]);
-        let find = |name: &str| {
-            let prefix = format!("{name}=");
-            let found = started.lines().find_map(|line| line.strip_prefix(&prefix));
-            found.unwrap_or_else(|| panic!("no {name} in {started:?}")).to_owned()
-        };
-        let (kafka, postgres) = (find("STREAMGAUGE_TEST_KAFKA"), find("STREAMGAUGE_TEST_POSTGRES"));
+        let kafka = found(&started, "STREAMGAUGE_TEST_KAFKA");
+        let postgres = found(&started, "STREAMGAUGE_TEST_POSTGRES");
         Some(Services { kafka, postgres, own: Some(folder) })
     }
 
@@ -147,6 +143,63 @@ impl Drop for Services {
             tool(&["end", &self.dir()]);
         }
     }
+}
+
+/// An S3 server of a test's own, which the test may stop.
+#[derive(Debug)]
+pub(crate) struct Store {
+    url: String,
+    data: PathBuf,
+    own: TempDir,
+}
+
+impl Store {
+    /// Starts one; `None` where it cannot be and need not be.
+    pub(crate) fn own() -> Option<Store> {
+        variable("STREAMGAUGE_TEST_S3")?;
+        let own = tempfile::tempdir().expect("a temporary folder can be made");
+        let started = tool(&["start", &own.path().join("servers").display().to_string(), "s3"]);
+        let (url, data) =
+            (found(&started, "STREAMGAUGE_TEST_S3"), found(&started, "STREAMGAUGE_TEST_S3_FOLDER"));
+        Some(Store { url, data: data.into(), own })
+    }
+
+    /// Returns the server's URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns where the server keeps the objects, a folder for each bucket.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.data
+    }
+
+    fn dir(&self) -> String {
+        self.own.path().join("servers").display().to_string()
+    }
+
+    /// Stops the server as a crash would.
+    pub(crate) fn crash(&self) {
+        tool(&["stop", &self.dir(), "s3", "--now"]);
+    }
+
+    /// Starts it again over its objects.
+    pub(crate) fn resume(&self) {
+        tool(&["resume", &self.dir(), "s3"]);
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        tool(&["end", &self.dir()]);
+    }
+}
+
+/// Returns the value of a variable among lines of NAME=value.
+fn found(lines: &str, name: &str) -> String {
+    let prefix = format!("{name}=");
+    let found = lines.lines().find_map(|line| line.strip_prefix(&prefix));
+    found.unwrap_or_else(|| panic!("no {name} in {lines:?}")).to_owned()
 }
 
 /// Returns a variable that names a real server; `None` where it need not be there.
