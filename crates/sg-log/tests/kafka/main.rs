@@ -8,4 +8,5 @@ mod members;
 mod outputs;
 mod records;
 mod topics;
+mod traces;
 mod transactions;
