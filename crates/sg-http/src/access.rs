@@ -39,7 +39,7 @@ impl Access {
 }
 
 /// Every route but those that the configuration gives to streams, which take events.
-const TABLE: [(&str, &str, Access); 56] = [
+const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/", Open),
     ("GET", "/assets/{name}", Open),
     ("GET", "/favicon.ico", Open),
@@ -99,7 +99,7 @@ const TABLE: [(&str, &str, Access); 56] = [
 ];
 
 static LINES: LazyLock<HashMap<(&str, &str), Access>> =
-    LazyLock::new(|| TABLE.into_iter().map(|(method, path, access)| ((method, path), access)).collect());
+    LazyLock::new(|| TABLE.iter().map(|(method, path, access)| ((*method, *path), *access)).collect());
 
 /// Returns what a route asks for; `is_door` says that the path is one of a stream's own.
 pub(crate) fn of(method: &Method, path: &str, is_door: bool) -> Access {
