@@ -99,7 +99,7 @@ async fn a_full_piece_is_sealed() {
     let before = fresh.reader().events(&query).await.expect("nothing fails");
     let now = Timestamp(T0);
     assert!(fresh.writer().retain(&feed.plan, now).await.expect("nothing fails").is_some());
-    assert!(!fresh.writer().retain(&feed.plan, now).await.expect("nothing fails").is_some());
+    assert!(fresh.writer().retain(&feed.plan, now).await.expect("nothing fails").is_none());
     let indexes = "SELECT tablename, count(*) FROM pg_indexes WHERE tablename LIKE 'sg\\_raw\\_orders\\__\\__' \
                    GROUP BY 1 ORDER BY 1";
     assert_eq!(
