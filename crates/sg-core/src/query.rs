@@ -143,6 +143,34 @@ pub struct EventQuery {
     pub limit: usize,
 }
 
+/// Which raw events of one partition, by offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventScan {
+    /// The stream.
+    pub stream: String,
+    /// The partition.
+    pub partition: u32,
+    /// From this offset …
+    pub from: u64,
+    /// … to before that.
+    pub to: u64,
+    /// Rows to return.
+    pub limit: usize,
+}
+
+/// An event that was deleted by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedEvent {
+    /// Its stream.
+    pub stream: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Its place in the partition.
+    pub offset: u64,
+    /// When it was deleted.
+    pub deleted_at: Timestamp,
+}
+
 /// A raw event as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {

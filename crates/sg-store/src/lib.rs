@@ -13,6 +13,7 @@
 
 mod announced;
 mod answers;
+mod erasing;
 mod faults;
 mod levels;
 mod names;

@@ -4,6 +4,7 @@
 mod archiving;
 mod asking;
 mod closing;
+mod erasing;
 mod feed;
 mod measures;
 mod outbox;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 
-use crate::ports::{Manifest, RollupReader, RollupWriter};
+use crate::ports::{Manifest, Rewriter, RollupReader, RollupWriter};
 use crate::time::{Clock, Timestamp};
 
 pub use archiving::{
@@ -26,6 +27,7 @@ pub use closing::{
     announces_windows_once, closes_when_all_are_idle, corrects_final_windows, goes_on_where_the_budget_ended,
     keeps_closed_windows_closed, waits_for_busy_partitions,
 };
+pub use erasing::{refuses_what_it_cannot_take_out, takes_events_out};
 pub use feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
 pub use measures::{levels_run_through_all_time, sketches_merge_over_partitions};
 pub use outbox::{bounds_what_is_read, parks_what_a_topic_refuses, reads_cells_by_key, tells_events};
@@ -47,6 +49,8 @@ pub trait StoreUnderTest: Send + Sync {
     fn writer(&self) -> &dyn RollupWriter;
     /// Returns its reading side.
     fn reader(&self) -> &dyn RollupReader;
+    /// Returns its side that puts right what was counted.
+    fn rewriter(&self) -> &dyn Rewriter;
     /// Returns the archive's manifest in it.
     fn manifest(&self) -> &dyn Manifest;
     /// Returns its clock.

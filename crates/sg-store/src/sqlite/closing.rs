@@ -13,6 +13,7 @@ use sg_core::window;
 use crate::announced::{Announced, Keys, texts_from_json, texts_to_json, told};
 use crate::answers;
 use crate::faults::Faults;
+use crate::rewriting::Gone;
 use crate::watermark::{self, PartitionState};
 
 use super::cells;
@@ -72,6 +73,36 @@ fn partition_states(connection: &Connection, stream: &str) -> Result<Vec<Partiti
         })
     })?;
     states.collect::<Result<_, _>>().map_err(Error::from)
+}
+
+/// Tells that final windows have no cell any more, of those that were announced.
+pub(crate) fn retract(
+    connection: &Connection,
+    rollup: &Rollup,
+    gone: &Gone,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let (last, from, key) = connection
+        .prepare_cached(
+            "SELECT outbox_last, announced_from, announced_key FROM sg_rollups JOIN sg_streams USING (stream) \
+             WHERE rollup = ?",
+        )?
+        .query_row([&rollup.name], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?)))?;
+    let key = key.as_deref().map(texts_from_json).transpose()?;
+    let announced = Announced { from: Timestamp(from), key };
+    let mut outbox = Outbox::after(connection, &rollup.stream, last, now)?;
+    for ((start, dimensions), revision) in gone {
+        if announced.includes(*start, dimensions) {
+            outbox.push(OutboxKind::Corrected, rollup, (*start, dimensions), *revision)?;
+        }
+    }
+    connection
+        .prepare_cached("UPDATE sg_streams SET outbox_last = ? WHERE stream = ?")?
+        .execute(params![outbox.last, rollup.stream])?;
+    Ok(())
 }
 
 fn close_rollup(

@@ -4,7 +4,7 @@
 mod buckets;
 mod faulty;
 mod kills;
-mod readers;
+pub(crate) mod readers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
