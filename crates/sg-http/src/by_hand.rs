@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
@@ -109,6 +110,9 @@ impl Export {
     }
 }
 
+/// How long a delete that looks through many events says nothing: who asked, and what stands between, wait a minute.
+const QUIET_MAX: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
@@ -153,7 +157,14 @@ async fn run(app: &App, wish: &DeleteWish, lines: mpsc::Sender<String>) {
         // Nobody may listen any more, or not fast enough to hear of all progress.
         drop(lines.try_send(said_json(&said).to_string()));
     };
-    let last = match app.picker.delete(wish, &tell).await {
+    let mut delete = app.picker.delete(wish, &tell);
+    let done = loop {
+        tokio::select! {
+            done = &mut delete => break done,
+            () = tokio::time::sleep(QUIET_MAX) => drop(lines.try_send(json!({"working": {}}).to_string())),
+        }
+    };
+    let last = match done {
         Ok(deleted) => json!({"done": deleted_json(wish, &deleted)}),
         Err(error) => {
             tracing::warn!("deleting events: {error}");

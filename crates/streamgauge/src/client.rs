@@ -32,6 +32,8 @@ pub(crate) use target::Target;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than any answer should take, `POST /v1/flush` after a large backlog included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may look through events that do not meet the conditions before one does.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(600);
 /// Content type of one event a line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// Content type of one event.
@@ -224,7 +226,7 @@ impl Connection {
         hear: &mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
     ) -> anyhow::Result<()> {
         let request = self.prepared(Method::POST, path, Some(kind), body)?;
-        self.hear(path, request, &mut Lines { hear, text: Vec::new() }).await
+        self.hear(path, request, (&mut Lines { hear, text: Vec::new() }, ANSWER_TIMEOUT)).await
     }
 
     /// Gets a path and hears the answer line by line.
@@ -237,7 +239,7 @@ impl Connection {
         hear: &mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
     ) -> anyhow::Result<()> {
         let request = self.prepared(Method::GET, path, None, Bytes::new())?;
-        self.hear(path, request, &mut Lines { hear, text: Vec::new() }).await
+        self.hear(path, request, (&mut Lines { hear, text: Vec::new() }, SEARCH_TIMEOUT)).await
     }
 
     /// Gets a path and hears the bytes of the answer as they come.
@@ -250,26 +252,25 @@ impl Connection {
         hear: &mut (dyn FnMut(&[u8]) -> anyhow::Result<()> + Send),
     ) -> anyhow::Result<()> {
         let request = self.prepared(Method::GET, path, None, Bytes::new())?;
-        self.hear(path, request, &mut Pieces(hear)).await
+        self.hear(path, request, (&mut Pieces(hear), SEARCH_TIMEOUT)).await
     }
 
     async fn hear(
         &mut self,
         path: &str,
         request: Request<Full<Bytes>>,
-        hearer: &mut (dyn Hearer + Send),
+        (hearer, quiet_max): (&mut (dyn Hearer + Send), Duration),
     ) -> anyhow::Result<()> {
-        let silent =
-            || self.server.unanswered(true, format!("nothing came for {} s", ANSWER_TIMEOUT.as_secs()));
+        let silent = || self.server.unanswered(true, format!("nothing came for {} s", quiet_max.as_secs()));
         let mut sender = self.connect().await?;
-        let sent = timeout(ANSWER_TIMEOUT, sender.send_request(request)).await.map_err(|_| silent())?;
+        let sent = timeout(quiet_max, sender.send_request(request)).await.map_err(|_| silent())?;
         let response = sent.map_err(|error| self.server.unanswered(true, error))?;
         if !response.status().is_success() {
             self.read(response).await?.success(path)?;
             return Ok(());
         }
         let mut frames = response.into_body();
-        while let Some(frame) = timeout(ANSWER_TIMEOUT, frames.frame()).await.map_err(|_| silent())? {
+        while let Some(frame) = timeout(quiet_max, frames.frame()).await.map_err(|_| silent())? {
             let frame = frame.map_err(|error| self.server.unanswered(true, error))?;
             hearer.take(&frame.into_data().unwrap_or_default())?;
         }
