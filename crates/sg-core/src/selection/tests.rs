@@ -118,7 +118,9 @@ fn streams_and_partitions_are_ruled_out_early() {
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "\\PC*") {
-        let _ = Selection::parse(&text, NOW);
+        if let Err(error) = Selection::parse(&text, NOW) {
+            prop_assert!(!error.what.is_empty());
+        }
     }
 
     #[test]

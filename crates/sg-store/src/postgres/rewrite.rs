@@ -200,7 +200,7 @@ async fn hand_on(
     let (types, key) = (key_types(rollup), key_columns(rollup).join(", "));
     let nth = names.len() + 2;
     let sql = format!(
-        "UPDATE {table} AS u SET revision = revision + ${nth} FROM (SELECT c.* FROM {table} AS c, unnest({types}) \
+        "UPDATE {table} AS u SET revision = u.revision + ${nth} FROM (SELECT c.* FROM {table} AS c, unnest({types}) \
          AS k({key}) WHERE c.pane >= k.pane AND c.pane < k.pane + interval '{} milliseconds'{same} \
          ORDER BY c.pane LIMIT 1) AS c WHERE {}",
         rollup.window_ms,
