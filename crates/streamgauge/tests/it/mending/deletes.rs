@@ -53,10 +53,7 @@ fn ledger(server: &Server, member: &str) -> u64 {
 fn what_is_deleted_is_as_if_it_had_never_been_sent() {
     let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let (server, witness) = (start(folder.path()), start(other.path()));
-    let lines = orders(21, 900);
-    post(&server, &lines);
-    let is_doomed =
-        |line: &&String| line.contains(r#""user_id":"u7""#) || line.contains(r#""user_id":"u11""#);
+    post(&server, &orders(21, 900));
     // What stays is what was counted of the others: a copy under another user is a duplicate.
     flush(&server);
     let counted = export(&server, "");
@@ -66,7 +63,7 @@ fn what_is_deleted_is_as_if_it_had_never_been_sent() {
             && event["event_type"] != "close"
     };
     let doomed: Vec<&Value> = counted.iter().filter(|event| goes(event)).collect();
-    assert!(doomed.len() > 20 && lines.iter().any(|line| is_doomed(&line)));
+    assert!(doomed.len() > 20);
     let stay: Vec<String> = counted.iter().filter(|event| !goes(event)).map(Value::to_string).collect();
     post(&witness, &stay);
     flush(&witness);
