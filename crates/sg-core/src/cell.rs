@@ -143,6 +143,22 @@ impl Value {
         }
     }
 
+    /// Takes out what other events gave under the same measure; returns false, with nothing changed, where that cannot be
+    /// told from the two values.
+    pub fn take_away(&mut self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Count(count), Value::Count(less)) if *less <= *count => *count -= less,
+            (Value::Sum(sum), Value::Sum(less)) => *sum -= less,
+            (Value::Avg { sum, count }, Value::Avg { sum: less, count: fewer }) if *fewer <= *count => {
+                *sum -= less;
+                *count -= fewer;
+            }
+            (Value::Level(level), Value::Level(other)) => level.delta -= other.delta,
+            _ => return false,
+        }
+        true
+    }
+
     /// Returns the value as JSON: a decimal number with all its digits, a list for frequent values; `None` where there
     /// is none.
     pub fn show(&self, function: &Function) -> Option<String> {

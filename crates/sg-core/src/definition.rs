@@ -236,6 +236,15 @@ impl Function {
         matches!(self, Function::Distinct(_) | Function::Quantile { .. } | Function::Top { .. })
     }
 
+    /// Returns whether what an event gave can be taken away again without looking at the others.
+    pub fn subtracts(&self) -> bool {
+        match self {
+            Function::Count | Function::Sum(_) | Function::Avg(_) | Function::Level { .. } => true,
+            Function::Min(_) | Function::Max(_) => false,
+            Function::Distinct(_) | Function::Quantile { .. } | Function::Top { .. } => false,
+        }
+    }
+
     /// Returns whether the measure goes on from cell to cell.
     pub fn is_level(&self) -> bool {
         matches!(self, Function::Level { .. })
@@ -279,6 +288,11 @@ impl Rollup {
     pub fn sketched_cells(&self, bytes_max: usize, cells_max: usize) -> usize {
         let of_cell: usize = self.measures.iter().map(|measure| sketch::bytes_max(&measure.function)).sum();
         (bytes_max / of_cell.max(1)).clamp(1, cells_max)
+    }
+
+    /// Returns whether events can be taken out of its cells without looking at the others.
+    pub fn subtracts(&self) -> bool {
+        self.measures.iter().all(|measure| measure.function.subtracts())
     }
 
     /// Returns whether a measure of the rollup is a level.

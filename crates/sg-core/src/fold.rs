@@ -2,6 +2,7 @@
 //! that is not a function of the checkpoint and the records since.
 
 mod again;
+mod alone;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::window;
 
 use again::Again;
 pub use again::{Fates, Stretch, Tally};
+pub use alone::{Wanted, gifts, plan_of};
 
 /// Folds the records of one partition, from a checkpoint on, into what the next flush writes.
 #[derive(Debug)]
@@ -206,8 +208,9 @@ impl Fold {
         self.judge.advance(offset, self.clock.r);
 
         if self.again.is_some() {
-            self.record_again(&record, arrived, fingerprint);
-            return None;
+            let is_counted = self.record_again(&record, arrived, fingerprint)?;
+            let keeps = is_counted && self.plan.raw.is_some();
+            return keeps.then_some(RawRow { index: index as u32, offset, event_time, received_at });
         }
         if event_time > arrived.plus(self.plan.stream.max_future) {
             let detail = format!("{event_time} lies ahead of the time of arrival, {arrived}");
@@ -269,6 +272,9 @@ impl Fold {
             push_dimension(key, record.batch.bytes(row[*slot]));
         }
         let pane = window::start_of(record.event_time, rollup.pane_ms);
+        if self.again.as_ref().is_some_and(|again| !again.wants(pane, key)) {
+            return;
+        }
         let values = delta.cells.add(pane, key, is_late, &self.scratch.empty[at]);
         let numbers = &record.fields.numbers[record.index * self.plan.number_slots()..];
         let mut grown = 0;
@@ -301,6 +307,11 @@ impl Fold {
             raw: record.batch.bytes(entry.raw).to_vec(),
             replay_of: record.batch.replay_of(record.index),
         });
+    }
+
+    /// Returns the plan.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
     }
 
     /// Returns the number of records since the last flush.

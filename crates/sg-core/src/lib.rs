@@ -10,7 +10,7 @@
 //! - [`window`]: windows and lateness; [`judge`]: duplicates.
 //! - [`cell`]: rows of a rollup and how they merge; [`sketch`]: measures that are more than a number.
 //! - [`fold`]: **the heart**, every record's fate; [`flush`]: what it hands to the store.
-//! - [`rebuild`]: cells that are made again.
+//! - [`rebuild`]: cells that are made again; [`selection`] and [`erase`]: events that are picked and deleted by hand.
 //! - [`ports`]: the log and the store as the core sees them.
 //! - [`outbox`] and [`output`]: what became known with a flush, and the records that tell others.
 //! - [`archive`]: files of raw events.
@@ -37,6 +37,7 @@ pub mod batch;
 pub mod cell;
 pub mod decimal;
 pub mod definition;
+pub mod erase;
 pub mod event;
 pub mod flush;
 pub mod fold;
@@ -55,6 +56,7 @@ pub mod query;
 pub mod reason;
 pub mod rebuild;
 mod scan;
+pub mod selection;
 pub mod sketch;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -32,5 +32,11 @@ pub const QUERY_CELLS_MAX: usize = 1_000_000;
 pub const QUERY_ROWS_MAX: usize = 10_000;
 /// Cells announced in one transaction when windows close; the rest follow in the next.
 pub const OUTBOX_CELLS_PER_FLUSH_MAX: usize = 10_000;
+/// Bytes of the conditions that select events: some hundred ids; they are read again for each event.
+pub const SELECTION_BYTES_MAX: usize = 8 << 10;
+/// Conditions that select events.
+pub const SELECTION_TERMS_MAX: usize = 64;
+/// Events deleted in one transaction: some ten milliseconds behind the locks of all partitions.
+pub const DELETED_AT_ONCE: usize = 1_000;
 /// Bytes of events read from an outbox at once: enough to keep a broker busy, little beside the other buffers.
 pub const OUTBOX_BYTES_AT_ONCE: usize = 8 << 20;

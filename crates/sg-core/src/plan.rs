@@ -3,6 +3,7 @@
 
 mod read;
 mod replay;
+mod stored;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
 
 pub use replay::{Edit, Letter};
+pub use stored::sent;
 
 use read::{Read, Source, check_length, joined_properties, number_of, push_raw};
 

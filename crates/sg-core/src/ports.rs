@@ -2,6 +2,7 @@
 //! nothing; `Ok` means durable, unless a method says otherwise. No default methods, so that no wrapper can forget one.
 
 mod archive;
+mod erasing;
 mod keys;
 mod rewriting;
 
@@ -17,8 +18,8 @@ pub use crate::outbox::{MAIN_LANE, OutboxEvent, OutboxKind, OutboxRow, OutboxSta
 use crate::output::OutputRecord;
 use crate::plan::Plan;
 use crate::query::{
-    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
-    StoredLate, Tally, TallyQuery, Totals,
+    CellQuery, CellRow, DeadLetterQuery, DeletedEvent, EventQuery, EventScan, LateQuery, LetterCount,
+    StoredDeadLetter, StoredEvent, StoredLate, Tally, TallyQuery, Totals,
 };
 use crate::time::Timestamp;
 
@@ -27,6 +28,7 @@ pub use archive::{
     Archive, ArchiveClaim, ArchivePosition, ArchivedFile, Cut, CutBuilder, CutFile, DoomedFile, FileLimits,
     Intent, Kept, Line, LineCut, LinesStatus, Manifest, ManifestQuery, Mark,
 };
+pub use erasing::{EventPicker, Picked, Picking};
 pub use keys::{KeyAdded, KeyStore};
 pub use rewriting::{Rebuilder, Rewriter};
 
@@ -373,6 +375,10 @@ pub trait RollupReader: Send + Sync {
     async fn tally(&self, query: &TallyQuery) -> Result<Tally, PortError>;
     /// Returns raw events, newest first.
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PortError>;
+    /// Returns raw events of a partition from one offset to before another, the first of them in their order.
+    async fn scan_events(&self, scan: &EventScan) -> Result<Vec<StoredEvent>, PortError>;
+    /// Returns the events of an id that were deleted by hand.
+    async fn deleted_events(&self, event_id: &str) -> Result<Vec<DeletedEvent>, PortError>;
     /// Returns how many raw events meet a query, whatever its limit.
     async fn count_events(&self, query: &EventQuery) -> Result<u64, PortError>;
     /// Returns how many different users have raw events of a stream that happened from `from` to before `to`.

@@ -154,6 +154,34 @@ pub struct EventQuery {
     pub limit: usize,
 }
 
+/// Which raw events of one partition, by offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventScan {
+    /// The stream.
+    pub stream: String,
+    /// The partition.
+    pub partition: u32,
+    /// From this offset …
+    pub from: u64,
+    /// … to before that.
+    pub to: u64,
+    /// Rows to return.
+    pub limit: usize,
+}
+
+/// An event that was deleted by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedEvent {
+    /// Its stream.
+    pub stream: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Its place in the partition.
+    pub offset: u64,
+    /// When it was deleted.
+    pub deleted_at: Timestamp,
+}
+
 /// A raw event as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -299,6 +327,21 @@ pub struct Row {
     pub late_count: u64,
     /// How often one of its cells changed after its window was final.
     pub revision: u64,
+}
+
+impl Row {
+    /// Makes the row of a window whose events were all taken out.
+    pub fn vanished(rollup: &Rollup, start: Timestamp, dimensions: &[String], revision: u64) -> Row {
+        Row {
+            start,
+            end: Timestamp(start.0 + rollup.window_ms),
+            dimensions: dimensions.to_vec(),
+            values: rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect(),
+            events: 0,
+            late_count: 0,
+            revision,
+        }
+    }
 }
 
 /// Merges cells into rows, ordered by start and dimensions. Cells outside the cuts are left out.

@@ -77,6 +77,8 @@ pub struct Rewrite {
     pub rollup: usize,
     /// Where every partition of the stream must stand: the offset to which the cells were made.
     pub offsets: Vec<(u32, u64)>,
+    /// How many of its events were deleted by hand when the fates of records were read.
+    pub deleted: u64,
     /// How far retention must be.
     pub removed_before: Timestamp,
     /// Cells that may differ, by pane and dimensions ascending.

@@ -61,6 +61,8 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("POST", "/v1/events", Ingest),
     ("GET", "/v1/events", Ask),
     ("GET", "/v1/events/{event_id}", Ask),
+    ("GET", "/v1/events/export", Query),
+    ("POST", "/v1/events/delete", Admin),
     ("GET", "/v1/rollups", Query),
     ("GET", "/v1/rollups/{name}", Ask),
     ("GET", "/v1/rollups/{name}/top", Ask),

@@ -8,8 +8,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sg_core::batch::EventBatch;
-use sg_core::plan::{Arrival, Plan};
-use sg_core::query::{DeadLetterQuery, EventQuery, StoredEvent};
+use sg_core::plan::{Arrival, Plan, sent};
+use sg_core::query::{DeadLetterQuery, DeletedEvent, EventQuery, StoredEvent};
 use sg_core::time::Timestamp;
 use sg_core::window;
 
@@ -92,7 +92,8 @@ pub(crate) fn raw_door<'a>(app: &'a App, stream: Option<&str>) -> Result<&'a Doo
     }
 }
 
-fn event_json(event: &StoredEvent) -> String {
+/// Returns a raw event as a JSON object.
+pub(crate) fn event_json(event: &StoredEvent) -> String {
     let text = |value: &Option<String>| value.as_deref().map_or_else(|| "null".to_owned(), answer::quoted);
     format!(
         "{{\"event_id\":{},\"event_type\":{},\"timestamp\":\"{}\",\"user_id\":{},\"session_id\":{},\"properties\":{},\"received_at\":\"{}\",\"partition\":{},\"offset\":{}}}",
@@ -114,6 +115,7 @@ pub(crate) async fn fate(State(app): State<Arc<App>>, Named(event_id): Named) ->
     for door in &app.doors {
         fates.extend(stored_fates(&app, door, &event_id).await?);
     }
+    fates.extend(deleted(&app, &event_id).await?);
     fates.extend(dead_letters(&app, &event_id).await?);
     if app.searches_log {
         for door in &app.doors {
@@ -161,19 +163,9 @@ async fn stored_fates(app: &App, door: &Door, event_id: &str) -> Result<Vec<Valu
 
 /// The cells that a counted event went to: its fields are read again as the door read them.
 fn cells_of(plan: &Plan, event: &StoredEvent) -> Vec<Value> {
-    let mut text = json!({
-        "event_id": event.event_id, "event_type": event.event_type, "timestamp": event.event_time.to_string(),
-    });
-    if let Some(user) = &event.user_id {
-        text["user_id"] = user.as_str().into();
-    }
-    if let Some(session) = &event.session_id {
-        text["session_id"] = session.as_str().into();
-    }
-    text["properties"] = serde_json::from_str(&event.properties).unwrap_or(Value::Null);
     let mut batch = EventBatch::new(plan.name.clone(), Bytes::new());
     let mut arrival = Arrival { received_at: Some(event.received_at), new_id: &mut String::new };
-    if plan.accept(&text.to_string(), &mut arrival, &mut batch).is_err() {
+    if plan.accept(&sent(event), &mut arrival, &mut batch).is_err() {
         return Vec::new();
     }
     let Some(fields) = &batch.fields else { return Vec::new() };
@@ -186,6 +178,18 @@ fn cells_of(plan: &Plan, event: &StoredEvent) -> Vec<Value> {
         json!({"rollup": rollup.name, "window_start": start.to_string(), "window_end": Timestamp(start.0 + rollup.window_ms).to_string(), "dimensions": dimensions})
     };
     plan.rollups.iter().map(cell_of).collect()
+}
+
+/// The event as deleted by hand: it was counted once, and a copy of it is a duplicate still.
+async fn deleted(app: &App, event_id: &str) -> Result<Vec<Value>, ApiError> {
+    let events = app.store.deleted_events(event_id).await.map_err(|error| ApiError::of_store(&error))?;
+    let fate_of = |event: &DeletedEvent| {
+        json!({
+            "fate": "deleted", "stream": event.stream, "partition": event.partition, "offset": event.offset,
+            "deleted_at": event.deleted_at.to_string(),
+        })
+    };
+    Ok(events.iter().map(fate_of).collect())
 }
 
 async fn dead_letters(app: &App, event_id: &str) -> Result<Vec<Value>, ApiError> {
@@ -241,9 +245,10 @@ async fn log_fates(app: &App, door: &Door, event_id: &str, known: &[Value]) -> R
                     if is_known {
                         continue;
                     }
-                    let has_counted = known
-                        .iter()
-                        .any(|fate| fate["fate"] == "counted" && fate["stream"] == here.stream.as_str());
+                    let has_counted = known.iter().any(|fate| {
+                        ["counted", "deleted"].contains(&fate["fate"].as_str().unwrap_or_default())
+                            && fate["stream"] == here.stream.as_str()
+                    });
                     let fate = match () {
                         () if offset >= owned.flushed => "in_flight",
                         () if is_repeated || has_counted => "duplicate",

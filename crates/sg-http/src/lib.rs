@@ -1,7 +1,7 @@
 //! The doors: events in, answers out. Holds no business rule: every answer is a call of a port and a translation.
 //!
 //! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
-//! events in a body, `ingest` is the way in; `rollups`, `events`, `late`, `archive`, `status` and `health` are the ways out, `live` tells
+//! events in a body, `ingest` is the way in; `rollups`, `events`, `by_hand`, `late`, `archive`, `status` and `health` are the ways out, `live` tells
 //! what changes, `systems` are those in which clients of other systems ask; `dashboard` and `docs` hand out the pages; `error`
 //! is the one place where a failure becomes a status; `guard` lets in whom `access` allows, by `keys` or a `session`; `traces` are the
 //! spans of the way in; `openapi` says of all of them what they take and answer.
@@ -10,6 +10,7 @@ mod access;
 mod answer;
 mod archive;
 mod body;
+mod by_hand;
 mod cors;
 mod dashboard;
 mod dead_letters;
@@ -47,7 +48,7 @@ use axum::routing::{delete, get, post};
 use sg_core::archive::FileKind;
 use sg_core::metrics::{ArchiveMetrics, Counter, Metrics};
 use sg_core::plan::Plan;
-use sg_core::ports::{EventLog, Manifest, Pipeline, Rebuilder, RollupReader};
+use sg_core::ports::{EventLog, EventPicker, Manifest, Pipeline, Rebuilder, RollupReader};
 use sg_core::time::{Clock, Timestamp};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,8 @@ pub struct App {
     pub pipeline: Arc<dyn Pipeline>,
     /// Makes cells again.
     pub rebuilder: Arc<dyn Rebuilder>,
+    /// Picks events, and deletes them.
+    pub picker: Arc<dyn EventPicker>,
     /// The process's clock.
     pub clock: Arc<dyn Clock>,
     /// The process's counters.
@@ -242,6 +245,7 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .route("/api/pipeline/flush", post(status::flush))
         .route("/v1/dead-letters/replay", post(dead_letters::replay))
         .route("/v1/rebuild", post(rebuild::rebuild))
+        .route("/v1/events/delete", post(by_hand::delete))
         .route("/v1/rollups", get(rollups::list))
         .route("/v1/stream", get(live::stream).options(cors::preflight_of_reads))
         .route("/v1/demo", get(demo::show))
@@ -286,6 +290,7 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
 fn questions() -> Router<Arc<App>> {
     Router::new()
         .route("/v1/events", get(events::list))
+        .route("/v1/events/export", get(by_hand::export))
         .route("/v1/events/{event_id}", get(events::fate))
         .route("/v1/rollups/{name}", get(rollups::rows))
         .route("/v1/rollups/{name}/top", get(rollups::top))

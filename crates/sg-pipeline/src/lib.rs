@@ -8,11 +8,13 @@
 //! - [`archiver`]: puts every record into a file, and keeps the archive clean.
 //! - [`upkeep`]: retention and trimming.
 //! - [`rebuild`]: makes cells again from the log.
+//! - [`by_hand`]: finds counted events by what they are, and has them deleted.
 //! - [`carry`]: from an old log and store to new ones, once, while no server runs.
 //!
 //! Nothing here knows which log or store it works with, and nothing here decides an event's fate: that is `sg_core::fold`.
 
 pub mod archiver;
+pub mod by_hand;
 pub mod carry;
 pub mod crew;
 pub mod fleet;

@@ -13,7 +13,10 @@ use sg_core::definition::Rollup;
 use sg_core::interval::Cuts;
 use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
-use sg_core::ports::{MAIN_LANE, OutboxKind, OutboxRow, Parked, PortError, RollupReader, RollupWriter};
+use sg_core::ports::{
+    MAIN_LANE, OutboxKind, OutboxRow, Parked, PortError, RollupReader, RollupStatus, RollupWriter,
+    StatusDetail,
+};
 use sg_core::query::{self, CellOrder, CellQuery, Row};
 use sg_core::time::Timestamp;
 use tokio::time::Instant;
@@ -183,11 +186,21 @@ impl Outbox {
                 cells.insert((rollup.clone(), row.start, row.dimensions.clone()), row);
             }
         }
-        let told = rows.into_iter().map(|row| {
+        let mut told = Vec::with_capacity(rows.len());
+        let mut removed = None;
+        for row in rows {
             let key = (row.rollup.clone(), row.window_start, row.dimensions.clone());
-            Told { cell: cells.get(&key).filter(|_| is_cell(&row)).cloned(), row }
-        });
-        Ok(told.collect())
+            let mut cell = cells.get(&key).filter(|_| is_cell(&row)).cloned();
+            let is_wanted = stream.sinks.iter().any(|sink| sink.wants(row.kind));
+            if cell.is_none() && is_wanted && row.kind == OutboxKind::Corrected && row.revision > 0 {
+                if removed.is_none() {
+                    removed = Some(self.cells.status(StatusDetail::Marks).await?.rollups);
+                }
+                cell = vanished(stream, &row, removed.as_deref().unwrap_or_default());
+            }
+            told.push(Told { cell, row });
+        }
+        Ok(told)
     }
 
     async fn rows_of(
@@ -230,4 +243,17 @@ impl Outbox {
         };
         Ok(query::rows(self.cells.cells(&query).await?, &cuts))
     }
+}
+
+/// Returns the row of a window whose events were all deleted; `None` where retention has removed it, and of levels, which go
+/// on without it.
+fn vanished(stream: &StreamOutbox, row: &OutboxRow, rollups: &[RollupStatus]) -> Option<Row> {
+    let planned = stream.plan.rollups.iter().find(|planned| planned.rollup.name == row.rollup)?;
+    let rollup = &planned.rollup;
+    let end = Timestamp(row.window_start.0 + rollup.window_ms);
+    let known = rollups.iter().find(|known| known.name == rollup.name)?;
+    if rollup.has_levels() || end <= known.removed_before {
+        return None;
+    }
+    Some(Row::vanished(rollup, row.window_start, &row.dimensions, row.revision))
 }

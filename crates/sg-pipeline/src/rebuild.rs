@@ -5,7 +5,7 @@
 //! Nothing is locked while records are read. What was made holds for an offset of each partition; the store replaces
 //! cells only while every partition stands there, and else the few records since are folded too.
 
-mod again;
+pub(crate) mod again;
 mod compare;
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sg_core::definition::LatePolicy;
-use sg_core::fold::Stretch;
+use sg_core::fold::{Fold, Stretch, plan_of};
 use sg_core::plan::Plan;
 use sg_core::ports::{
     ErrorKind, EventLog, PartitionStatus, PortError, Rebuilder, Rewriter, RollupReader, RollupStatus,
@@ -74,8 +74,8 @@ pub struct Rebuilds {
     pub plans: Vec<Arc<Plan>>,
     /// The secret of the duplicates' hash.
     pub seed: u64,
-    /// Held by the one that is under way.
-    pub turn: Mutex<()>,
+    /// Held by the one rebuild or delete that is under way.
+    pub turn: Arc<Mutex<()>>,
 }
 
 #[async_trait]
@@ -86,7 +86,8 @@ impl Rebuilder for Rebuilds {
         let found = self.plans.iter().find_map(|plan| Some((plan.clone(), place(plan)?)));
         let (plan, rollup) = found.ok_or_else(|| refused(format!("there is no rollup {}", wish.rollup)))?;
         let Ok(_turn) = self.turn.try_lock() else {
-            let doing = "rebuilding: another rebuild is under way in this process: wait for its end";
+            let doing =
+                "rebuilding: another rebuild or a delete is under way in this process: wait for its end";
             return Err(PortError::new(ErrorKind::Retry, doing));
         };
         let rebuild = Rebuild {
@@ -154,6 +155,8 @@ struct Standing {
 struct Pass {
     parts: Vec<Again>,
     removed_before: Timestamp,
+    /// Events deleted by hand when it began.
+    deleted: u64,
     is_whole: bool,
     is_backfill: bool,
 }
@@ -236,10 +239,7 @@ impl Rebuild {
                 rollup.stream
             )));
         }
-        let alone = Arc::new(Plan::new(
-            sg_core::definition::Stream { raw_table: None, ..self.plan.stream.clone() },
-            std::slice::from_ref(rollup),
-        ));
+        let alone = plan_of(&self.plan, rollup);
         let removed_before = standing.rollup.removed_before;
         let mut parts = Vec::new();
         let of = self.log.partitions(&rollup.stream).await?;
@@ -250,7 +250,7 @@ impl Rebuild {
             let place = (known.partition, of);
             parts.push(Again::open(&self.log, alone.clone(), place, stretch, self.seed).await?);
         }
-        Ok(Pass { parts, removed_before, is_whole, is_backfill })
+        Ok(Pass { parts, removed_before, deleted: standing.deleted(), is_whole, is_backfill })
     }
 
     /// Reads all partitions up to where the store stands; returns where to cut the slice when it has too many cells.
@@ -266,7 +266,8 @@ impl Rebuild {
             let room = self.cells_max.saturating_sub(others - pass.parts[at].cells());
             let end = standing.partitions[at].next_offset;
             let part = &mut pass.parts[at];
-            while !part.advance(&*self.rewriter, end, room).await? {
+            let enough = |fold: &Fold| fold.made(0).0.cells.len() > room;
+            while !part.advance(&*self.rewriter, end, &enough).await? {
                 tell(part.said(end));
                 if part.cells() > room {
                     let middle = compare::middle(rollup, &pass.parts);
@@ -326,6 +327,7 @@ impl Rebuild {
                 plan: self.plan.clone(),
                 rollup: self.rollup,
                 offsets: pass.parts.iter().map(|part| (part.partition, part.fold.next_offset())).collect(),
+                deleted: pass.deleted,
                 removed_before: pass.removed_before,
                 cells,
                 may_shrink: pass.is_whole,
@@ -353,16 +355,22 @@ impl Rebuild {
     async fn catch_up(&self, pass: &mut Pass) -> Result<(), PortError> {
         let standing = self.standing().await?;
         let is_same = standing.rollup.removed_before == pass.removed_before
+            && standing.deleted() == pass.deleted
             && standing.partitions.len() == pass.parts.len();
         if !is_same {
-            let doing =
-                "rebuilding: retention removed windows, or a partition was added meanwhile: ask again";
+            let doing = "rebuilding: retention removed windows, events were deleted, or a partition was added meanwhile: ask again";
             return Err(PortError::new(ErrorKind::Retry, doing));
         }
         for (part, known) in pass.parts.iter_mut().zip(&standing.partitions) {
-            while !part.advance(&*self.rewriter, known.next_offset, usize::MAX).await? {}
+            while !part.advance(&*self.rewriter, known.next_offset, &|_| false).await? {}
         }
         Ok(())
+    }
+}
+
+impl Standing {
+    fn deleted(&self) -> u64 {
+        self.partitions.iter().map(|known| known.ledger.deleted).sum()
     }
 }
 

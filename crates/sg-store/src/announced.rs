@@ -5,6 +5,7 @@ use sg_core::flush::Flush;
 use sg_core::ports::{ErrorKind, OutboxKind, PortError};
 use sg_core::time::Timestamp;
 
+use crate::rewriting::Gone;
 use crate::unfit::Unfit;
 
 /// Windows × dimensions of one rollup, in their order.
@@ -23,6 +24,12 @@ impl Announced {
     /// Returns whether a window × dimensions has been announced.
     pub(crate) fn includes(&self, start: Timestamp, dimensions: &[String]) -> bool {
         start < self.from || (start == self.from && self.key.as_deref().is_some_and(|key| dimensions <= key))
+    }
+
+    /// Returns those of the windows × dimensions without a cell that have been announced.
+    pub(crate) fn of_gone<'g>(&self, gone: &'g Gone) -> Vec<(&'g (Timestamp, Vec<String>), u64)> {
+        let told = gone.iter().filter(|((start, dimensions), _)| self.includes(*start, dimensions));
+        told.map(|(key, revision)| (key, *revision)).collect()
     }
 }
 

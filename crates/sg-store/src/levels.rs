@@ -45,7 +45,7 @@ pub(crate) fn moves(rollup: &Rollup, delta: &RollupDelta, removed_before: Timest
     for cell in delta.cells.sorted() {
         let is_removed = window::end_of(cell.pane, rollup.window_ms) <= removed_before;
         let day = if is_removed { BASE } else { window::start_of(cell.pane, DAY_MS) };
-        let steps: Vec<i64> = places.iter().map(|at| moved(&cell.values[*at]).delta).collect();
+        let steps = steps(rollup, cell.values);
         if steps.iter().all(|step| *step == 0) {
             continue;
         }
@@ -54,6 +54,11 @@ pub(crate) fn moves(rollup: &Rollup, delta: &RollupDelta, removed_before: Timest
         sums.iter_mut().zip(steps).for_each(|(sum, step)| *sum += step);
     }
     moves
+}
+
+/// Returns how far values move the levels of a rollup, in their order.
+pub(crate) fn steps(rollup: &Rollup, values: &[Value]) -> Vec<i64> {
+    places(rollup).iter().map(|at| moved(&values[*at]).delta).collect()
 }
 
 fn moved(value: &Value) -> Level {

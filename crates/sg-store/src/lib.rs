@@ -14,6 +14,7 @@
 
 mod announced;
 mod answers;
+mod erasing;
 mod faults;
 mod levels;
 mod lines;

@@ -10,7 +10,7 @@ use sg_core::interval::Cuts;
 use sg_core::output::{self, CellShape};
 use sg_core::plan::Plan;
 use sg_core::ports::{ErrorKind, PortError};
-use sg_core::query::{self, CellOrder, CellQuery, CellRow};
+use sg_core::query::{self, CellOrder, CellQuery, CellRow, Row};
 use sg_core::time::Timestamp;
 
 use crate::announced::Keys;
@@ -79,6 +79,16 @@ fn cell_query(rollup: &Rollup, windows: Keys) -> CellQuery {
     let to = windows.last().map_or(from, |(start, _)| Timestamp(start.0 + rollup.window_ms));
     let (rollup, filters) = (rollup.clone(), Vec::new());
     CellQuery { rollup, from, to, filters, windows, order: CellOrder::OldestFirst, cells_max: usize::MAX }
+}
+
+/// Returns the lines of windows that have no cell any more; levels go on without one.
+pub(crate) fn vanished(plan: &Plan, rollup: &Rollup, gone: &[(&(Timestamp, Vec<String>), u64)]) -> Lines {
+    let shape = plan.stream.outputs.lines(FileKind::Closed).filter(|_| !rollup.has_levels());
+    let Some(shape) = shape else { return Vec::new() };
+    let rows = gone
+        .iter()
+        .map(|((start, dimensions), revision)| Row::vanished(rollup, *start, dimensions, *revision));
+    rows.map(|row| (row.start, output::cell_line(shape, rollup, &row))).collect()
 }
 
 /// Returns the lines of the events that a flush diverted, where its stream has files of them.

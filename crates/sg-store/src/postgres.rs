@@ -16,6 +16,7 @@ mod cells;
 mod check;
 mod claim;
 mod closing;
+mod erase;
 mod error;
 mod events;
 mod flush;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sg_core::definition::{Rollup, Stream};
+use sg_core::erase::{Erase, EraseOutcome};
 use sg_core::flush::{Checkpoint, Flush, LevelBases};
 use sg_core::fold::Fates;
 use sg_core::plan::Plan;
@@ -50,8 +52,8 @@ use sg_core::ports::{
     RollupReader, RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::{
-    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
-    StoredLate, Tally, TallyQuery, Totals,
+    CellQuery, CellRow, DeadLetterQuery, DeletedEvent, EventQuery, EventScan, LateQuery, LetterCount,
+    StoredDeadLetter, StoredEvent, StoredLate, Tally, TallyQuery, Totals,
 };
 use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::{Clock, Timestamp};
@@ -235,6 +237,22 @@ impl Rewriter for PostgresStore {
         let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup.name;
         rewritten.map_err(|error| error.into_port(&format!("making cells of {rollup} again")))
     }
+
+    async fn erase(&self, erase: &Erase) -> Result<EraseOutcome, PortError> {
+        let doing = || format!("deleting events of {}", erase.plan.stream.name);
+        let now = self.clock.now();
+        let transaction = async {
+            let lease = self.connections.begin(Mode::Durable).await?;
+            let done = erase::erase(&lease, erase, now, &self.faults).await;
+            if !erase.is_dry && matches!(done, Ok(EraseOutcome::Done { .. }) | Err(_)) {
+                return lease.finish(done).await;
+            }
+            // What was written to see whether it can be is taken back.
+            lease.roll_back().await;
+            done
+        };
+        in_time(transaction).await.map_err(|error| error.into_port(&doing()))
+    }
 }
 
 #[async_trait]
@@ -269,6 +287,19 @@ impl RollupReader for PostgresStore {
         let read =
             self.transact(Mode::Question, async |lease: &Lease| events::read(lease, query).await).await;
         read.map_err(|error| error.into_answer(&format!("reading events of {}", query.stream)))
+    }
+
+    async fn scan_events(&self, scan: &EventScan) -> Result<Vec<StoredEvent>, PortError> {
+        let read =
+            self.transact(Mode::Question, async |lease: &Lease| events::in_order(lease, scan).await).await;
+        let doing = || format!("reading events of {}/{}", scan.stream, scan.partition);
+        read.map_err(|error| error.into_answer(&doing()))
+    }
+
+    async fn deleted_events(&self, event_id: &str) -> Result<Vec<DeletedEvent>, PortError> {
+        let job = async |lease: &Lease| erase::deleted(lease, event_id).await;
+        let read = self.transact(Mode::Question, job).await;
+        read.map_err(|error| error.into_answer("reading what was deleted"))
     }
 
     async fn count_events(&self, query: &EventQuery) -> Result<u64, PortError> {

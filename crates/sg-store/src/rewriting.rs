@@ -1,5 +1,7 @@
 //! What both stores do alike when cells are made again: which of them differ, and what is written in their place.
 
+use std::collections::BTreeMap;
+
 use sg_core::cell::Value;
 use sg_core::definition::Rollup;
 use sg_core::flush::RollupDelta;
@@ -43,6 +45,9 @@ pub(crate) fn differing(rewrite: &Rewrite, made: &[MadeCell], stored: &[CellRow]
     differences
 }
 
+/// Windows × dimensions that were final and of which no cell is left, with the revision of there being none.
+pub(crate) type Gone = BTreeMap<(Timestamp, Vec<String>), u64>;
+
 /// What is written in the place of cells that differ.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
@@ -54,6 +59,8 @@ pub(crate) struct Places {
     pub(crate) shares: Vec<(u32, RollupDelta)>,
     /// Cells that had a revision.
     pub(crate) revised: Vec<(Timestamp, Vec<String>, u64)>,
+    /// Cells that go and leave nothing behind, with their revisions.
+    pub(crate) vanished: Vec<(Timestamp, Vec<String>, u64)>,
     /// UTC days with cells that change.
     pub(crate) days: Vec<Timestamp>,
     /// How many events more the cells have.
@@ -72,6 +79,8 @@ pub(crate) fn places(rollup: &Rollup, differences: &[Difference]) -> Places {
         places.keys.push(key);
         places.days.push(window::start_of(made.pane, DAY_MS));
         if made.shares.is_empty() {
+            let revision = stored.as_ref().map_or(0, |row| row.revision);
+            places.vanished.push((made.pane, made.dimensions.clone(), revision));
             continue;
         }
         let values: Vec<Value> = made.values(rollup);

@@ -1,6 +1,6 @@
 //! The store in one SQLite file, for one process. This page wires the parts to the ports and does nothing else:
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
-//! lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`, `outbox` and `retention` are the transactions, `status`, `events`
+//! lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`, `outbox`, `retention`, `rewrite` and `erase` are the transactions, `status`, `events`
 //! and `counts` the questions, and `index` makes those for raw events fast. `manifest` is what the archive holds, `lines`
 //! what waits for its other files, and `archived` the port of both; `keys` who may do what.
 //!
@@ -12,6 +12,7 @@ mod cells;
 mod claim;
 mod closing;
 mod counts;
+mod erase;
 mod error;
 mod events;
 mod flush;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sg_core::definition::{Rollup, Stream};
+use sg_core::erase::{Erase, EraseOutcome};
 use sg_core::flush::{Checkpoint, Flush, LevelBases};
 use sg_core::fold::Fates;
 use sg_core::plan::Plan;
@@ -46,8 +48,8 @@ use sg_core::ports::{
     RollupWriter, StatusDetail, StoreStatus,
 };
 use sg_core::query::{
-    CellQuery, CellRow, DeadLetterQuery, EventQuery, LateQuery, LetterCount, StoredDeadLetter, StoredEvent,
-    StoredLate, Tally, TallyQuery, Totals,
+    CellQuery, CellRow, DeadLetterQuery, DeletedEvent, EventQuery, EventScan, LateQuery, LetterCount,
+    StoredDeadLetter, StoredEvent, StoredLate, Tally, TallyQuery, Totals,
 };
 use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::{Clock, Timestamp};
@@ -231,6 +233,18 @@ impl Rewriter for SqliteStore {
         };
         self.writer.run(doing, job).await
     }
+
+    async fn erase(&self, erase: &Erase) -> Result<EraseOutcome, PortError> {
+        let erase = erase.clone();
+        let doing = format!("deleting events of {}", erase.plan.stream.name);
+        let job = move |side: &mut writer::WriteSide| {
+            let now = side.now();
+            side.durably(|side| erase::erase(&mut side.connection, &erase, now, &side.faults))
+        };
+        let outcome = self.writer.run(doing, job).await;
+        self.index.rows_went();
+        outcome
+    }
 }
 
 #[async_trait]
@@ -266,6 +280,18 @@ impl RollupReader for SqliteStore {
         self.pool
             .read(doing, move |connection, deadline| events::read(connection, &index, &query, deadline))
             .await
+    }
+
+    async fn scan_events(&self, scan: &EventScan) -> Result<Vec<StoredEvent>, PortError> {
+        let scan = scan.clone();
+        let doing = format!("reading events of {}/{}", scan.stream, scan.partition);
+        self.pool.read(doing, move |connection, _| events::in_order(connection, &scan)).await
+    }
+
+    async fn deleted_events(&self, event_id: &str) -> Result<Vec<DeletedEvent>, PortError> {
+        let event_id = event_id.to_owned();
+        let question = move |connection: &rusqlite::Connection, _| erase::deleted(connection, &event_id);
+        self.pool.read("reading what was deleted", question).await
     }
 
     async fn count_events(&self, query: &EventQuery) -> Result<u64, PortError> {

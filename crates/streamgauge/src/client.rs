@@ -32,6 +32,8 @@ pub(crate) use target::Target;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than any answer should take, `POST /v1/flush` after a large backlog included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may look through events that do not meet the conditions before one does.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(600);
 /// Content type of one event a line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// Content type of one event.
@@ -231,25 +233,54 @@ impl Connection {
         body: Bytes,
         hear: &mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
     ) -> anyhow::Result<()> {
-        let silent =
-            || self.server.unanswered(true, format!("nothing came for {} s", ANSWER_TIMEOUT.as_secs()));
         let request = self.prepared(Method::POST, path, Some(kind), body)?;
+        self.hear(path, request, (&mut Lines { hear, text: Vec::new() }, ANSWER_TIMEOUT)).await
+    }
+
+    /// Gets a path and hears the answer line by line.
+    ///
+    /// # Errors
+    /// As [`Connection::post_lines`].
+    pub(crate) async fn get_lines(
+        &mut self,
+        path: &str,
+        hear: &mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
+    ) -> anyhow::Result<()> {
+        let request = self.prepared(Method::GET, path, None, Bytes::new())?;
+        self.hear(path, request, (&mut Lines { hear, text: Vec::new() }, SEARCH_TIMEOUT)).await
+    }
+
+    /// Gets a path and hears the bytes of the answer as they come.
+    ///
+    /// # Errors
+    /// As [`Connection::post_lines`].
+    pub(crate) async fn get_bytes(
+        &mut self,
+        path: &str,
+        hear: &mut (dyn FnMut(&[u8]) -> anyhow::Result<()> + Send),
+    ) -> anyhow::Result<()> {
+        let request = self.prepared(Method::GET, path, None, Bytes::new())?;
+        self.hear(path, request, (&mut Pieces(hear), SEARCH_TIMEOUT)).await
+    }
+
+    async fn hear(
+        &mut self,
+        path: &str,
+        request: Request<Full<Bytes>>,
+        (hearer, quiet_max): (&mut (dyn Hearer + Send), Duration),
+    ) -> anyhow::Result<()> {
+        let silent = || self.server.unanswered(true, format!("nothing came for {} s", quiet_max.as_secs()));
         let mut sender = self.connect().await?;
-        let sent = timeout(ANSWER_TIMEOUT, sender.send_request(request)).await.map_err(|_| silent())?;
+        let sent = timeout(quiet_max, sender.send_request(request)).await.map_err(|_| silent())?;
         let response = sent.map_err(|error| self.server.unanswered(true, error))?;
         if !response.status().is_success() {
             self.read(response).await?.success(path)?;
             return Ok(());
         }
         let mut frames = response.into_body();
-        let mut text = Vec::new();
-        while let Some(frame) = timeout(ANSWER_TIMEOUT, frames.frame()).await.map_err(|_| silent())? {
+        while let Some(frame) = timeout(quiet_max, frames.frame()).await.map_err(|_| silent())? {
             let frame = frame.map_err(|error| self.server.unanswered(true, error))?;
-            text.extend_from_slice(&frame.into_data().unwrap_or_default());
-            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = text.drain(..=end).collect();
-                hear(String::from_utf8_lossy(&line).trim_end())?;
-            }
+            hearer.take(&frame.into_data().unwrap_or_default())?;
         }
         Ok(())
     }
@@ -354,6 +385,38 @@ impl Connection {
 }
 
 /// Reads a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Hears an answer as it comes.
+trait Hearer {
+    fn take(&mut self, bytes: &[u8]) -> anyhow::Result<()>;
+}
+
+/// Hears whole lines.
+struct Lines<'h> {
+    hear: &'h mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
+    text: Vec<u8>,
+}
+
+impl Hearer for Lines<'_> {
+    fn take(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.text.extend_from_slice(bytes);
+        let whole = self.text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in self.text[..whole].split_inclusive(|byte| *byte == b'\n') {
+            (self.hear)(String::from_utf8_lossy(line).trim_end())?;
+        }
+        self.text.drain(..whole);
+        Ok(())
+    }
+}
+
+/// Hears bytes.
+struct Pieces<'h>(&'h mut (dyn FnMut(&[u8]) -> anyhow::Result<()> + Send));
+
+impl Hearer for Pieces<'_> {
+    fn take(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        (self.0)(bytes)
+    }
+}
+
 fn date(text: &str) -> Option<Timestamp> {
     let read = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(Timestamp(read.timestamp().as_millisecond()))

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod flush;
 pub(crate) mod healthcheck;
 #[cfg(all(feature = "kafka", feature = "postgres"))]

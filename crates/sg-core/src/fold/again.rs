@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::reason::Code;
 use crate::time::Timestamp;
 
+use super::alone::Wanted;
 use super::{Fold, Record, is_readable};
 
 /// What became of a partition's records beyond what follows from the records alone.
@@ -58,9 +59,16 @@ pub(super) struct Again {
     fates: Fates,
     stretch: Stretch,
     pub(super) tally: Tally,
+    /// The only cells that are made; all where there is none.
+    pub(super) wanted: Option<Wanted>,
 }
 
 impl Again {
+    /// Returns whether a cell is to be made.
+    pub(super) fn wants(&self, pane: Timestamp, key: &[u8]) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.has(pane, key))
+    }
+
     /// Returns whether an event of a window has no place in the cells that are made; counts the ones that are gone.
     pub(super) fn passes_over(&mut self, start: Timestamp, end: Timestamp) -> bool {
         if end <= self.stretch.removed_before {
@@ -83,7 +91,7 @@ impl Fold {
             dead_offsets: Vec::new(),
         };
         let mut fold = Fold::resume(plan, (partition, partitions), &checkpoint, seed);
-        let again = Again { fates: Fates::default(), stretch, tally: Tally::default() };
+        let again = Again { fates: Fates::default(), stretch, tally: Tally::default(), wanted: None };
         fold.again = Some(Box::new(again));
         fold
     }
@@ -110,13 +118,13 @@ impl Fold {
         Arc::new(copy)
     }
 
-    /// Gives a record the fate that it had.
+    /// Gives a record the fate that it had; returns whether it is counted.
     pub(super) fn record_again(
         &mut self,
         record: &Record<'_>,
         arrived: Timestamp,
         fingerprint: Fingerprint,
-    ) -> Option<()> {
+    ) -> Option<bool> {
         let again = self.again.as_ref()?;
         let (offset, entry) = (record.offset, &record.batch.entries[record.index]);
         let dead = again.fates.dead.get(&offset).copied();
@@ -125,7 +133,7 @@ impl Fold {
         }
         if dead.is_some() {
             self.ledger.dead_lettered += 1;
-            return Some(());
+            return Some(false);
         }
         let is_other =
             record.batch.replay_of(record.index).is_some() && !again.fates.counted_replays.contains(&offset);
@@ -133,11 +141,11 @@ impl Fold {
         let is_known = again.stretch.is_whole || self.judge.from().0 > again.stretch.start;
         let verdict = self.judge.judge(fingerprint, entry.content, offset);
         if !is_known {
-            return Some(());
+            return Some(false);
         }
         if verdict != Verdict::New || is_other {
             self.ledger.duplicate += 1;
-            return Some(());
+            return Some(false);
         }
         let is_unfit = record.batch.refusal(record.index).is_some();
         let tally = &mut self.again.as_mut()?.tally;
@@ -155,6 +163,6 @@ impl Fold {
                 self.feed(at, record);
             }
         }
-        Some(())
+        Some(!is_deleted)
     }
 }

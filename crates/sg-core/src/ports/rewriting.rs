@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::definition::Rollup;
+use crate::erase::{Erase, EraseOutcome};
 use crate::fold::Fates;
 use crate::rebuild::{Rebuilt, Rewrite, RewriteOutcome, Tell, Wish};
 
@@ -26,4 +27,6 @@ pub trait Rewriter: Send + Sync {
     async fn forget(&self, rollup: &Rollup) -> Result<bool, PortError>;
     /// Replaces cells that differ, if every partition of the stream stands where they were made; durable.
     async fn rewrite(&self, rewrite: &Rewrite) -> Result<RewriteOutcome, PortError>;
+    /// Deletes events that were counted, all or nothing; those deleted before change nothing. Durable.
+    async fn erase(&self, erase: &Erase) -> Result<EraseOutcome, PortError>;
 }

@@ -4,6 +4,7 @@
 mod archiving;
 mod asking;
 mod closing;
+mod erasing;
 mod feed;
 mod keys;
 mod lines;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 
-use crate::ports::{KeyStore, Manifest, RollupReader, RollupWriter};
+use crate::ports::{KeyStore, Manifest, Rewriter, RollupReader, RollupWriter};
 use crate::time::{Clock, Timestamp};
 
 pub use archiving::{
@@ -29,6 +30,7 @@ pub use closing::{
     announces_windows_once, closes_when_all_are_idle, corrects_final_windows, goes_on_where_the_budget_ended,
     keeps_closed_windows_closed, waits_for_busy_partitions,
 };
+pub use erasing::{refuses_what_it_cannot_take_out, takes_events_out};
 pub use feed::{Feed, T0, cells, events_of, rollups, snapshot, stream};
 pub use keys::{holds_two_keys_of_a_name, keeps_keys, keeps_no_more_keys_than_fit};
 pub use lines::{shows_cells_at_their_revision, takes_lines_once, writes_no_lines_unasked};
@@ -52,6 +54,8 @@ pub trait StoreUnderTest: Send + Sync {
     fn writer(&self) -> &dyn RollupWriter;
     /// Returns its reading side.
     fn reader(&self) -> &dyn RollupReader;
+    /// Returns its side that puts right what was counted.
+    fn rewriter(&self) -> &dyn Rewriter;
     /// Returns the archive's manifest in it.
     fn manifest(&self) -> &dyn Manifest;
     /// Returns the keys in it.

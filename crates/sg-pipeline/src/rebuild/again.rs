@@ -1,10 +1,11 @@
 //! One partition that is read and folded again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sg_core::batch::LogBatch;
-use sg_core::fold::{Fold, Stretch};
+use sg_core::fold::{Fold, Stretch, Wanted};
 use sg_core::plan::Plan;
 use sg_core::ports::{ErrorKind, EventLog, LogReader, PortError, Rewriter};
 use sg_core::rebuild::Said;
@@ -17,20 +18,22 @@ const READ_WAIT: Duration = Duration::from_secs(30);
 const KNOWN_AT_ONCE: u64 = 200_000;
 
 /// One partition that is read and folded again.
-pub(super) struct Again {
-    pub(super) partition: u32,
-    pub(super) start: u64,
-    pub(super) fold: Fold,
+pub(crate) struct Again {
+    pub(crate) partition: u32,
+    pub(crate) start: u64,
+    pub(crate) fold: Fold,
     stream: String,
     reader: Box<dyn LogReader>,
     /// A batch of which the rest is still to be folded.
     rest: Vec<LogBatch>,
     /// The offset up to which the fold knows what became of records.
     known_to: u64,
+    /// Records that are folded as if they had been deleted.
+    doomed: BTreeSet<u64>,
 }
 
 impl Again {
-    pub(super) async fn open(
+    pub(crate) async fn open(
         log: &Arc<dyn EventLog>,
         plan: Arc<Plan>,
         place: (u32, u32),
@@ -47,37 +50,49 @@ impl Again {
             reader,
             rest: Vec::new(),
             known_to: stretch.start,
+            doomed: BTreeSet::new(),
         })
     }
 
+    /// Folds these records as if they had been deleted.
+    pub(crate) fn without(self, doomed: BTreeSet<u64>) -> Again {
+        Again { doomed, ..self }
+    }
+
+    /// Makes only these cells.
+    pub(crate) fn only(self, wanted: Wanted) -> Again {
+        Again { fold: self.fold.only(wanted), ..self }
+    }
+
     /// Says how far the partition is on its way to an offset.
-    pub(super) fn said(&self, end: u64) -> Said {
+    pub(crate) fn said(&self, end: u64) -> Said {
         Said::Read { partition: self.partition, offset: self.fold.next_offset(), end }
     }
 
     /// Returns how many cells were made.
-    pub(super) fn cells(&self) -> usize {
+    pub(crate) fn cells(&self) -> usize {
         self.fold.made(0).0.cells.len()
     }
 
-    /// Folds some more records before an offset; returns whether all are folded. Stops early at so many cells.
-    pub(super) async fn advance(
+    /// Folds some more records before an offset; returns whether all are folded. Stops early when there is enough.
+    pub(crate) async fn advance(
         &mut self,
         rewriter: &dyn Rewriter,
         end: u64,
-        cells_max: usize,
+        enough: &(dyn Fn(&Fold) -> bool + Sync),
     ) -> Result<bool, PortError> {
         if self.fold.next_offset() >= end {
             return Ok(true);
         }
         if self.known_to <= self.fold.next_offset() {
             let to = end.min(self.known_to + KNOWN_AT_ONCE);
-            let fates = rewriter.fates(&self.stream, self.partition, (self.known_to, to)).await?;
+            let mut fates = rewriter.fates(&self.stream, self.partition, (self.known_to, to)).await?;
+            fates.deleted.extend(&self.doomed);
             self.fold.know(fates);
             self.known_to = to;
         }
         let until = self.known_to.min(end);
-        while self.fold.next_offset() < until && self.cells() <= cells_max {
+        while self.fold.next_offset() < until && !enough(&self.fold) {
             if self.rest.is_empty() {
                 self.rest = self.reader.next(READ_BYTES_MAX, READ_WAIT).await?;
                 if self.rest.is_empty() && self.reader.passed() < until {

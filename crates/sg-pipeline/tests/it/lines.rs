@@ -12,7 +12,7 @@ use sg_core::archive::{ArchiveRules, Compression, FILE_BYTES_MAX, FileKind, Form
 use sg_core::definition::Stream;
 use sg_core::metrics::ArchiveMetrics;
 use sg_core::output::{CellShape, FileOutputs, Outputs};
-use sg_core::ports::{KeyStore, Manifest, ManifestQuery, RollupReader, RollupWriter, StatusDetail};
+use sg_core::ports::{KeyStore, Manifest, ManifestQuery, Rewriter, RollupReader, RollupWriter, StatusDetail};
 use sg_core::testing::store_suite::{Feed, ManualClock, StoreUnderTest, T0, rollups, snapshot, stream};
 use sg_core::time::Timestamp;
 use sg_pipeline::archiver::{LineFiles, LineWriters};
@@ -42,6 +42,9 @@ impl StoreUnderTest for Bench {
         &*self.store
     }
     fn manifest(&self) -> &dyn Manifest {
+        &*self.store
+    }
+    fn rewriter(&self) -> &dyn Rewriter {
         &*self.store
     }
     fn keys(&self) -> &dyn KeyStore {

@@ -13,7 +13,7 @@ use sg_core::output::{CellShape, ClosedOutput, OutputRecord, Outputs};
 use sg_core::plan::Plan;
 use sg_core::ports::{
     Claim, ErrorKind, FlushOutcome, KeyStore, MAIN_LANE, Manifest, Needed, OutboxRow, OutputTopics, Parked,
-    PortError, Refresh, RefusedRecord, Removed, RollupReader, RollupWriter, StatusDetail,
+    PortError, Refresh, RefusedRecord, Removed, Rewriter, RollupReader, RollupWriter, StatusDetail,
 };
 use sg_core::testing::store_suite::{Feed, ManualClock, StoreUnderTest, T0, cells, rollups, stream};
 use sg_core::time::Timestamp;
@@ -148,6 +148,10 @@ impl StoreUnderTest for Bench {
     fn reader(&self) -> &dyn RollupReader {
         &self.store.inner
     }
+    fn rewriter(&self) -> &dyn Rewriter {
+        &self.store.inner
+    }
+
     fn manifest(&self) -> &dyn Manifest {
         &self.store.inner
     }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use sg_core::archive::FileKind;
 use sg_core::definition::Rollup;
 use sg_core::flush::Flush;
 use sg_core::limits::{OUTBOX_CELLS_PER_FLUSH_MAX, TIME_MIN_MS};
@@ -18,6 +19,8 @@ use tokio_postgres::types::ToSql;
 use crate::announced::{Announced, texts_from_json, texts_to_json, told};
 use crate::answers;
 use crate::faults::Faults;
+use crate::lines::vanished;
+use crate::rewriting::Gone;
 use crate::watermark::{self, PartitionState};
 
 use super::cells::{self, Standing};
@@ -91,6 +94,40 @@ pub(crate) async fn close(
     }
     lines::write(lease, plan, (own.map(|(flush, _)| &**flush), told), moment.now, faults).await?;
     Ok(faults.step()?)
+}
+
+/// Tells that final windows have no cell any more, of those that were announced. Locks the stream's row.
+pub(crate) async fn retract(
+    lease: &Lease,
+    (plan, rollup): (&Plan, &Rollup),
+    gone: &Gone,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT outbox_last FROM sg_streams WHERE stream = $1 FOR UPDATE";
+    let stream = lease.query_opt(sql, &[&rollup.stream]).await?;
+    let last = stream.ok_or_else(|| answers::unknown_stream(&rollup.stream))?.try_get(0)?;
+    let sql = "SELECT announced_from, announced_key FROM sg_rollups WHERE rollup = $1";
+    let marks = lease.query_opt(sql, &[&rollup.name]).await?;
+    let marks = marks.ok_or_else(|| answers::never_prepared(&rollup.name))?;
+    let key = marks.try_get::<_, Option<&str>>(1)?.map(texts_from_json).transpose()?;
+    let announced = Announced { from: marks.try_get::<_, Ms>(0)?.0, key };
+    let mut outbox = Outbox::after(plan, last, now);
+    let gone = announced.of_gone(gone);
+    for ((start, dimensions), revision) in &gone {
+        outbox.push(OutboxKind::Corrected, rollup, (*start, dimensions), *revision)?;
+    }
+    let lines = vanished(plan, rollup, &gone);
+    if !lines.is_empty() {
+        lines::append(lease, (&plan.stream.name, FileKind::Closed), &lines, now).await?;
+    }
+    let last = outbox.last;
+    outbox.write(lease, &Faults::default()).await?;
+    let sql = "UPDATE sg_streams SET outbox_last = $1 WHERE stream = $2";
+    lease.execute(sql, &[&last, &rollup.stream]).await?;
+    Ok(())
 }
 
 /// Locks the stream's row and reads what it guards: three statements, sent together and done one after the other.

@@ -1,17 +1,20 @@
 //! Looking for raw events. Writing them is `raw`'s. Every piece of the table has its own indexes, and each question is
 //! put so that the server uses the one that fewest rows meet: it cannot know how rare an id is.
 
-use sg_core::query::{EventQuery, StoredEvent};
+use sg_core::query::{EventQuery, EventScan, StoredEvent};
 use sg_core::time::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::place::place;
+use crate::place::{place, position};
 
 use super::error::Error;
 use super::pool::Lease;
 use super::tables::raw_table;
 use super::wire::Ms;
+
+const COLUMNS: &str =
+    "position, event_id, user_id, session_id, event_name, properties, event_time, received_at";
 
 /// Returns a stream's raw events, newest first; none when the stream keeps no raw table.
 pub(crate) async fn read(lease: &Lease, query: &EventQuery) -> Result<Vec<StoredEvent>, Error> {
@@ -24,6 +27,20 @@ pub(crate) async fn read(lease: &Lease, query: &EventQuery) -> Result<Vec<Stored
     let mut given: Vec<&(dyn ToSql + Sync)> = vec![&limit];
     let conditions = conditions(query, &bounds, &mut given);
     let rows = lease.query(&sql(&table, &conditions, query), &given).await?;
+    rows.iter().map(event).collect()
+}
+
+/// Returns raw events of a partition in their order; none when the stream keeps no raw table.
+pub(crate) async fn in_order(lease: &Lease, scan: &EventScan) -> Result<Vec<StoredEvent>, Error> {
+    let table = raw_table(&scan.stream);
+    if scan.from >= scan.to || !has_table(lease, &table).await? {
+        return Ok(Vec::new());
+    }
+    let (first, last) = (position(scan.partition, scan.from)?, position(scan.partition, scan.to - 1)?);
+    let limit = i64::try_from(scan.limit).unwrap_or(i64::MAX);
+    let sql =
+        format!("SELECT {COLUMNS} FROM {table} WHERE position BETWEEN $1 AND $2 ORDER BY position LIMIT $3");
+    let rows = lease.query(&sql, &[&first, &last, &limit]).await?;
     rows.iter().map(event).collect()
 }
 
@@ -103,7 +120,7 @@ fn conditions<'q>(
 }
 
 fn sql(table: &str, conditions: &str, query: &EventQuery) -> String {
-    let columns = "position, event_id, user_id, session_id, event_name, properties, event_time, received_at";
+    let columns = COLUMNS;
     let order = "ORDER BY event_time DESC, position DESC LIMIT $1";
     // Few rows have one id or session: all are found by it and sorted, rather than walking through all times.
     let is_rare = query.event_id.is_some() || (query.session_id.is_some() && query.user_id.is_none());

@@ -49,7 +49,8 @@ pub(crate) async fn write(
     Ok(())
 }
 
-async fn append(
+/// Appends lines of one kind.
+pub(super) async fn append(
     lease: &Lease,
     (stream, kind): (&str, FileKind),
     lines: &Lines,

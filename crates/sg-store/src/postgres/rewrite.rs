@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sg_core::cell::Value;
 use sg_core::definition::Rollup;
+use sg_core::erase::Standing as Reached;
 use sg_core::flush::{Flush, Ledger, PartitionClock, RollupDelta};
 use sg_core::fold::Fates;
+use sg_core::plan::Plan;
 use sg_core::reason::Code;
 use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::Timestamp;
+use sg_core::window;
 
 use crate::answers;
 use crate::faults::Faults;
-use crate::names::key_columns;
-use crate::rewriting::{self, Places};
+use crate::names::{dimension_columns, key_columns};
+use crate::rewriting::{self, Gone, Places};
 use crate::unfit::to_integer;
 
 use super::cells::{self, Standing, key_arrays, key_types, parameters};
@@ -62,11 +66,8 @@ pub(crate) async fn rewrite(
     faults: &Faults,
 ) -> Result<RewriteOutcome, Error> {
     let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup;
-    let sql =
-        "SELECT partition, next_offset FROM sg_partitions WHERE stream = $1 ORDER BY partition FOR UPDATE";
-    let rows = lease.query(sql, &[&rollup.stream]).await?;
-    let offsets = rows.iter().map(|row| Ok((partition_of(row, 0)?, count(row, 1)?)));
-    if offsets.collect::<Result<Vec<_>, Error>>()? != rewrite.offsets {
+    let reached = lock(lease, &rollup.stream).await?;
+    if (&reached.offsets, reached.deleted) != (&rewrite.offsets, rewrite.deleted) {
         return Ok(RewriteOutcome::Missed);
     }
     let mut standings = Vec::new();
@@ -89,22 +90,35 @@ pub(crate) async fn rewrite(
     if rewrite.is_dry {
         return Ok(RewriteOutcome::Done { differences });
     }
-    let places = rewriting::places(rollup, &differences);
-    replace(lease, rollup, &places, standings[rewrite.rollup], faults).await?;
+    let mut places = rewriting::places(rollup, &differences);
+    let gone = replace(lease, rollup, &mut places, standings[rewrite.rollup], faults).await?;
     settle(lease, rollup, rewrite, places.grown).await?;
     faults.step()?;
-    let own = Arc::new(as_flush(rewrite, places.delta));
+    closing::retract(lease, (&rewrite.plan, rollup), &gone, now).await?;
+    let mut deltas: Vec<RollupDelta> = rewrite.plan.rollups.iter().map(|_| RollupDelta::default()).collect();
+    deltas[rewrite.rollup] = places.delta;
+    let own = Arc::new(as_flush(&rewrite.plan, deltas));
     let moment = Moment { now, owner_now: now };
     closing::close(lease, &rewrite.plan, Some((&own, &standings)), moment, faults).await?;
     Ok(RewriteOutcome::Done { differences })
 }
 
-/// Returns cells as the flush that a closing announces.
-pub(super) fn as_flush(rewrite: &Rewrite, delta: RollupDelta) -> Flush {
-    let mut rollups: Vec<RollupDelta> = rewrite.plan.rollups.iter().map(|_| RollupDelta::default()).collect();
-    rollups[rewrite.rollup] = delta;
+/// Locks the rows of a stream's partitions and returns where they stand.
+pub(super) async fn lock(lease: &Lease, stream: &str) -> Result<Reached, Error> {
+    let sql = "SELECT partition, next_offset, deleted FROM sg_partitions WHERE stream = $1 \
+               ORDER BY partition FOR UPDATE";
+    let mut reached = Reached::default();
+    for row in &lease.query(sql, &[&stream]).await? {
+        reached.offsets.push((partition_of(row, 0)?, count(row, 1)?));
+        reached.deleted += count(row, 2)?;
+    }
+    Ok(reached)
+}
+
+/// Returns cells, by rollup of the plan, as the flush that a closing announces.
+pub(super) fn as_flush(plan: &Arc<Plan>, rollups: Vec<RollupDelta>) -> Flush {
     Flush {
-        plan: rewrite.plan.clone(),
+        plan: plan.clone(),
         partition: 0,
         epoch: 0,
         base: 0,
@@ -123,12 +137,12 @@ pub(super) fn as_flush(rewrite: &Rewrite, delta: RollupDelta) -> Flush {
 pub(super) async fn replace(
     lease: &Lease,
     rollup: &Rollup,
-    places: &Places,
+    places: &mut Places,
     standing: Standing,
     faults: &Faults,
-) -> Result<(), Error> {
+) -> Result<Gone, Error> {
     if places.keys.is_empty() {
-        return Ok(());
+        return Ok(Gone::new());
     }
     let key = key_columns(rollup);
     let same: Vec<String> = key.iter().map(|column| format!("c.{column} = k.{column}")).collect();
@@ -169,7 +183,52 @@ pub(super) async fn replace(
     for day in &places.days {
         levels::recount(lease, rollup, *day).await?;
     }
-    Ok(())
+    hand_on(lease, rollup, places, standing).await
+}
+
+/// Gives the revisions of cells that vanished to others of their final windows, so that a window's never goes back; returns
+/// the windows of which no cell is left. The others are announced with the cells that changed.
+async fn hand_on(
+    lease: &Lease,
+    rollup: &Rollup,
+    places: &mut Places,
+    standing: Standing,
+) -> Result<Gone, Error> {
+    let (table, names) = (cells_table(&rollup.name), dimension_columns(rollup));
+    let same: Vec<String> = names.iter().map(|name| format!(" AND c.{name} = k.{name}")).collect();
+    let same = same.join("");
+    let (types, key) = (key_types(rollup), key_columns(rollup).join(", "));
+    let nth = names.len() + 2;
+    let sql = format!(
+        "UPDATE {table} AS u SET revision = u.revision + ${nth} FROM (SELECT c.* FROM {table} AS c, unnest({types}) \
+         AS k({key}) WHERE c.pane >= k.pane AND c.pane < k.pane + interval '{} milliseconds'{same} \
+         ORDER BY c.pane LIMIT 1) AS c WHERE {}",
+        rollup.window_ms,
+        key_columns(rollup)
+            .iter()
+            .map(|name| format!("u.{name} = c.{name}"))
+            .collect::<Vec<_>>()
+            .join(" AND "),
+    );
+    let empty: Vec<Value> = rollup.measures.iter().map(|measure| Value::empty(&measure.function)).collect();
+    let mut gone = Gone::new();
+    for (pane, dimensions, revision) in &places.vanished {
+        let end = window::end_of(*pane, rollup.window_ms);
+        if end > standing.closed_to {
+            continue;
+        }
+        let start = Timestamp(end.0 - rollup.window_ms);
+        let columns = key_arrays(rollup, &[(start, dimensions.clone())])?;
+        let more = to_integer(revision + 1)?;
+        let mut given = parameters(&columns);
+        given.push(&more);
+        if lease.execute(&sql, &given).await? > 0 {
+            places.delta.cells.put(*pane, dimensions, (0, 0), &empty);
+        } else {
+            *gone.entry((start, dimensions.clone())).or_default() += revision + 1;
+        }
+    }
+    Ok(gone)
 }
 
 /// Brings the rollup's ledger up to what a backfill has done.

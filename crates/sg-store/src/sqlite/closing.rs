@@ -2,6 +2,7 @@
 //! to the outbox what became final or was corrected. Runs inside the transaction of its caller.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use sg_core::archive::FileKind;
 use sg_core::definition::Rollup;
 use sg_core::flush::Flush;
 use sg_core::limits::{OUTBOX_CELLS_PER_FLUSH_MAX, TIME_MIN_MS};
@@ -13,6 +14,8 @@ use sg_core::window;
 use crate::announced::{Announced, Keys, texts_from_json, texts_to_json, told};
 use crate::answers;
 use crate::faults::Faults;
+use crate::lines::vanished;
+use crate::rewriting::Gone;
 use crate::watermark::{self, PartitionState};
 
 use super::cells;
@@ -75,6 +78,36 @@ fn partition_states(connection: &Connection, stream: &str) -> Result<Vec<Partiti
         })
     })?;
     states.collect::<Result<_, _>>().map_err(Error::from)
+}
+
+/// Tells that final windows have no cell any more, of those that were announced.
+pub(crate) fn retract(
+    connection: &Connection,
+    (plan, rollup): (&Plan, &Rollup),
+    gone: &Gone,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let (last, from, key) = connection
+        .prepare_cached(
+            "SELECT outbox_last, announced_from, announced_key FROM sg_rollups JOIN sg_streams USING (stream) \
+             WHERE rollup = ?",
+        )?
+        .query_row([&rollup.name], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?)))?;
+    let key = key.as_deref().map(texts_from_json).transpose()?;
+    let announced = Announced { from: Timestamp(from), key };
+    let mut outbox = Outbox::after(connection, plan, last, now)?;
+    let gone = announced.of_gone(gone);
+    for ((start, dimensions), revision) in &gone {
+        outbox.push(OutboxKind::Corrected, rollup, (*start, dimensions), *revision)?;
+    }
+    lines::append(connection, (&plan.stream.name, FileKind::Closed), &vanished(plan, rollup, &gone), now)?;
+    connection
+        .prepare_cached("UPDATE sg_streams SET outbox_last = ? WHERE stream = ?")?
+        .execute(params![outbox.last, rollup.stream])?;
+    Ok(())
 }
 
 fn close_rollup(

@@ -3,15 +3,18 @@
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
-use sg_core::query::{EventQuery, StoredEvent};
+use sg_core::query::{EventQuery, EventScan, StoredEvent};
 use sg_core::time::Timestamp;
 
-use crate::place::place;
+use crate::place::{place, position};
 
 use super::error::Error;
 use super::index::{Kind, Shared, View, Wanted, hash_of};
 use super::pool::Deadline;
 use super::raw::raw_table;
+
+const COLUMNS: &str =
+    "position, event_id, user_id, session_id, event_name, properties, event_time, received_at";
 
 /// Candidates between two looks at the clock.
 pub(crate) const CANDIDATES_PER_LOOK: usize = 64;
@@ -116,6 +119,22 @@ pub(crate) fn scan(
     Ok(events)
 }
 
+/// Returns raw events of a partition in their order; none when the stream keeps no raw table.
+pub(crate) fn in_order(connection: &Connection, scan: &EventScan) -> Result<Vec<StoredEvent>, Error> {
+    if !has_table(connection, &scan.stream)? || scan.from >= scan.to {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {} WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?",
+        raw_table(&scan.stream)
+    );
+    let (first, last) = (position(scan.partition, scan.from)?, position(scan.partition, scan.to - 1)?);
+    let limit = i64::try_from(scan.limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([first, last, limit], event)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Keeps the newest.
 fn sort(events: &mut Vec<StoredEvent>, limit: usize) {
     // Partition and offset order as positions do.
@@ -157,9 +176,7 @@ impl Select {
     }
 
     fn sql(&self, place: &str, order: &str) -> String {
-        let columns =
-            "position, event_id, user_id, session_id, event_name, properties, event_time, received_at";
-        self.sql_of(columns, place, order)
+        self.sql_of(COLUMNS, place, order)
     }
 
     /// Returns the statement that reads these columns of the rows at a place.

@@ -31,7 +31,8 @@ pub(crate) fn write(
     append(connection, (&plan.stream.name, FileKind::Late), &own.map(lines::late).unwrap_or_default(), now)
 }
 
-fn append(
+/// Appends lines of one kind.
+pub(super) fn append(
     connection: &Connection,
     (stream, kind): (&str, FileKind),
     lines: &Lines,

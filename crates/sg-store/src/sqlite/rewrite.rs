@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use sg_core::definition::Rollup;
+use sg_core::erase::Standing as Reached;
 use sg_core::fold::Fates;
 use sg_core::reason::Code;
 use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::Timestamp;
+use sg_core::window;
 
+use crate::announced::Keys;
 use crate::answers;
 use crate::faults::Faults;
-use crate::names::key_columns;
-use crate::rewriting::{self, Places};
+use crate::names::{dimension_columns, key_columns};
+use crate::rewriting::{self, Gone, Places};
 use crate::unfit::to_integer;
 
 use super::cells::{self, Standing};
@@ -68,7 +71,8 @@ pub(crate) fn rewrite(
 ) -> Result<RewriteOutcome, Error> {
     let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    if offsets(&transaction, &rollup.stream)? != rewrite.offsets {
+    let reached = reached(&transaction, &rollup.stream)?;
+    if (&reached.offsets, reached.deleted) != (&rewrite.offsets, rewrite.deleted) {
         return Ok(RewriteOutcome::Missed);
     }
     let standing = transaction
@@ -91,23 +95,30 @@ pub(crate) fn rewrite(
         return Ok(RewriteOutcome::Done { differences });
     }
     let places = rewriting::places(rollup, &differences);
-    let corrected = replace(&transaction, rollup, &places, standing, faults)?;
+    let (corrected, gone) = replace(&transaction, rollup, &places, standing, faults)?;
     settle(&transaction, rollup, rewrite, places.grown)?;
     faults.step()?;
     let mut all = Corrected::new();
     all.resize_with(rewrite.plan.rollups.len(), Vec::new);
     all[rewrite.rollup] = corrected;
+    closing::retract(&transaction, (&rewrite.plan, rollup), &gone, now)?;
     closing::close(&transaction, &rewrite.plan, (None, &all), (now, now), faults)?;
     transaction.commit()?;
     Ok(RewriteOutcome::Done { differences })
 }
 
-fn offsets(connection: &Connection, stream: &str) -> Result<Vec<(u32, u64)>, Error> {
+/// Returns where the partitions of a stream stand.
+pub(super) fn reached(connection: &Connection, stream: &str) -> Result<Reached, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT partition, next_offset FROM sg_partitions WHERE stream = ? ORDER BY partition",
+        "SELECT partition, next_offset, deleted FROM sg_partitions WHERE stream = ? ORDER BY partition",
     )?;
-    let rows = statement.query_map([stream], |row| Ok((row.get(0)?, from_integer(row.get(1)?)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut rows = statement.query([stream])?;
+    let mut reached = Reached::default();
+    while let Some(row) = rows.next()? {
+        reached.offsets.push((row.get(0)?, from_integer(row.get(1)?)?));
+        reached.deleted += from_integer(row.get(2)?)?;
+    }
+    Ok(reached)
 }
 
 /// Takes out what differs and puts in what must be; returns the final windows that changed.
@@ -117,7 +128,7 @@ pub(super) fn replace(
     places: &Places,
     standing: Standing,
     faults: &Faults,
-) -> Result<crate::announced::Keys, Error> {
+) -> Result<(Keys, Gone), Error> {
     let same: Vec<String> = key_columns(rollup).iter().map(|column| format!("{column} = ?")).collect();
     let same = same.join(" AND ");
     let mut tables = vec![cells_table(&rollup.name)];
@@ -144,7 +155,46 @@ pub(super) fn replace(
     for day in &places.days {
         levels::recount(connection, rollup, *day)?;
     }
-    Ok(written.corrected)
+    let (mut corrected, gone) = hand_on(connection, rollup, places, standing)?;
+    corrected.extend(written.corrected);
+    corrected.sort();
+    corrected.dedup();
+    Ok((corrected, gone))
+}
+
+/// Gives the revisions of cells that vanished to others of their final windows, so that a window's never goes back; returns
+/// those windows, and the ones of which no cell is left.
+fn hand_on(
+    connection: &Connection,
+    rollup: &Rollup,
+    places: &Places,
+    standing: Standing,
+) -> Result<(Keys, Gone), Error> {
+    let (table, names) = (cells_table(&rollup.name), dimension_columns(rollup));
+    let same: Vec<String> =
+        names.iter().enumerate().map(|(at, name)| format!(" AND {name} = ?{}", at + 4)).collect();
+    let same = same.join("");
+    let sql = format!(
+        "UPDATE {table} SET revision = revision + ?1 WHERE pane = (SELECT min(pane) FROM {table} WHERE pane >= ?2 \
+         AND pane < ?3{same}){same}"
+    );
+    let mut update = connection.prepare_cached(&sql)?;
+    let (mut corrected, mut gone) = (Keys::new(), Gone::new());
+    for (pane, dimensions, revision) in &places.vanished {
+        let end = window::end_of(*pane, rollup.window_ms);
+        if end > standing.closed_to {
+            continue;
+        }
+        let start = Timestamp(end.0 - rollup.window_ms);
+        let given = [Sql::Integer(to_integer(revision + 1)?), Sql::Integer(start.0), Sql::Integer(end.0)];
+        let given = given.into_iter().chain(dimensions.iter().cloned().map(Sql::Text));
+        if update.execute(params_from_iter(given))? > 0 {
+            corrected.push((start, dimensions.clone()));
+        } else {
+            *gone.entry((start, dimensions.clone())).or_default() += revision + 1;
+        }
+    }
+    Ok((corrected, gone))
 }
 
 /// Brings the rollup's ledger up to what a backfill has done.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use rusqlite::Connection;
-use sg_core::ports::{ErrorKind, FlushOutcome, KeyStore, Manifest};
+use sg_core::ports::{ErrorKind, FlushOutcome, KeyStore, Manifest, Rewriter};
 use sg_core::testing::store_suite::{self as suite, Feed, ManualClock, StoreUnderTest, T0};
 
 use super::*;
@@ -46,6 +46,10 @@ impl StoreUnderTest for Fresh {
     }
 
     fn reader(&self) -> &dyn RollupReader {
+        self.store()
+    }
+
+    fn rewriter(&self) -> &dyn Rewriter {
         self.store()
     }
 
@@ -181,6 +185,16 @@ async fn lists_late_events() {
 #[tokio::test]
 async fn keeps_dead_letters() {
     suite::keeps_dead_letters(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn takes_events_out() {
+    suite::takes_events_out(&Fresh::new()).await;
+}
+
+#[tokio::test]
+async fn refuses_what_it_cannot_take_out() {
+    suite::refuses_what_it_cannot_take_out(&Fresh::new()).await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use sg_core::plan::Plan;
 use sg_core::time::Clock;
 use sg_http::{App, ArchiveView, Door, MetricsApi, Watchers};
 use sg_pipeline::archiver::{self, ArchivedStream, Archivers, LineFiles, LineWriters, Sweeper};
+use sg_pipeline::by_hand::ByHand;
 use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
 use sg_pipeline::outbox::{Outbox, Sink, StreamOutbox, Topics};
@@ -359,7 +360,7 @@ fn rebuilds(parts: &Parts) -> Rebuilds {
         rewriter: parts.rewriter.clone(),
         plans: parts.plans.clone(),
         seed: uuid::Uuid::now_v7().as_u64_pair().1,
-        turn: tokio::sync::Mutex::default(),
+        turn: Arc::default(),
     }
 }
 
@@ -401,7 +402,8 @@ fn app(
             metrics: archive_metrics,
         },
         pipeline: fleet,
-        rebuilder: rebuilder.clone(),
+        picker: Arc::new(ByHand::beside(&rebuilder)),
+        rebuilder,
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
         more_metrics: parts.more_metrics(),

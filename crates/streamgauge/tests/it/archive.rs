@@ -5,7 +5,7 @@ mod away;
 mod buckets;
 mod faulty;
 mod kills;
-mod readers;
+pub(crate) mod readers;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};

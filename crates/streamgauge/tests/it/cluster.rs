@@ -3,6 +3,7 @@
 
 mod archiving;
 mod chaos;
+mod deletes;
 mod equal;
 mod keys;
 mod letters;

@@ -97,6 +97,20 @@ async fn keeps_dead_letters() {
 }
 
 #[tokio::test]
+async fn takes_events_out() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::takes_events_out(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn refuses_what_it_cannot_take_out() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::refuses_what_it_cannot_take_out(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn replays_count_once() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::replays_count_once(&fresh).await;

@@ -10,7 +10,7 @@ use crate::harness::{Server, say};
 use super::{Bucket, archived};
 
 /// Returns a Python with DuckDB and boto3; `None` where it cannot be had and need not be.
-fn python() -> Option<String> {
+pub(crate) fn python() -> Option<String> {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tools/readers");
     let output = Command::new(script).output().expect("the script can be run");
     if output.status.success() {
@@ -22,7 +22,7 @@ fn python() -> Option<String> {
 }
 
 /// Runs a program of Python; returns what it printed as JSON.
-fn asked(python: &str, program: &str, args: &[&str]) -> Value {
+pub(crate) fn asked(python: &str, program: &str, args: &[&str]) -> Value {
     let output = Command::new(python).args(["-c", program]).args(args).output().expect("Python can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("the program prints JSON")

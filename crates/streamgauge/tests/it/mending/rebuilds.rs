@@ -12,7 +12,7 @@ use crate::harness::{PATIENCE, Server, pause, until};
 const T0_S: i64 = 1_735_689_600;
 
 /// Orders of some hours, out of order, some of them late, some twice.
-fn orders(seed: u64, count: u64) -> Vec<String> {
+pub(super) fn orders(seed: u64, count: u64) -> Vec<String> {
     let mut dice = Dice::new(seed);
     let mut pick = |limit: u64| dice.below(limit);
     let types = ["sale", "open", "close"];
@@ -31,13 +31,13 @@ fn orders(seed: u64, count: u64) -> Vec<String> {
     (0..count).map(order).collect()
 }
 
-fn post(server: &Server, lines: &[String]) {
+pub(super) fn post(server: &Server, lines: &[String]) {
     for chunk in lines.chunks(50) {
         assert_eq!(server.post("/orders?wait=true", &NDJSON, chunk.join("\n")).status, 202);
     }
 }
 
-fn rows(server: &Server, rollup: &str) -> Value {
+pub(super) fn rows(server: &Server, rollup: &str) -> Value {
     let mut rows = server.get(&format!("/v1/rollups/{rollup}?limit=10000")).json()["data"].take();
     for row in rows.as_array_mut().expect("rows") {
         row.as_object_mut().expect("a row").remove("revision");
@@ -46,7 +46,7 @@ fn rows(server: &Server, rollup: &str) -> Value {
 }
 
 /// Runs a rebuild; returns its exit code, the cells that differed, and its last line.
-fn rebuild(server: &Server, args: &[&str]) -> (Option<i32>, Vec<Value>, Value) {
+pub(super) fn rebuild(server: &Server, args: &[&str]) -> (Option<i32>, Vec<Value>, Value) {
     let output = server.command(&[&["rebuild", "--json"][..], args].concat());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines: Vec<Value> =

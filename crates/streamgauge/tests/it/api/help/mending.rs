@@ -84,3 +84,42 @@ fn rebuild_explains_itself() {
       streamgauge rebuild --rollup hourly_aggregations --from -1d
     "#);
 }
+
+#[test]
+fn events_explains_itself() {
+    insta::assert_snapshot!(help(&["events", "--help"]), @r#"
+    Backs up counted events that meet conditions, and deletes them: from the raw table, from every
+    rollup, and from the ledger's counted ones. A condition compares a member with a value: event_id,
+    event_type, user_id, session_id, timestamp, received_at, stream, partition, offset, or
+    properties.NAME, by =, !=, <, <=, >, >=, ^= (begins with) or in (…); several are joined by and.
+
+    Usage: streamgauge events <COMMAND>
+
+    Commands:
+      export  Prints counted events of a stream
+      delete  Deletes counted events
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      streamgauge events export --where "user_id ^= 'test-'" --output test.ndjson
+      streamgauge events delete --where "user_id ^= 'test-' and timestamp >= '-1d'" --dry-run
+    "#);
+    insta::assert_snapshot!(help(&["events", "delete", "--help"]), @r#"
+    Deletes counted events
+
+    Usage: streamgauge events delete [OPTIONS] --where <CONDITIONS>
+
+    Options:
+          --where <CONDITIONS>  The events that meet these conditions
+          --stream <STREAM>     Only of this stream
+          --dry-run             Only says what would be deleted, and which cells would change
+          --json                Prints what the server says, one JSON object a line
+          --url <URL>           The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+                                [default: http://127.0.0.1:8080]
+      -h, --help                Print help
+    "#);
+}
