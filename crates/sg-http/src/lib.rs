@@ -15,6 +15,7 @@ mod demo;
 mod docs;
 mod error;
 mod events;
+mod headroom;
 mod health;
 mod ingest;
 mod late;
@@ -42,6 +43,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use cors::Origins;
+pub use headroom::Headrooms;
 pub use live::Watchers;
 pub use systems::MetricsApi;
 
@@ -91,6 +93,8 @@ pub struct App {
     pub watchers: Watchers,
     /// Whether the demo producer runs; `None` where there is none.
     pub demo: Option<watch::Sender<bool>>,
+    /// How near the log's retention has come to what is needed.
+    pub headrooms: Headrooms,
     /// What the stream metrics API has answered.
     pub metrics_api: MetricsApi,
 }

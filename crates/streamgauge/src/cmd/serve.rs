@@ -10,7 +10,7 @@ use sg_core::metrics::ArchiveMetrics;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
 use sg_http::server::Server;
-use sg_http::{App, ArchiveView, Door, MetricsApi, Watchers};
+use sg_http::{App, ArchiveView, Door, Headrooms, MetricsApi, Watchers};
 use sg_pipeline::archiver::{self, ArchivedStream, Archivers, Sweeper};
 use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
@@ -369,6 +369,7 @@ fn app(
         origins: settings.cors_origins.clone(),
         watchers: Watchers::default(),
         demo,
+        headrooms: Headrooms::default(),
         metrics_api: MetricsApi::default(),
     }
 }
