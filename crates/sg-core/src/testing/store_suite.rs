@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 
-use crate::ports::{Manifest, RollupReader, RollupWriter};
+use crate::ports::{Manifest, Rewriter, RollupReader, RollupWriter};
 use crate::time::{Clock, Timestamp};
 
 pub use archiving::{
@@ -49,6 +49,8 @@ pub trait StoreUnderTest: Send + Sync {
     fn reader(&self) -> &dyn RollupReader;
     /// Returns the archive's manifest in it.
     fn manifest(&self) -> &dyn Manifest;
+    /// Returns its side that makes cells again.
+    fn rewriter(&self) -> &dyn Rewriter;
     /// Returns its clock.
     fn clock(&self) -> &ManualClock;
     /// Closes the store and opens it again over the same data.

@@ -13,7 +13,7 @@ use sg_core::output::{ClosedOutput, OutputRecord, Outputs};
 use sg_core::plan::Plan;
 use sg_core::ports::{
     Claim, ErrorKind, FlushOutcome, MAIN_LANE, Manifest, Needed, OutboxRow, OutputTopics, Parked, PortError,
-    Refresh, RefusedRecord, RollupReader, RollupWriter, StatusDetail,
+    Refresh, RefusedRecord, Rewriter, RollupReader, RollupWriter, StatusDetail,
 };
 use sg_core::testing::store_suite::{Feed, ManualClock, StoreUnderTest, T0, cells, rollups, stream};
 use sg_core::time::Timestamp;
@@ -149,6 +149,9 @@ impl StoreUnderTest for Bench {
         &self.store.inner
     }
     fn manifest(&self) -> &dyn Manifest {
+        &self.store.inner
+    }
+    fn rewriter(&self) -> &dyn Rewriter {
         &self.store.inner
     }
     fn clock(&self) -> &ManualClock {

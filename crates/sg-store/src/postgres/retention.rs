@@ -264,7 +264,8 @@ async fn first_old_cell(lease: &Lease, rollup: &Rollup, now: Timestamp) -> Resul
     Ok(lease.query_opt(&sql, &[&Ms(removed_before)]).await?.map(|_| removed_before))
 }
 
-/// Removes old late events, and old dead letters that no rebuild of a duplicate window needs.
+/// Removes old late events, and old dead letters that no rebuild of a duplicate window needs; that they were letters
+/// stays known.
 async fn remove_letters(
     lease: &Lease,
     stream: &Stream,
@@ -272,8 +273,11 @@ async fn remove_letters(
     faults: &Faults,
 ) -> Result<u64, Error> {
     let oldest = Ms::bound(now.minus(LETTERS_KEEP));
-    let sql = "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
-               USING (stream, partition) WHERE stream = $1 AND stored_at < $2 AND position < dedup_from LIMIT $3)";
+    let sql = "WITH gone AS (DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters \
+               JOIN sg_partitions USING (stream, partition) WHERE stream = $1 AND stored_at < $2 \
+               AND position < dedup_from LIMIT $3) RETURNING stream, partition, position, reason) \
+               INSERT INTO sg_removed_letters SELECT * FROM gone ON CONFLICT (stream, partition, position) \
+               DO UPDATE SET reason = excluded.reason";
     let letters = lease.execute(sql, &[&stream.name, &oldest, &ROWS_PER_STEP]).await?;
     faults.step()?;
     if letters > 0 {

@@ -22,12 +22,13 @@ use super::tables::{cells_table, check_length, days_table, raw_table, sketches_t
 use super::wire::Ms;
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../sql/postgres/0001_store.sql"),
     include_str!("../../sql/postgres/0002_outputs.sql"),
     include_str!("../../sql/postgres/0003_archive.sql"),
     include_str!("../../sql/postgres/0004_replays.sql"),
     include_str!("../../sql/postgres/0005_tombstones.sql"),
+    include_str!("../../sql/postgres/0008_marks.sql"),
 ];
 /// The schema's version as this binary makes it.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -142,15 +142,21 @@ fn remove_cells_before(
     Ok((events, cells))
 }
 
-/// Removes old late events, and old dead letters that no rebuild of a duplicate window needs.
+/// Removes old late events, and old dead letters that no rebuild of a duplicate window needs; that they were letters
+/// stays known.
 fn remove_letters(connection: &Connection, stream: &Stream, now: Timestamp) -> Result<usize, Error> {
     let oldest = Timestamp(now.0.saturating_sub(millis(LETTERS_KEEP)));
-    let letters = connection
-        .prepare_cached(
-            "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
-             USING (stream, partition) WHERE stream = ?1 AND stored_at < ?2 AND position < dedup_from LIMIT ?3)",
-        )?
-        .execute(params![stream.name, oldest.0, ROWS_PER_STEP])?;
+    let old = "id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions USING (stream, partition) \
+               WHERE stream = ?1 AND stored_at < ?2 AND position < dedup_from ORDER BY stored_at, id LIMIT ?3)";
+    let given = params![stream.name, oldest.0, ROWS_PER_STEP];
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO sg_removed_letters SELECT stream, partition, position, reason FROM sg_dead_letters \
+             WHERE {old} ON CONFLICT DO NOTHING"
+        ))?
+        .execute(given)?;
+    let letters =
+        connection.prepare_cached(&format!("DELETE FROM sg_dead_letters WHERE {old}"))?.execute(given)?;
     if letters > 0 {
         return Ok(letters);
     }

@@ -16,12 +16,13 @@ use super::raw::raw_table;
 use super::{levels, measures, sketches};
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../sql/sqlite/0001_store.sql"),
     include_str!("../../sql/sqlite/0002_outputs.sql"),
     include_str!("../../sql/sqlite/0003_archive.sql"),
     include_str!("../../sql/sqlite/0004_replays.sql"),
     include_str!("../../sql/sqlite/0005_tombstones.sql"),
+    include_str!("../../sql/sqlite/0008_marks.sql"),
 ];
 
 /// Brings the schema to this binary's version.

@@ -53,6 +53,10 @@ impl StoreUnderTest for Fresh {
         self.store()
     }
 
+    fn rewriter(&self) -> &dyn Rewriter {
+        self.store()
+    }
+
     fn clock(&self) -> &ManualClock {
         &self.clock
     }

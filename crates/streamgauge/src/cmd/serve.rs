@@ -309,6 +309,8 @@ fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loo
 fn rebuilds(parts: &Parts) -> Rebuilds {
     Rebuilds {
         open_log: parts.log.another.clone(),
+        manifest: parts.manifest.clone(),
+        archives: parts.archive.streams.clone(),
         reader: parts.reader.clone(),
         rewriter: parts.rewriter.clone(),
         plans: parts.plans.clone(),

@@ -1,5 +1,6 @@
 //! Putting right by hand what was counted, or could not be: dead letters that are replayed, cells that are made again.
 
+mod archived;
 mod rebuilds;
 mod replays;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use sg_core::ports::{Manifest, RollupReader, RollupWriter};
+use sg_core::ports::{Manifest, Rewriter, RollupReader, RollupWriter};
 use sg_core::testing::store_suite::{ManualClock, StoreUnderTest, T0};
 use sg_core::time::Timestamp;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -135,6 +135,10 @@ impl StoreUnderTest for Fresh {
     }
 
     fn manifest(&self) -> &dyn Manifest {
+        &self.store
+    }
+
+    fn rewriter(&self) -> &dyn Rewriter {
         &self.store
     }
 

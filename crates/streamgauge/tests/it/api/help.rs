@@ -24,7 +24,7 @@ fn the_binary_explains_itself() {
                     everywhere
       doctor        Looks at everything a server needs, and says what mends it
       dead-letters  Shows what could not be counted, and takes it in again
-      rebuild       Makes cells again from the log, and puts right those that differ
+      rebuild       Makes cells again from log and archive, and puts right those that differ
       config        Prints the effective configuration with the origin of each value; secrets show as
                     ***
       healthcheck   Tells whether the server is ready
