@@ -38,6 +38,7 @@ pub(crate) fn join(file: &ArchivedFile, content: &Bytes, packed: &[u8]) -> Resul
     for (record, (at, bytes)) in known.iter().zip(spans) {
         let entry =
             entry(&mut batch, record, at, bytes).ok_or_else(|| wrong("its companion is another's"))?;
+        batch.replays.extend(record.letter.map(|letter| (batch.entries.len() as u32, letter)));
         batch.entries.push(entry);
         places.push((record.offset, record.appended_at));
     }

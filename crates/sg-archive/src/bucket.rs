@@ -83,10 +83,16 @@ impl Bucket {
         }
     }
 
-    /// Reads an object.
+    /// Reads an object, which is to be there.
     pub(crate) async fn get(&self, path: &str) -> Result<Bytes, PortError> {
         let read = async { self.store.get(&self.key(path)).await?.bytes().await };
-        read.await.map_err(|error| self.failure("reading", path, error))
+        read.await.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => {
+                let doing = format!("reading {}{path}: it is not there any more", self.url);
+                PortError::new(ErrorKind::Corrupt, doing)
+            }
+            error => self.failure("reading", path, error),
+        })
     }
 
     /// Says what failed and what the operator can do. Everything may pass: keys are changed, buckets are made.

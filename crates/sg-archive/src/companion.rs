@@ -1,9 +1,11 @@
 //! What the log knew of each record of a file, so that a rebuild judges as the first time.
 //!
 //! ```text
-//! "SGR1" | u64 records | record …          all of it packed with zstd; little-endian, varints are LEB128
-//! record: flags | key hash (u64) | offset | A | [event time] | [received at] | id | type | [the record as it was]
+//! "SGR2" | u64 records | record …          all of it packed with zstd; little-endian, varints are LEB128
+//! record: flags | key hash (u64) | offset | A | [event time] | [received at] | [letter's partition, its offset] | id
+//!         | type | [the record as it was]
 //! ```
+//! Version 1 is the same without letters; it is read, and no longer written.
 //! Offsets and times are differences to the record before, times as zigzag. An id or type that stands in the line is its
 //! place and length there; a UUID in its usual spelling is 16 bytes. The record as it was stands here when its line is
 //! not the same: a line has no line break and is UTF-8.
@@ -11,11 +13,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use sg_core::batch::{Entry, EventBatch, Span};
+use sg_core::batch::{EventBatch, LetterPlace, Span};
 use sg_core::time::Timestamp;
 use uuid::Uuid;
 
-const MAGIC: &[u8; 4] = b"SGR1";
+const MAGIC: &[u8; 4] = b"SGR2";
+const MAGIC_WITHOUT_LETTERS: &[u8; 4] = b"SGR1";
 /// Fast: most of a companion are hashes and ids, which hardly get smaller.
 const LEVEL: i32 = 1;
 /// Records and bytes of a companion at most, against damaged ones: more than the largest file can have.
@@ -30,6 +33,7 @@ const UUID: u8 = 3;
 const HAS_EVENT_TIME: u8 = 1 << 4;
 const HAS_RECEIVED_AT: u8 = 1 << 5;
 const HAS_ORIGINAL: u8 = 1 << 6;
+const HAS_LETTER: u8 = 1 << 7;
 
 /// A companion while it grows.
 #[derive(Debug, Default)]
@@ -56,6 +60,8 @@ pub(crate) struct Known<'a> {
     pub(crate) key_hash: u64,
     pub(crate) event_time: Option<Timestamp>,
     pub(crate) received_at: Option<Timestamp>,
+    /// The dead letter that the record stands for, if it does.
+    pub(crate) letter: Option<LetterPlace>,
     pub(crate) id: Text<'a>,
     pub(crate) kind: Text<'a>,
     pub(crate) original: Option<&'a [u8]>,
@@ -70,14 +76,15 @@ pub(crate) enum Text<'a> {
 }
 
 impl Companion {
-    /// Adds a record; `original` when its line is another.
+    /// Adds a record of a batch by its index; `original` when its line is another.
     pub(crate) fn add(
         &mut self,
         batch: &EventBatch,
-        entry: &Entry,
+        index: usize,
         (offset, appended_at): (u64, Timestamp),
         original: Option<&[u8]>,
     ) {
+        let (entry, letter) = (&batch.entries[index], batch.replay_of(index));
         let raw = batch.bytes(entry.raw);
         let id = place(batch, raw, entry.id, original.is_none());
         let kind = place(batch, raw, entry.kind, original.is_none());
@@ -85,6 +92,7 @@ impl Companion {
         flags |= if entry.event_time.is_some() { HAS_EVENT_TIME } else { 0 };
         flags |= if entry.received_at.is_some() { HAS_RECEIVED_AT } else { 0 };
         flags |= if original.is_some() { HAS_ORIGINAL } else { 0 };
+        flags |= if letter.is_some() { HAS_LETTER } else { 0 };
         let Companion { rows, before, .. } = self;
         rows.push(flags);
         rows.extend_from_slice(&entry.key_hash.to_le_bytes());
@@ -96,6 +104,10 @@ impl Companion {
         }
         if let Some(time) = entry.received_at {
             push_time(rows, time, &mut before.received_at);
+        }
+        if let Some((partition, offset)) = letter {
+            push_varint(rows, u64::from(partition));
+            push_varint(rows, offset);
         }
         id.push(rows);
         kind.without_uuid().push(rows);
@@ -110,6 +122,8 @@ impl Companion {
     pub(crate) fn finish(self) -> std::io::Result<Bytes> {
         use std::io::Write;
         let mut packer = zstd::Encoder::new(Vec::new(), LEVEL)?;
+        // The manifest has the sum of the file alone.
+        packer.include_checksum(true)?;
         packer.write_all(MAGIC)?;
         packer.write_all(&self.count.to_le_bytes())?;
         packer.write_all(&self.rows)?;
@@ -184,7 +198,7 @@ pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
 
 /// Reads an unpacked companion; `None` when it is none of ours.
 pub(crate) fn read(unpacked: &[u8]) -> Option<Vec<Known<'_>>> {
-    let rest = unpacked.strip_prefix(MAGIC)?;
+    let rest = unpacked.strip_prefix(MAGIC).or_else(|| unpacked.strip_prefix(MAGIC_WITHOUT_LETTERS))?;
     let (count, rows) = rest.split_first_chunk::<8>()?;
     let count = usize::try_from(u64::from_le_bytes(*count)).ok()?;
     // A record has at least flags, key hash, offset and a time.
@@ -217,6 +231,10 @@ impl<'a> Rows<'a> {
             0 => None,
             _ => Some(self.time(&mut before.received_at)?),
         };
+        let letter = match flags & HAS_LETTER {
+            0 => None,
+            _ => Some((u32::try_from(self.varint()?).ok()?, self.varint()?)),
+        };
         let id = self.text(flags >> ID_SHIFT & 3)?;
         let kind = self.text(flags >> KIND_SHIFT & 3)?;
         let original = match flags & HAS_ORIGINAL {
@@ -227,7 +245,7 @@ impl<'a> Rows<'a> {
             }
         };
         let offset = before.offset;
-        Some(Known { offset, appended_at, key_hash, event_time, received_at, id, kind, original })
+        Some(Known { offset, appended_at, key_hash, event_time, received_at, letter, id, kind, original })
     }
 
     fn text(&mut self, code: u8) -> Option<Text<'a>> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use memchr::memchr2;
 use sg_core::archive::{ArchiveRules, Compression, Format};
-use sg_core::batch::{Entry, EventBatch, LogBatch};
+use sg_core::batch::{EventBatch, LogBatch};
 use sg_core::ports::{CutBuilder, CutFile, ErrorKind, FileLimits, PortError};
 use sg_core::time::Timestamp;
 
@@ -69,7 +69,7 @@ impl CutBuilder for Cut {
                     free.insert(Growing::new(hour, offset, Body::new(self.rules.format, self.partition)))
                 }
             };
-            self.bytes += file.add(events, entry, (offset, appended_at));
+            self.bytes += file.add(events, index, (offset, appended_at));
             if (file.rows >= limits.rows || file.body.bytes() >= limits.bytes)
                 && let Some(full) = self.growing.remove(&hour)
             {
@@ -130,13 +130,14 @@ impl Growing {
         Growing { hour, from, to: from, rows: 0, body, companion: Companion::default() }
     }
 
-    /// Adds a record; returns the bytes that it takes.
-    fn add(&mut self, events: &EventBatch, entry: &Entry, place: (u64, Timestamp)) -> u64 {
+    /// Adds a record of a batch by its index; returns the bytes that it takes.
+    fn add(&mut self, events: &EventBatch, index: usize, place: (u64, Timestamp)) -> u64 {
+        let entry = &events.entries[index];
         let raw = events.bytes(entry.raw);
         // What the door took is UTF-8 without line breaks; what others wrote to the log may be anything.
         let altered = (entry.received_at.is_none()).then(|| as_line(raw)).flatten();
         let line = altered.as_deref().unwrap_or(raw);
-        self.companion.add(events, entry, place, altered.as_ref().map(|_| raw));
+        self.companion.add(events, index, place, altered.as_ref().map(|_| raw));
         match &mut self.body {
             Body::Lines(lines) => lines.push_line(line),
             #[cfg(feature = "parquet")]

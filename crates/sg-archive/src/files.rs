@@ -93,8 +93,8 @@ impl Archive for Files {
     }
 
     async fn read(&self, file: &ArchivedFile) -> Result<LogBatch, PortError> {
-        let content = self.get(&file.path).await?;
-        let companion = self.get(&companion_path(&file.path)).await?;
+        let beside = companion_path(&file.path);
+        let (content, companion) = tokio::try_join!(self.get(&file.path), self.get(&beside))?;
         back::join(file, &content, &companion)
     }
 }

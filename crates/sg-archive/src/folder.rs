@@ -39,11 +39,22 @@ impl Folder {
         .await
     }
 
-    /// Reads a file.
+    /// Reads a file, which is to be there.
     pub(crate) async fn get(&self, path: &str) -> Result<Bytes, PortError> {
         let file = self.0.join(path);
         let doing = format!("reading {}", file.display());
-        blocking(doing, move || fs::read(file).map(Bytes::from)).await
+        let read = blocking(doing, move || match fs::read(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        });
+        let missing = || {
+            let file = self.0.join(path);
+            PortError::new(
+                ErrorKind::Corrupt,
+                format!("reading {}: it is not there any more", file.display()),
+            )
+        };
+        read.await?.map(Bytes::from).ok_or_else(missing)
     }
 
     /// Where a file stands until it is whole: outside of every layout.

@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use sg_core::batch::{EventBatch, LogBatch};
 use sg_core::definition::{Condition, Dedup, Function, LatePolicy, Measure, Rollup, Stream};
 use sg_core::flush::{Checkpoint, PartitionClock};
-use sg_core::fold::Fold;
+use sg_core::fold::{Beginning, Fold, Stretch};
 use sg_core::output::Outputs;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::time::Timestamp;
@@ -154,9 +154,47 @@ fn fold(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Records as a log gives them back: what the door decided beside each, no fields.
+fn again(criterion: &mut Criterion) {
+    let plan = plan();
+    let mut mixed = Mixed(3);
+    let mut group = criterion.benchmark_group("again");
+    group.throughput(Throughput::Elements((BATCH * AT_ONCE) as u64));
+    for (at, what) in [(0, "a rollup of what the door decided"), (1, "a rollup of a field")] {
+        let alone = Arc::new(Plan::new(plan.stream.clone(), &[plan.rollups[at].rollup.clone()]));
+        let mut offset = 0;
+        let stretch = Stretch {
+            beginning: Beginning::First(0),
+            from: Timestamp::NEVER,
+            to: Timestamp(i64::MAX),
+            removed_before: Timestamp::NEVER,
+        };
+        let mut fold = Fold::again(alone, (0, 1), stretch, 7);
+        group.bench_function(what, |bencher| {
+            bencher.iter_batched_ref(
+                || {
+                    let read_back = |_| {
+                        let mut batch = next(&plan, &mut mixed, &mut offset);
+                        Arc::make_mut(&mut batch.events).fields = None;
+                        batch
+                    };
+                    (0..AT_ONCE).map(read_back).collect::<Vec<_>>()
+                },
+                |batches| {
+                    for batch in batches {
+                        fold.batch(batch, u64::MAX);
+                    }
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(30).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
-    targets = door, fold
+    targets = door, fold, again
 }
 criterion_main!(benches);

@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 use crate::window;
 
 use again::Again;
-pub use again::{Fates, Stretch, Tally};
+pub use again::{Beginning, Fates, Stretch, Tally, complete_after};
 pub use alone::{Wanted, gifts, plan_of};
 
 /// Folds the records of one partition, from a checkpoint on, into what the next flush writes.
@@ -128,6 +128,10 @@ impl Fold {
             let (offset, appended_at) = batch.place(index);
             if offset >= self.next_offset {
                 break;
+            }
+            // A reader may begin inside a batch.
+            if offset < self.judge.from().0 {
+                continue;
             }
             r = r.max(appended_at);
             self.judge.advance(offset, r);

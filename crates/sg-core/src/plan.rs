@@ -208,17 +208,17 @@ impl Plan {
         self.check_types(&event)?;
         let id = self.id(&event, event_time, arrival)?;
         let mut fields = batch.fields.take().unwrap_or_default();
-        let read = self.read_fields(&event, &kind, &id, batch, &mut fields);
+        let (kind_span, id_span) = (batch.span_of(kind.as_bytes()), batch.span_of(id.as_bytes()));
+        let read = self.read_fields(&event, (kind_span, id_span), batch, &mut fields);
         batch.fields = Some(fields);
         read?;
         let raw = push_raw(event.members.text(), batch);
         let key = self.key(&event);
-        let id_span = batch.span_of(id.as_bytes());
         let key_span = key.as_ref().map_or(id_span, |key| batch.span_of(key.as_bytes()));
         let entry = Entry {
             raw,
             id: id_span,
-            kind: batch.span_of(kind.as_bytes()),
+            kind: kind_span,
             key_hash: key_hash(batch.bytes(key_span)),
             key: key_span,
             event_time,
@@ -279,20 +279,27 @@ impl Plan {
             return;
         }
         let mut fields = Fields::default();
+        fields.texts.reserve(batch.entries.len() * self.texts.len());
+        fields.numbers.reserve(batch.entries.len() * self.numbers.len());
         let main = batch.main.clone();
         let mut refused = Vec::new();
         for index in 0..batch.entries.len() {
             let entry = batch.entries[index];
-            let text = entry.raw.main_at().map_or_else(
-                || Cow::Owned(batch.text(entry.raw).to_owned()),
-                |at| String::from_utf8_lossy(&main[at..at + entry.raw.len()]),
-            );
-            let (kind, id) = (batch.text(entry.kind).to_owned(), batch.text(entry.id).to_owned());
             let already = batch.refusal(index).cloned();
             let read = match already {
                 Some(refusal) => Err(refusal),
-                None => Read::new(&text)
-                    .and_then(|event| self.read_fields(&event, &kind, &id, batch, &mut fields)),
+                None => {
+                    let text = match entry.raw.main_at() {
+                        None => Cow::Owned(batch.text(entry.raw).to_owned()),
+                        Some(at) => {
+                            let bytes = &main[at..at + entry.raw.len()];
+                            std::str::from_utf8(bytes)
+                                .map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+                        }
+                    };
+                    let decided = (entry.kind, entry.id);
+                    Read::new(&text).and_then(|event| self.read_fields(&event, decided, batch, &mut fields))
+                }
             };
             if let Err(refusal) = read {
                 self.fill_row(index + 1, &mut fields);
@@ -301,6 +308,18 @@ impl Plan {
         }
         batch.refused = refused;
         batch.fields = Some(fields);
+    }
+
+    /// Fills the fields of events that are known to have been counted, where the door has decided all that is asked for,
+    /// so that nothing need be read; returns whether it has.
+    pub(crate) fn take_decided(&self, batch: &mut EventBatch) -> bool {
+        if !self.numbers.is_empty() || !self.texts.iter().all(Source::is_decided) {
+            return false;
+        }
+        let rows = batch.entries.iter();
+        let texts = rows.flat_map(|entry| self.texts.iter().map(|source| source.decided(entry)));
+        batch.fields = Some(Fields { texts: texts.collect(), numbers: Vec::new() });
+        true
     }
 
     fn check_future(
@@ -404,18 +423,17 @@ impl Plan {
         self.key_by.iter().find_map(present)
     }
 
-    /// Appends one row of fields; on an error the row is taken back.
+    /// Appends one row of fields, of an event whose type and id are decided; on an error the row is taken back.
     fn read_fields(
         &self,
         event: &Read<'_>,
-        kind: &str,
-        id: &str,
+        decided: (Span, Span),
         batch: &mut EventBatch,
         fields: &mut Fields,
     ) -> Result<(), Refusal> {
         let (texts_before, numbers_before) = (fields.texts.len(), fields.numbers.len());
         let read =
-            self.read_texts(event, kind, id, batch, fields).and_then(|()| self.read_numbers(event, fields));
+            self.read_texts(event, decided, batch, fields).and_then(|()| self.read_numbers(event, fields));
         if read.is_err() {
             fields.texts.truncate(texts_before);
             fields.numbers.truncate(numbers_before);
@@ -426,15 +444,14 @@ impl Plan {
     fn read_texts(
         &self,
         event: &Read<'_>,
-        kind: &str,
-        id: &str,
+        (kind, id): (Span, Span),
         batch: &mut EventBatch,
         fields: &mut Fields,
     ) -> Result<(), Refusal> {
         for source in &self.texts {
             let span = match source {
-                Source::Canonical(Canonical::EventType) => batch.span_of(kind.as_bytes()),
-                Source::Canonical(Canonical::EventId) => batch.span_of(id.as_bytes()),
+                Source::Canonical(Canonical::EventType) => kind,
+                Source::Canonical(Canonical::EventId) => id,
                 Source::Canonical(canonical) => match event.members.text_of(*canonical)? {
                     None => Span::NONE,
                     Some(text) => {

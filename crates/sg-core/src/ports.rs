@@ -85,6 +85,9 @@ pub struct Extent {
     /// The log's newest time over all its records: no later record gets an earlier one. [`Timestamp::NEVER`] where
     /// the log cannot promise that.
     pub newest: Timestamp,
+    /// Whether the log holds more than it is to keep, and would remove its oldest records if nobody needed them; false
+    /// where others decide what is kept.
+    pub is_surplus: bool,
 }
 
 /// Where records of a batch lie in one partition, among those that others appended at the same time.

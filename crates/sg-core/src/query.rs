@@ -131,6 +131,17 @@ pub struct CellRow {
     pub late_count: u64,
     /// How often the cell changed after its window was final.
     pub revision: u64,
+    /// What its columns for SQL say of its sketches, in the order of those measures.
+    pub shown: Vec<Shown>,
+}
+
+/// What a cell's columns for SQL say of a sketch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// A number of the measure's scale, if there is one.
+    Number(Option<i128>),
+    /// Frequent values, as JSON.
+    Text(String),
 }
 
 /// Which raw events, newest first.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cell::Value;
 use crate::definition::{Function, Rollup};
 use crate::plan::Plan;
-use crate::query::CellRow;
+use crate::query::{CellRow, Shown};
 use crate::time::Timestamp;
 
 /// A cell as it must be.
@@ -46,12 +46,29 @@ impl MadeCell {
         let Some(stored) = stored else { return self.shares.is_empty() };
         !self.shares.is_empty()
             && stored.events == self.events()
+            && shows(rollup, stored)
             && rollup
                 .measures
                 .iter()
                 .zip(stored.values.iter().zip(&self.values(rollup)))
                 .all(|(measure, (left, right))| is_same(&measure.function, left, right))
     }
+}
+
+/// Returns whether the columns for SQL say what the sketches of a stored cell say, where that does not depend on the order
+/// of merging.
+fn shows(rollup: &Rollup, stored: &CellRow) -> bool {
+    let measures = rollup.measures.iter().zip(&stored.values);
+    let mut sketches = measures.filter(|(measure, _)| measure.function.is_sketch()).zip(&stored.shown);
+    sketches.all(|((measure, value), shown)| match (shown, value) {
+        (Shown::Number(number), _) => *number == value.rank(&measure.function),
+        (Shown::Text(text), Value::Top(top)) => {
+            let Function::Top { k, .. } = &measure.function else { return true };
+            let is_exact = top.frequent(*k).iter().all(|one| one.error == 0);
+            !is_exact || value.show(&measure.function).as_ref() == Some(text)
+        }
+        (Shown::Text(_), _) => false,
+    })
 }
 
 /// Returns whether two values are the same but for what depends on the order of merging.
@@ -151,6 +168,15 @@ pub struct Wish {
 /// What is told on the way.
 #[derive(Debug)]
 pub enum Said {
+    /// A partition is not read from its first record on, since that is neither in the log nor in the archive.
+    Begins {
+        /// The partition.
+        partition: u32,
+        /// The first record that is read.
+        offset: u64,
+        /// Why there is none before.
+        why: String,
+    },
     /// A partition has been read so far.
     Read {
         /// The partition.
@@ -181,7 +207,7 @@ pub struct Rebuilt {
     pub differing: u64,
     /// Cells that have events whose records may be gone: they are as they were.
     pub left: u64,
-    /// Whether the log reaches back to the first record that was ever folded.
+    /// Whether log and archive reach back to the first record that was ever folded.
     pub is_whole: bool,
     /// Whether the rollup has now seen every record that was ever folded.
     pub is_backfilled: bool,

@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::status::resident_bytes;
 use crate::systems::metric_names;
-use crate::{App, Roles, archive};
+use crate::{App, Roles, archive, headroom};
 
 /// `GET /livez`.
 pub(crate) async fn live() -> Response {
@@ -41,13 +41,13 @@ pub(crate) async fn ready(State(app): State<Arc<App>>, uri: Uri) -> Result<Respo
     if roles == Roles::NONE {
         faults.push("this process does not have the role".to_owned());
     }
-    Ok(answer(&app, &faults))
+    Ok(answer(&app, roles, &faults).await)
 }
 
 /// `GET /healthz`: the same body as `/readyz`.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
     let faults = faults(&app, app.roles).await;
-    answer(&app, &faults)
+    answer(&app, app.roles, &faults).await
 }
 
 /// What is wrong, part by part; nothing where there is nothing to say.
@@ -114,12 +114,19 @@ pub(crate) fn judge<E: Display>(
     standing
 }
 
-fn answer(app: &App, faults: &[String]) -> Response {
+/// Warnings say what will be wrong if nobody acts; nothing is less ready for them. They take the store: who does not need
+/// it is not held up by it.
+async fn answer(app: &App, roles: Roles, faults: &[String]) -> Response {
+    let is_asked = faults.is_empty() && (roles.process || roles.query);
+    let warnings = if is_asked { headroom::warnings(app).await } else { Vec::new() };
     let (status, word) =
         if faults.is_empty() { (StatusCode::OK, "UP") } else { (StatusCode::SERVICE_UNAVAILABLE, "DOWN") };
     let mut body = format!("{{\"ok\":{},\"status\":\"{word}\"", faults.is_empty());
     if !faults.is_empty() {
         body += &format!(",\"error\":{}", Value::from(faults.join("; ")));
+    }
+    if !warnings.is_empty() {
+        body += &format!(",\"warnings\":{}", Value::from(warnings));
     }
     body += &format!(
         ",\"version\":{},\"backends\":{},\"roles\":{}}}",
@@ -156,6 +163,7 @@ pub(crate) async fn metrics(app: &App) -> Response {
         metric_names::render_store(&mut out, status);
         if let Ok(pending) = &pending {
             render_lag(&mut out, status, pending);
+            headroom::render(&mut out, &headroom::look(app, status, pending).await.unwrap_or_default());
         }
     }
     metric_names::render_process(&mut out, app);

@@ -19,6 +19,7 @@ mod docs;
 mod error;
 mod events;
 mod guard;
+mod headroom;
 mod health;
 mod ingest;
 mod keys;
@@ -55,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use cors::Origins;
 pub use guard::{Auth, Guard};
+pub use headroom::Headrooms;
 pub use keys::draw as draw_key;
 pub use limits::{Limits, Network, Stopwatch, Turns};
 pub use live::Watchers;
@@ -117,6 +119,8 @@ pub struct App {
     pub watchers: Watchers,
     /// Whether the demo producer runs; `None` where there is none.
     pub demo: Option<watch::Sender<bool>>,
+    /// How near the log's retention has come to what is needed.
+    pub headrooms: Headrooms,
     /// What the stream metrics API has answered.
     pub metrics_api: MetricsApi,
     /// Makes spans of requests.

@@ -19,6 +19,7 @@ use sg_core::window;
 use tokio::sync::mpsc;
 
 use crate::error::ApiError;
+use crate::server::LongAnswer;
 use crate::{App, body};
 
 /// Cells that are listed; the rest are counted only.
@@ -65,7 +66,10 @@ pub(crate) async fn rebuild(State(app): State<Arc<App>>, request: Request) -> Re
     let stream = unfold(told, |mut told| async move {
         told.recv().await.map(|line| (Ok::<_, Infallible>(line + "\n"), told))
     });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    let mut answer = (kind, Body::from_stream(stream)).into_response();
+    answer.extensions_mut().insert(LongAnswer);
+    Ok(answer)
 }
 
 async fn run(app: &App, wish: &Wish, rollup: &Rollup, lines: mpsc::Sender<String>) {
@@ -101,6 +105,9 @@ fn done_json(wish: &Wish, rebuilt: Rebuilt) -> Value {
 
 fn said_json(rollup: &Rollup, said: Said) -> Value {
     match said {
+        Said::Begins { partition, offset, why } => {
+            json!({"begins": {"partition": partition, "offset": offset, "why": why}})
+        }
         Said::Read { partition, offset, end } => {
             json!({"read": {"partition": partition, "offset": offset, "end": end}})
         }

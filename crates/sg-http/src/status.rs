@@ -12,6 +12,7 @@ use sg_core::time::Timestamp;
 
 use crate::App;
 use crate::error::ApiError;
+use crate::headroom::{self, Headroom};
 use crate::{answer, archive};
 
 /// `GET /v1/status`.
@@ -20,8 +21,13 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, ApiE
         app.store.status(StatusDetail::Ledger).await.map_err(|error| ApiError::of_store(&error))?;
     let pending = app.pipeline.pending().await.map_err(|error| ApiError::of_log(&error))?;
     add_unclaimed(&mut status, &pending);
-    let streams: Vec<Value> =
-        app.doors.iter().map(|door| stream_json(&app, &door.plan.stream.name, &status, &pending)).collect();
+    let headrooms = headroom::look(&app, &status, &pending).await;
+    let headrooms = headrooms.map_err(|error| ApiError::of_store(&error))?;
+    let streams: Vec<Value> = app
+        .doors
+        .iter()
+        .map(|door| stream_json(&app, &door.plan.stream.name, &status, (&pending, &headrooms)))
+        .collect();
     let rollups: Vec<Value> = status.rollups.iter().map(|rollup| rollup_json(&app, rollup)).collect();
     let judge_bytes: u64 =
         pending.iter().filter_map(|pending| pending.owned.as_ref()).map(|owned| owned.judge_bytes).sum();
@@ -72,14 +78,17 @@ fn add_unclaimed(status: &mut StoreStatus, pending: &[Pending]) {
     status.partitions.sort_by_key(|partition| (partition.stream.clone(), partition.partition));
 }
 
-fn stream_json(app: &App, name: &str, status: &StoreStatus, pending: &[Pending]) -> Value {
+/// What waits in the partitions, and how much their logs may lose.
+type Waiting<'a> = (&'a [Pending], &'a [Headroom]);
+
+fn stream_json(app: &App, name: &str, status: &StoreStatus, waiting: Waiting<'_>) -> Value {
     let watermark =
         status.watermarks.iter().find(|(stream, _)| stream == name).map_or(Timestamp::NEVER, |(_, at)| *at);
     let mine = status.partitions.iter().filter(|partition| partition.stream == name);
     let mine: Vec<&PartitionStatus> = mine.collect();
     let count = mine.len() as u32;
     let partitions: Vec<Value> =
-        mine.iter().map(|partition| partition_json(app, partition, count, pending)).collect();
+        mine.iter().map(|partition| partition_json(app, partition, count, waiting)).collect();
     let outbox = status.outboxes.iter().filter(|lane| lane.stream == name);
     let outbox: Vec<Value> = outbox
         .map(|lane| {
@@ -90,7 +99,12 @@ fn stream_json(app: &App, name: &str, status: &StoreStatus, pending: &[Pending])
     json!({"name": name, "watermark": time(watermark), "partitions": partitions, "outbox": outbox})
 }
 
-fn partition_json(app: &App, partition: &PartitionStatus, partitions: u32, pending: &[Pending]) -> Value {
+fn partition_json(
+    app: &App,
+    partition: &PartitionStatus,
+    partitions: u32,
+    (pending, headrooms): Waiting<'_>,
+) -> Value {
     let here = pending
         .iter()
         .find(|pending| pending.stream == partition.stream && pending.partition == partition.partition);
@@ -112,6 +126,10 @@ fn partition_json(app: &App, partition: &PartitionStatus, partitions: u32, pendi
         body["log_start"] = extent.start.into();
         body["log_end"] = extent.end.into();
         body["lag"] = extent.end.saturating_sub(partition.next_offset).into();
+    }
+    let mut its = headrooms.iter().filter(|known| known.is_of(&partition.stream, partition.partition));
+    if let Some(headroom) = its.next() {
+        body["headroom"] = headroom.json();
     }
     if let Some(owned) = here.and_then(|here| here.owned.as_ref()) {
         body["folded"] = owned.folded.into();

@@ -220,7 +220,7 @@ impl EventLog for EmbeddedLog {
 
     async fn open(&self, stream: &str, partition: u32, from: u64) -> Result<Box<dyn LogReader>, PortError> {
         self.check_partition(partition)?;
-        let extent = lock(&self.handle.shared.view).extent(stream);
+        let extent = lock(&self.handle.shared.view).extent(stream, &self.handle.shared.settings);
         if from < extent.start || from > extent.end {
             let (start, end) = (extent.start, extent.end);
             return Err(invalid(format!("read {stream} from offset {from}: the log holds {start} to {end}")));
@@ -230,7 +230,7 @@ impl EventLog for EmbeddedLog {
 
     async fn extent(&self, stream: &str, partition: u32) -> Result<Extent, PortError> {
         self.check_partition(partition)?;
-        Ok(lock(&self.handle.shared.view).extent(stream))
+        Ok(lock(&self.handle.shared.view).extent(stream, &self.handle.shared.settings))
     }
 
     async fn partitions(&self, _stream: &str) -> Result<u32, PortError> {

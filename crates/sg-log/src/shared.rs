@@ -104,13 +104,23 @@ impl Segment {
 }
 
 impl View {
-    /// Returns what the log holds of a stream.
-    pub(crate) fn extent(&self, stream: &str) -> Extent {
+    /// Returns what the log holds of a stream, where so much is to be kept.
+    pub(crate) fn extent(&self, stream: &str, settings: &Settings) -> Extent {
+        let is_surplus = self.is_surplus(settings.keep_bytes, settings.clock.now().minus(settings.keep_age));
+        let newest = self.newest;
         let Some(number) = self.streams.number(stream) else {
-            return Extent { start: 0, end: 0, newest: self.newest };
+            return Extent { start: 0, end: 0, newest, is_surplus };
         };
         let start = self.segments.front().map_or(0, |segment| segment.start(number));
-        Extent { start, end: self.next(number), newest: self.newest }
+        Extent { start, end: self.next(number), newest, is_surplus }
+    }
+
+    /// Returns whether the oldest segment would be deleted if nobody needed it.
+    pub(crate) fn is_surplus(&self, keep_bytes: u64, keep_from: Timestamp) -> bool {
+        let Some(following) = self.segments.get(1) else { return false };
+        let total: u64 = self.segments.iter().map(|segment| segment.end).sum();
+        // The following segment's first A is no older than anything in the oldest.
+        total > keep_bytes || following.begun_at < keep_from
     }
 
     /// Returns the offset behind a stream's last durable record.

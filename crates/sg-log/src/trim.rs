@@ -43,10 +43,7 @@ pub(crate) fn trim(shared: &Shared, needed: &[(String, u32, u64)]) -> Result<(),
 /// Returns whether the oldest segment may be deleted.
 fn may_go(view: &View, least: &HashMap<&str, u64>, keep_bytes: u64, keep_from: Timestamp) -> bool {
     let (Some(oldest), Some(following)) = (view.segments.front(), view.segments.get(1)) else { return false };
-    let total: u64 = view.segments.iter().map(|segment| segment.end).sum();
-    // The following segment's first A is no older than anything in this one.
-    let is_surplus = total > keep_bytes || following.begun_at < keep_from;
-    is_surplus && is_past(view, oldest, following, least)
+    view.is_surplus(keep_bytes, keep_from) && is_past(view, oldest, following, least)
 }
 
 fn is_past(view: &View, oldest: &Segment, following: &Segment, least: &HashMap<&str, u64>) -> bool {

@@ -19,7 +19,7 @@ use sg_core::fold::{gifts, plan_of};
 use sg_core::limits::DELETED_AT_ONCE;
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    ErrorKind, EventPicker, Picking, PortError, Rewriter, RollupReader, StatusDetail, StoreStatus,
+    ErrorKind, EventPicker, Manifest, Picking, PortError, Rewriter, RollupReader, StatusDetail, StoreStatus,
 };
 use sg_core::query::StoredEvent;
 use sg_core::selection::Selection;
@@ -27,7 +27,8 @@ use sg_core::time::Timestamp;
 use sg_core::window;
 use tokio::sync::Mutex;
 
-use crate::rebuild::{OpenLog, Rebuilds};
+use crate::archiver::ArchivedStream;
+use crate::rebuild::{OpenLog, Rebuilds, Sources};
 
 use remake::Remake;
 use source::Source;
@@ -45,6 +46,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct ByHand {
     /// Makes the log that is read where a stream keeps no raw table.
     pub open_log: OpenLog,
+    /// What is in which file of the archive.
+    pub manifest: Arc<dyn Manifest>,
+    /// The archives that this process knows: they have what the log has lost.
+    pub archives: Vec<ArchivedStream>,
     /// The store's reading side.
     pub reader: Arc<dyn RollupReader>,
     /// The store's side that deletes.
@@ -107,6 +112,8 @@ impl ByHand {
     pub fn beside(rebuilds: &Rebuilds) -> ByHand {
         ByHand {
             open_log: rebuilds.open_log.clone(),
+            manifest: rebuilds.manifest.clone(),
+            archives: rebuilds.archives.clone(),
             reader: rebuilds.reader.clone(),
             rewriter: rebuilds.rewriter.clone(),
             plans: rebuilds.plans.clone(),
@@ -121,6 +128,11 @@ fn refused(why: String) -> PortError {
 }
 
 impl ByHand {
+    fn sources(&self) -> Result<Sources, PortError> {
+        let (manifest, archives) = (self.manifest.clone(), self.archives.clone());
+        Ok(Sources { log: (self.open_log)()?, manifest, archives })
+    }
+
     async fn standing(&self, stream: &str) -> Result<Standing, PortError> {
         Ok(standing_of(stream, &self.reader.status(StatusDetail::Marks).await?))
     }

@@ -1,23 +1,24 @@
-//! Makes the cells of a rollup again from the log, compares them with those of the store and replaces what differs, while
-//! the server goes on counting. Gives no event another fate: whatever cannot be shown to be what it was the first time
-//! is refused.
+//! Makes the cells of a rollup again from log and archive, compares them with those of the store and replaces what
+//! differs, while the server goes on counting. Gives no event another fate: whatever cannot be shown to be what it was the
+//! first time is refused, and windows whose records are not all there are left as they are.
 //!
 //! Nothing is locked while records are read. What was made holds for an offset of each partition; the store replaces
 //! cells only while every partition stands there, and else the few records since are folded too.
 
 pub(crate) mod again;
+mod begin;
 mod compare;
+mod records;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sg_core::definition::LatePolicy;
-use sg_core::fold::{Fold, Stretch, plan_of};
+use sg_core::flush::Ledger;
+use sg_core::fold::{Beginning, Fold};
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    ErrorKind, EventLog, PartitionStatus, PortError, Rebuilder, Rewriter, RollupReader, RollupStatus,
-    StatusDetail,
+    ErrorKind, EventLog, Manifest, PortError, Rebuilder, Rewriter, RollupReader, StatusDetail,
 };
 use sg_core::rebuild::{MadeCell, Rebuilt, Rewrite, RewriteOutcome, Said, Settled, Tell, Wish};
 use sg_core::time::Timestamp;
@@ -25,13 +26,17 @@ use sg_core::window;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::archiver::ArchivedStream;
+
 use again::Again;
+use begin::Standing;
+pub use records::Sources;
 
 /// What makes cells again.
 #[derive(Clone)]
 pub struct Rebuild {
-    /// The log, of which nobody else in the process has a reader.
-    pub log: Arc<dyn EventLog>,
+    /// Where the records are to be had.
+    pub sources: Sources,
     /// The store's reading side.
     pub reader: Arc<dyn RollupReader>,
     /// The store's side that replaces cells.
@@ -66,6 +71,10 @@ pub type OpenLog = Arc<dyn Fn() -> Result<Arc<dyn EventLog>, PortError> + Send +
 pub struct Rebuilds {
     /// Makes the log that is read.
     pub open_log: OpenLog,
+    /// What is in which file of the archive.
+    pub manifest: Arc<dyn Manifest>,
+    /// The archives that this process knows.
+    pub archives: Vec<ArchivedStream>,
     /// The store's reading side.
     pub reader: Arc<dyn RollupReader>,
     /// The store's side that replaces cells.
@@ -90,8 +99,9 @@ impl Rebuilder for Rebuilds {
                 "rebuilding: another rebuild or a delete is under way in this process: wait for its end";
             return Err(PortError::new(ErrorKind::Retry, doing));
         };
+        let (manifest, archives) = (self.manifest.clone(), self.archives.clone());
         let rebuild = Rebuild {
-            log: (self.open_log)()?,
+            sources: Sources { log: (self.open_log)()?, manifest, archives },
             reader: self.reader.clone(),
             rewriter: self.rewriter.clone(),
             plan,
@@ -144,20 +154,12 @@ fn refused(why: String) -> PortError {
     PortError::new(ErrorKind::Invalid, why)
 }
 
-/// Where stream and rollup stood when a pass began.
-struct Standing {
-    partitions: Vec<PartitionStatus>,
-    rollup: RollupStatus,
-    is_whole: bool,
-}
-
-/// One pass over the log, for one slice of time.
+/// One pass over the records, for one slice of time.
 struct Pass {
     parts: Vec<Again>,
     removed_before: Timestamp,
     /// Events deleted by hand when it began.
     deleted: u64,
-    is_whole: bool,
     is_backfill: bool,
 }
 
@@ -176,7 +178,7 @@ impl Rebuild {
         let mut rebuilt = Rebuilt::default();
         while let Some(slice) = slices.pop() {
             let standing = self.standing().await?;
-            let mut pass = self.begin(&standing, slice).await?;
+            let mut pass = self.begin(&standing, slice, tell).await?;
             if let Some(middle) = self.read(&mut pass, &standing, tell).await? {
                 rebuilt.records += pass.records();
                 slices.extend([(middle, slice.1), (slice.0, middle)]);
@@ -195,62 +197,9 @@ impl Rebuild {
                 rebuilt.is_backfilled = true;
             }
             rebuilt.records += pass.records();
-            rebuilt.is_whole = pass.is_whole;
+            rebuilt.is_whole = standing.is_whole;
         }
         Ok(rebuilt)
-    }
-
-    async fn standing(&self) -> Result<Standing, PortError> {
-        let (stream, name) = (&*self.plan.name, &self.plan.rollups[self.rollup].rollup.name);
-        let status = self.reader.status(StatusDetail::Marks).await?;
-        let mut partitions: Vec<PartitionStatus> =
-            status.partitions.into_iter().filter(|known| *known.stream == *stream).collect();
-        partitions.sort_by_key(|known| known.partition);
-        let rollup = status.rollups.into_iter().find(|known| known.name == *name);
-        let rollup = rollup.ok_or_else(|| refused(format!("the store has no rollup {name}")))?;
-        let identity = self.log.identity(stream).await?;
-        let mut is_whole = true;
-        for known in &partitions {
-            if known.log_identity != identity {
-                let partition = known.partition;
-                return Err(refused(format!(
-                    "partition {partition} of {stream} was counted from another log"
-                )));
-            }
-            let extent = self.log.extent(stream, known.partition).await?;
-            is_whole &= extent.start <= known.first_offset;
-        }
-        Ok(Standing { partitions, rollup, is_whole })
-    }
-
-    async fn begin(
-        &self,
-        standing: &Standing,
-        (from, to): (Timestamp, Timestamp),
-    ) -> Result<Pass, PortError> {
-        let rollup = &self.plan.rollups[self.rollup].rollup;
-        let (name, is_whole) = (&rollup.name, standing.is_whole);
-        let is_backfill = standing.rollup.complete_from.is_some();
-        if !is_whole && (is_backfill || rollup.late == LatePolicy::Divert) {
-            let why = if is_backfill { "it has not seen earlier records" } else { "it diverts late events" };
-            return Err(refused(format!(
-                "rebuilding {name}: the log no longer holds the first records of {}, and {why}: what became of them \
-                 there cannot be made again",
-                rollup.stream
-            )));
-        }
-        let alone = plan_of(&self.plan, rollup);
-        let removed_before = standing.rollup.removed_before;
-        let mut parts = Vec::new();
-        let of = self.log.partitions(&rollup.stream).await?;
-        for known in &standing.partitions {
-            let extent = self.log.extent(&rollup.stream, known.partition).await?;
-            let start = extent.start.max(known.first_offset);
-            let stretch = Stretch { start, is_whole, from, to, removed_before };
-            let place = (known.partition, of);
-            parts.push(Again::open(&self.log, alone.clone(), place, stretch, self.seed).await?);
-        }
-        Ok(Pass { parts, removed_before, deleted: standing.deleted(), is_whole, is_backfill })
     }
 
     /// Reads all partitions up to where the store stands; returns where to cut the slice when it has too many cells.
@@ -286,26 +235,21 @@ impl Rebuild {
     }
 
     /// Refuses to go on when the records give another ledger than they gave the first time: then something that decides
-    /// fates is not what it was, such as the duplicate window, and the cells would not be either.
+    /// fates is not what it was, such as the duplicate window, or records are missing, and the cells would be wrong too.
     fn check_ledgers(&self, pass: &Pass, standing: &Standing) -> Result<(), PortError> {
-        if !pass.is_whole {
-            return Ok(());
-        }
         for (part, known) in pass.parts.iter().zip(&standing.partitions) {
-            let (mine, stored) = (part.fold.made(0).1, known.ledger);
-            let fates = |of: sg_core::flush::Ledger| {
-                (of.processed, of.counted, of.duplicate, of.dead_lettered, of.deleted)
-            };
-            if fates(mine) != fates(stored) {
+            let Some(before) = part.ledger_before() else { continue };
+            let is_first = matches!(part.beginning, Beginning::First(_));
+            let (mine, stored) = (part.fold.made(0).1, fates(known.ledger, is_first));
+            let before = fates(before, is_first);
+            let mut made = fates(mine, is_first);
+            made.iter_mut().zip(before).for_each(|(made, before)| *made += before);
+            if made != stored {
                 return Err(refused(format!(
                     "rebuilding {}: the records of partition {} of {} do not have the fates that they had (processed, \
-                     counted, duplicates, dead letters, deleted: {:?} instead of {:?}); has the duplicate window or the \
-                     number of partitions changed since, or was the store imported?",
-                    self.plan.rollups[self.rollup].rollup.name,
-                    part.partition,
-                    self.plan.name,
-                    fates(mine),
-                    fates(stored)
+                     counted, deleted, duplicates, dead letters: {:?} instead of {:?}); has the duplicate window or the \
+                     number of partitions changed since, is a part of log or archive missing, or was the store imported?",
+                    self.plan.rollups[self.rollup].rollup.name, part.partition, self.plan.name, made, stored
                 )));
             }
         }
@@ -330,7 +274,7 @@ impl Rebuild {
                 deleted: pass.deleted,
                 removed_before: pass.removed_before,
                 cells,
-                may_shrink: pass.is_whole,
+                may_shrink: pass.is_known(),
                 is_backfill: pass.is_backfill,
                 is_dry: self.is_dry,
                 settled: if is_end { pass.parts.iter().map(settled).collect() } else { Vec::new() },
@@ -368,13 +312,25 @@ impl Rebuild {
     }
 }
 
-impl Standing {
-    fn deleted(&self) -> u64 {
-        self.partitions.iter().map(|known| known.ledger.deleted).sum()
-    }
+/// What became of records. An event may be deleted by hand at any time, also after a mark that has it as counted: then
+/// only the sum of both tells.
+fn fates(of: Ledger, is_first: bool) -> [u64; 5] {
+    let (counted, deleted) = if is_first { (of.counted, of.deleted) } else { (of.counted + of.deleted, 0) };
+    [of.processed, counted, deleted, of.duplicate, of.dead_lettered]
 }
 
 impl Pass {
+    /// Returns whether every record that was folded got the fate that it had.
+    fn is_known(&self) -> bool {
+        self.parts.iter().all(|part| part.beginning.is_known())
+    }
+
+    /// Returns where the windows begin of which all records were folded; beyond all where none are.
+    fn complete_from(&self) -> Timestamp {
+        let of = |part: &Again| part.fold.complete_from().unwrap_or(ALL.1);
+        self.parts.iter().map(of).max().unwrap_or(Timestamp::NEVER)
+    }
+
     fn records(&self) -> u64 {
         self.parts.iter().map(|part| part.fold.made(0).1.processed).sum()
     }
@@ -385,7 +341,7 @@ fn settled(part: &Again) -> Settled {
     debug_assert_eq!(delta.folded, ledger.counted + ledger.deleted, "Invariant: every event is fed");
     Settled {
         partition: part.partition,
-        first_offset: part.start,
+        first_offset: part.first_offset(),
         folded: delta.folded,
         diverted: tally.diverted,
         gone: tally.expired,

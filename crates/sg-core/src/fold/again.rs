@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::batch::LogBatch;
 use crate::flush::{Checkpoint, Ledger, PartitionClock, RollupDelta};
 use crate::judge::{Fingerprint, Verdict};
 use crate::plan::Plan;
+use crate::ports::Mark;
 use crate::reason::Code;
 use crate::time::Timestamp;
 
@@ -25,13 +27,52 @@ pub struct Fates {
     pub deleted: BTreeSet<u64>,
 }
 
+/// Where folding again begins, and what is known there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// At the first record that was ever folded.
+    First(u64),
+    /// At a mark: records from the beginning of its duplicate window on are shown first, and fill that window alone.
+    Mark(Mark),
+    /// At the first record that is held, of which nothing is known: records count only from where the duplicate window is.
+    Unknown(u64),
+}
+
+impl Beginning {
+    /// Returns the first record that is read.
+    pub fn reads_from(&self) -> u64 {
+        match self {
+            Beginning::First(offset) | Beginning::Unknown(offset) => *offset,
+            Beginning::Mark(mark) => mark.dedup_from.0.min(mark.offset),
+        }
+    }
+
+    /// Returns whether every record from it on gets the fate and the lateness that it had.
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Beginning::Unknown(_))
+    }
+
+    /// Returns where the windows begin of which no event can lie before; `None` while that is not known.
+    fn complete_from(&self, max_future: Duration) -> Option<Timestamp> {
+        match self {
+            Beginning::First(_) => Some(Timestamp::NEVER),
+            Beginning::Mark(mark) => Some(complete_after(mark.clock.m, max_future)),
+            Beginning::Unknown(_) => None,
+        }
+    }
+}
+
+/// Returns where the windows begin that no event before a place falls into, by the clock M there: an event lies no
+/// further ahead of its arrival than is allowed, and M behind neither its time nor its arrival, whichever is earlier.
+pub fn complete_after(m: Timestamp, max_future: Duration) -> Timestamp {
+    if m == Timestamp::NEVER { m } else { Timestamp(m.plus(max_future).0.saturating_add(1)) }
+}
+
 /// What is to be folded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
-    /// The first record that is read.
-    pub start: u64,
-    /// Whether no record was folded before it: else records count only from where the duplicate window is known.
-    pub is_whole: bool,
+    /// Where it begins.
+    pub beginning: Beginning,
     /// Windows that start from here …
     pub from: Timestamp,
     /// … to before here are made again.
@@ -58,6 +99,8 @@ pub struct Tally {
 pub(super) struct Again {
     fates: Fates,
     stretch: Stretch,
+    /// Where the windows begin of which every record is folded again; `None` while that is not known.
+    complete_from: Option<Timestamp>,
     pub(super) tally: Tally,
     /// The only cells that are made; all where there is none.
     pub(super) wanted: Option<Wanted>,
@@ -75,23 +118,26 @@ impl Again {
             self.tally.expired += 1;
             return true;
         }
-        start < self.stretch.from || start >= self.stretch.to
+        let is_complete = self.complete_from.is_some_and(|from| start >= from);
+        !is_complete || start < self.stretch.from || start >= self.stretch.to
     }
 }
 
 impl Fold {
     /// Makes a fold that folds records of a partition again, for the rollups of its plan.
     pub fn again(plan: Arc<Plan>, (partition, partitions): (u32, u32), stretch: Stretch, seed: u64) -> Fold {
-        let checkpoint = Checkpoint {
-            epoch: 0,
-            next_offset: stretch.start,
-            first_offset: stretch.start,
-            clock: PartitionClock::NEVER,
-            dedup_from: (stretch.start, Timestamp::NEVER),
-            dead_offsets: Vec::new(),
+        let (next_offset, clock, dedup_from) = match stretch.beginning {
+            Beginning::First(offset) | Beginning::Unknown(offset) => {
+                (offset, PartitionClock::NEVER, (offset, Timestamp::NEVER))
+            }
+            Beginning::Mark(mark) => (mark.offset, mark.clock, mark.dedup_from),
         };
+        let (first_offset, dead_offsets) = (next_offset, Vec::new());
+        let checkpoint = Checkpoint { epoch: 0, next_offset, first_offset, clock, dedup_from, dead_offsets };
+        let complete_from = stretch.beginning.complete_from(plan.stream.max_future);
         let mut fold = Fold::resume(plan, (partition, partitions), &checkpoint, seed);
-        let again = Again { fates: Fates::default(), stretch, tally: Tally::default(), wanted: None };
+        let again =
+            Again { fates: Fates::default(), stretch, complete_from, tally: Tally::default(), wanted: None };
         fold.again = Some(Box::new(again));
         fold
     }
@@ -101,6 +147,11 @@ impl Fold {
         if let Some(again) = &mut self.again {
             again.fates = fates;
         }
+    }
+
+    /// Returns where the windows begin of which a fold that folds again has every record; `None` while that is not known.
+    pub fn complete_from(&self) -> Option<Timestamp> {
+        self.again.as_ref().and_then(|again| again.complete_from)
     }
 
     /// Returns what was folded so far for a rollup of the plan, what became of the records, and of the events in it.
@@ -114,7 +165,9 @@ impl Fold {
         let mut copy = crate::batch::EventBatch::clone(&batch.events);
         copy.fields = None;
         copy.refused.clear();
-        self.plan.read_back(&mut copy);
+        if !self.plan.take_decided(&mut copy) {
+            self.plan.read_back(&mut copy);
+        }
         Arc::new(copy)
     }
 
@@ -138,10 +191,14 @@ impl Fold {
         let is_other =
             record.batch.replay_of(record.index).is_some() && !again.fates.counted_replays.contains(&offset);
         let is_deleted = again.fates.deleted.contains(&offset);
-        let is_known = again.stretch.is_whole || self.judge.from().0 > again.stretch.start;
         let verdict = self.judge.judge(fingerprint, entry.content, offset);
-        if !is_known {
-            return Some(false);
+        if again.complete_from.is_none() {
+            if self.judge.from().0 <= again.stretch.beginning.reads_from() {
+                return Some(false);
+            }
+            // M is not known, but R is never behind it.
+            let complete_from = complete_after(self.clock.r, self.plan.stream.max_future);
+            self.again.as_mut()?.complete_from = Some(complete_from);
         }
         if verdict != Verdict::New || is_other {
             self.ledger.duplicate += 1;

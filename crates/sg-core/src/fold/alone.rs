@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::batch::LogBatch;
+use crate::batch::{LogBatch, Times};
 use crate::cell::{Value, push_dimension};
 use crate::definition::Rollup;
 use crate::erase::{Doomed, Gift};
@@ -107,8 +107,7 @@ impl Fold {
         for index in (0..events.len()).filter(|index| events.refusal(*index).is_none()) {
             let (offset, appended_at) = batch.place(index);
             let entry = &events.entries[index];
-            let received_at = entry.received_at.unwrap_or(appended_at);
-            let event_time = entry.event_time.unwrap_or(received_at);
+            let Times { received_at, event_time, .. } = entry.times(appended_at);
             let record = Record { batch: &events, fields, index, offset, event_time, received_at };
             for at in 0..self.rollups.len() {
                 self.feed(at, &record);

@@ -7,6 +7,8 @@ use crate::output::Outputs;
 use bytes::Bytes;
 use std::time::Duration;
 
+mod again;
+
 const MINUTE: i64 = 60_000;
 
 fn plan(late: LatePolicy, grace_ms: i64) -> Arc<Plan> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::batch::{EventBatch, Span};
+use crate::batch::{Entry, EventBatch, Span};
 use crate::decimal::{self, NumberError};
 use crate::definition::NumberField;
 use crate::event::{Canonical, Members, scalar_text};
@@ -26,6 +26,20 @@ impl Source {
             _ => {
                 Source::Property { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect() }
             }
+        }
+    }
+
+    /// Returns whether the door has decided the value, and an entry has it.
+    pub(super) fn is_decided(&self) -> bool {
+        matches!(self, Source::Canonical(Canonical::EventType | Canonical::EventId))
+    }
+
+    /// Returns what the door has decided of an event; nothing of what it has not.
+    pub(super) fn decided(&self, entry: &Entry) -> Span {
+        match self {
+            Source::Canonical(Canonical::EventType) => entry.kind,
+            Source::Canonical(Canonical::EventId) => entry.id,
+            _ => Span::NONE,
         }
     }
 

@@ -269,7 +269,7 @@ pub struct ManifestQuery {
     pub limit: usize,
 }
 
-/// Where a rebuild may begin: a partition's clocks and duplicate window at an offset.
+/// Where a rebuild may begin: a partition's clocks, duplicate window and ledger at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// The offset.
@@ -278,6 +278,8 @@ pub struct Mark {
     pub clock: crate::flush::PartitionClock,
     /// The first offset of the duplicate window there, and R at it.
     pub dedup_from: (u64, Timestamp),
+    /// What became of the records before it.
+    pub ledger: crate::flush::Ledger,
 }
 
 /// The store, as the archive sees it: what is in which file. Everything that it writes waits for the disk.
@@ -323,6 +325,7 @@ pub trait Manifest: Send + Sync {
     async fn archived_files(&self, query: &ManifestQuery) -> Result<Vec<ArchivedFile>, PortError>;
     /// Returns a partition's marks by offset.
     async fn marks(&self, stream: &str, partition: u32) -> Result<Vec<Mark>, PortError>;
-    /// Removes a partition's marks whose duplicate window begins before `reach`, the first offset that is still held.
+    /// Removes a partition's marks whose duplicate window begins before `reach`, the first offset that is still held, and
+    /// what is remembered of dead letters before it that retention removed.
     async fn drop_marks(&self, stream: &str, partition: u32, reach: u64) -> Result<(), PortError>;
 }

@@ -12,7 +12,7 @@ use super::PortError;
 /// Makes cells again, as the doors see it.
 #[async_trait]
 pub trait Rebuilder: Send + Sync {
-    /// Makes the cells of a rollup again from the log and replaces those that differ. What cannot be shown to be right is
+    /// Makes the cells of a rollup again from log and archive and replaces those that differ. What cannot be shown to be right is
     /// refused as [`super::ErrorKind::Invalid`] or, when it may be tried again, as `Retry`.
     async fn rebuild(&self, wish: &Wish, tell: Tell<'_>) -> Result<Rebuilt, PortError>;
 }

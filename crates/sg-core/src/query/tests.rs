@@ -50,6 +50,7 @@ fn ranks_totals_over_all_times() {
         events: count,
         late_count: 0,
         revision: 0,
+        shown: Vec::new(),
     };
     let cells = vec![cell(0, "a", 2), cell(0, "b", 3), cell(1, "a", 2), cell(1, "c", 3)];
     let ranked: Vec<_> = top(cells, (0, &Function::Count), 2)

@@ -110,7 +110,7 @@ impl Questions {
         })?;
         self.listener.heard_from_broker();
         match (u64::try_from(start), u64::try_from(end)) {
-            (Ok(start), Ok(end)) => Ok(Extent { start, end, newest: Timestamp::NEVER }),
+            (Ok(start), Ok(end)) => Ok(Extent { start, end, newest: Timestamp::NEVER, is_surplus: false }),
             _ => Err(PortError::new(ErrorKind::Retry, doing())),
         }
     }

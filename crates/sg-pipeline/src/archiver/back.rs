@@ -5,12 +5,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::try_join_all;
 use sg_core::archive::FileKind;
 use sg_core::batch::{Entry, EventBatch, LogBatch, Span};
 use sg_core::ports::{Archive, ArchivePosition, ArchivedFile, ErrorKind, Manifest, ManifestQuery, PortError};
+use sg_core::time::Timestamp;
 
 /// Files asked of the manifest at once.
 const FILES_AT_ONCE: usize = 1_000;
+/// Files read ahead: a bucket takes its time for each.
+const FILES_AHEAD: usize = 8;
+/// Bytes of files read ahead.
+const AHEAD_BYTES_MAX: u64 = 8 << 20;
+/// Records of a batch: about what a log gives at once.
+const BATCH_RECORDS: usize = 4_096;
 
 /// A range of a partition that is read from the archive.
 pub struct Back {
@@ -20,7 +28,13 @@ pub struct Back {
     /// No record before this is left to be returned.
     next: u64,
     to: u64,
+    /// Files that are to be read.
     files: VecDeque<ArchivedFile>,
+    /// Files that were read.
+    open: VecDeque<(ArchivedFile, LogBatch)>,
+    /// Records of files that overlap, and where those are that are left, in log order.
+    overlapping: Vec<LogBatch>,
+    order: VecDeque<Place>,
     is_last_page: bool,
 }
 
@@ -56,40 +70,78 @@ impl Back {
             after: 0,
             limit: FILES_AT_ONCE,
         };
-        let files = VecDeque::new();
-        Ok(Back { manifest, archives, query, next: from, to, files, is_last_page: false })
+        Ok(Back {
+            manifest,
+            archives,
+            query,
+            next: from,
+            to,
+            files: VecDeque::new(),
+            open: VecDeque::new(),
+            overlapping: Vec::new(),
+            order: VecDeque::new(),
+            is_last_page: false,
+        })
     }
 
     /// Returns the next records in log order; `None` at the end of the range.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] when a file is not what the manifest says, and those of manifest and archive.
+    /// [`ErrorKind::Corrupt`] when a file is not what the manifest says or not there, and those of manifest and archive.
     pub async fn next(&mut self) -> Result<Option<LogBatch>, PortError> {
-        let Some(first) = self.file().await? else { return Ok(None) };
-        // Files of one cut may hold every other record: those that overlap are one batch.
+        if !self.order.is_empty() {
+            let places: Vec<Place> = self.order.drain(..BATCH_RECORDS.min(self.order.len())).collect();
+            let batch = merge(&self.overlapping, &places);
+            self.next = batch.next_offset();
+            return Ok(Some(batch));
+        }
+        let Some((first, batch)) = self.file().await? else {
+            self.next = self.to;
+            return Ok(None);
+        };
+        // Files of one cut may hold every other record: those that overlap are put in order together.
         let mut end = first.to;
-        let mut batches = vec![self.read(&first).await?];
-        while let Some(file) = self.file().await? {
+        let mut batches = vec![batch];
+        while let Some((file, batch)) = self.file().await? {
             if file.from >= end {
-                self.files.push_front(file);
+                self.open.push_front((file, batch));
                 break;
             }
             end = end.max(file.to);
-            batches.push(self.read(&file).await?);
+            batches.push(batch);
         }
-        let merged = merge(&batches, self.next..self.to);
-        self.next = end;
-        Ok(Some(merged))
+        self.order = order(&batches, self.next..self.to).into();
+        self.overlapping = batches;
+        Box::pin(self.next()).await
     }
 
-    async fn file(&mut self) -> Result<Option<ArchivedFile>, PortError> {
+    /// Returns the offset before which no record is left to be returned.
+    pub fn passed(&self) -> u64 {
+        self.next
+    }
+
+    /// Returns the next file with its records; reads some more at the same time.
+    async fn file(&mut self) -> Result<Option<(ArchivedFile, LogBatch)>, PortError> {
+        if let Some(file) = self.open.pop_front() {
+            return Ok(Some(file));
+        }
         if self.files.is_empty() && !self.is_last_page {
             let files = self.manifest.archived_files(&self.query).await?;
             self.is_last_page = files.len() < FILES_AT_ONCE;
             self.query.after = files.last().map_or(self.query.after, |file| file.id);
             self.files = files.into();
         }
-        Ok(self.files.pop_front())
+        let mut bytes = 0;
+        let few = self.files.iter().take(FILES_AHEAD).take_while(|file| {
+            let is_first = bytes == 0;
+            bytes += file.bytes;
+            is_first || bytes <= AHEAD_BYTES_MAX
+        });
+        let files: Vec<ArchivedFile> = few.cloned().collect();
+        let batches = try_join_all(files.iter().map(|file| self.read(file))).await?;
+        self.files.drain(..files.len());
+        self.open = files.into_iter().zip(batches).collect();
+        Ok(self.open.pop_front())
     }
 
     async fn read(&self, file: &ArchivedFile) -> Result<LogBatch, PortError> {
@@ -102,22 +154,30 @@ impl Back {
     }
 }
 
-/// Puts the records of a range into one batch, by offset.
-fn merge(batches: &[LogBatch], range: std::ops::Range<u64>) -> LogBatch {
-    let mut order: Vec<(u64, usize, usize)> = Vec::new();
+/// Where a record is: its offset, the batch, the index in it.
+type Place = (u64, usize, usize);
+
+/// Returns where the records of a range are, by offset.
+fn order(batches: &[LogBatch], range: std::ops::Range<u64>) -> Vec<Place> {
+    let mut order: Vec<Place> = Vec::new();
     for (at, batch) in batches.iter().enumerate() {
         let places = (0..batch.events.len()).map(|index| (batch.place(index).0, at, index));
         order.extend(places.filter(|(offset, ..)| range.contains(offset)));
     }
     order.sort_unstable();
+    order
+}
+
+/// Puts records into one batch; there is at least one.
+fn merge(batches: &[LogBatch], order: &[Place]) -> LogBatch {
     let stream = batches.first().map_or_else(|| Arc::from(""), |batch| batch.events.stream.clone());
     let mut main = BytesMut::new();
     let mut merged = EventBatch::new(stream, Bytes::new());
     let mut places = Vec::with_capacity(order.len());
     for (_, at, index) in order {
-        let from = &batches[at];
-        places.push(from.place(index));
-        let entry = &from.events.entries[index];
+        let from = &batches[*at];
+        places.push(from.place(*index));
+        let entry = &from.events.entries[*index];
         let raw = from.events.bytes(entry.raw);
         let (id, kind) = (moved(&from.events, entry, entry.id), moved(&from.events, entry, entry.kind));
         let start = main.len();
@@ -128,11 +188,12 @@ fn merge(batches: &[LogBatch], range: std::ops::Range<u64>) -> LogBatch {
             Moved::Apart(text) => merged.push_side(text),
         };
         let (id, kind) = (place(id), place(kind));
+        let letter = from.events.replay_of(*index);
+        merged.replays.extend(letter.map(|letter| (merged.entries.len() as u32, letter)));
         merged.entries.push(Entry { raw: Span::main(start, raw.len()), id, kind, ..*entry });
     }
     merged.main = main.freeze();
-    let (first_offset, appended_at) =
-        places.first().copied().unwrap_or((range.start, sg_core::time::Timestamp::NEVER));
+    let (first_offset, appended_at) = places.first().copied().unwrap_or((0, Timestamp::NEVER));
     LogBatch { events: Arc::new(merged), first_offset, appended_at, places: Some(places) }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sg_core::cell::Value;
 use sg_core::definition::LatePolicy;
 use sg_core::erase::{Doomed, Erase, Remade, Standing};
-use sg_core::fold::{Fold, Stretch, Wanted};
+use sg_core::fold::{Beginning, Fold, Stretch, Wanted};
 use sg_core::plan::Plan;
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::query::{EventScan, StoredEvent};
@@ -73,8 +73,7 @@ impl Remake {
         let mut remake = Remake::new(alone, erase, standing.deleted);
         for (partition, _) in standing.offsets {
             let stretch = Stretch {
-                start: 0,
-                is_whole: true,
+                beginning: Beginning::First(0),
                 from: Timestamp::NEVER,
                 to: Timestamp(i64::MAX),
                 removed_before: Timestamp::NEVER,
@@ -91,27 +90,28 @@ impl Remake {
     /// Begins to make cells from the log.
     pub(super) async fn from_log(
         by_hand: &ByHand,
-        plan: &Plan,
+        plan: &Arc<Plan>,
         alone: &[Arc<Plan>],
         erase: &Erase,
     ) -> Result<Remake, PortError> {
         let standing = by_hand.standing(&plan.name).await?;
         let mut remake = Remake::new(alone, erase, standing.deleted);
-        let log = (by_hand.open_log)()?;
-        let of = log.partitions(&plan.name).await?;
-        for (partition, stretch) in stretches(by_hand, &log, &plan.name).await? {
+        let sources = by_hand.sources()?;
+        let of = sources.log.partitions(&plan.name).await?;
+        for (partition, stretch) in stretches(by_hand, &sources, &plan.name).await? {
             let doomed = remake.doomed.iter().filter(|(known, _)| *known == partition);
             let doomed: BTreeSet<u64> = doomed.map(|(_, offset)| *offset).collect();
             let mut readers = Vec::new();
             for (at, cells) in &remake.keys {
                 let diverts = alone[*at].rollups[0].rollup.late == LatePolicy::Divert;
-                if diverts && !stretch.is_whole {
+                if diverts && !stretch.beginning.is_known() {
                     // Which events were late follows from all records before.
                     readers.push(None);
                     continue;
                 }
                 let again =
-                    Again::open(&log, alone[*at].clone(), (partition, of), stretch, by_hand.seed).await?;
+                    Again::open(&sources, (plan, alone[*at].clone()), (partition, of), stretch, by_hand.seed)
+                        .await?;
                 readers.push(Some(again.without(doomed.clone()).only(wanted(cells))));
             }
             remake.parts.push(Part { partition, from: From::Log(readers) });

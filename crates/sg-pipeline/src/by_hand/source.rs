@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sg_core::erase::Standing;
-use sg_core::fold::{Fold, Stretch};
+use sg_core::fold::{Beginning, Fold, Stretch};
 use sg_core::plan::Plan;
-use sg_core::ports::{EventLog, Picked, Picking, PortError, Rewriter, RollupReader, StatusDetail};
+use sg_core::ports::{Picked, Picking, PortError, Rewriter, RollupReader, StatusDetail};
 use sg_core::query::EventScan;
 use sg_core::selection::Selection;
 use sg_core::time::Timestamp;
 
+use crate::rebuild::Sources;
 use crate::rebuild::again::Again;
 
 use super::{ByHand, refused};
@@ -48,21 +49,26 @@ enum From {
 /// Checks that a log is the one that a stream was counted from; returns what is left of each partition's records.
 pub(super) async fn stretches(
     by_hand: &ByHand,
-    log: &Arc<dyn EventLog>,
+    sources: &Sources,
     stream: &str,
 ) -> Result<Vec<(u32, Stretch)>, PortError> {
     let status = by_hand.reader.status(StatusDetail::Marks).await?;
-    let identity = log.identity(stream).await?;
+    let identity = sources.log.identity(stream).await?;
+    let positions = sources.manifest.archive_positions().await?;
     let mut stretches = Vec::new();
     for known in status.partitions.iter().filter(|known| known.stream == stream) {
         let partition = known.partition;
         if known.log_identity != identity {
             return Err(refused(format!("partition {partition} of {stream} was counted from another log")));
         }
-        let extent = log.extent(stream, partition).await?;
+        let held = sources.held((stream, partition), &positions).await?;
+        let is_whole = held.start <= known.first_offset;
         let stretch = Stretch {
-            start: extent.start.max(known.first_offset),
-            is_whole: extent.start <= known.first_offset,
+            beginning: if is_whole {
+                Beginning::First(known.first_offset)
+            } else {
+                Beginning::Unknown(held.start)
+            },
             from: Timestamp::NEVER,
             to: Timestamp(i64::MAX),
             removed_before: Timestamp::NEVER,
@@ -89,12 +95,14 @@ impl Source {
                 parts.push_back(Part { partition: *partition, end: *end, from: From::Table(0) });
             }
         } else {
-            let log = (by_hand.open_log)()?;
-            let of = log.partitions(&plan.name).await?;
-            for (partition, stretch) in stretches(by_hand, &log, &plan.name).await? {
+            let sources = by_hand.sources()?;
+            let of = sources.log.partitions(&plan.name).await?;
+            for (partition, stretch) in stretches(by_hand, &sources, &plan.name).await? {
                 let reached = standing.offsets.iter().find(|(known, _)| *known == partition);
                 let Some((_, end)) = reached.filter(|_| is_meant(partition)) else { continue };
-                let again = Again::open(&log, raw.clone(), (partition, of), stretch, by_hand.seed).await?;
+                let again =
+                    Again::open(&sources, (plan, raw.clone()), (partition, of), stretch, by_hand.seed)
+                        .await?;
                 parts.push_back(Part { partition, end: *end, from: From::Log(Box::new(again)) });
             }
         }
@@ -111,7 +119,7 @@ impl Source {
     pub(super) fn log_starts(&self) -> Vec<(u32, u64)> {
         let start = |part: &Part| match &part.from {
             From::Table(_) => None,
-            From::Log(again) => Some((part.partition, again.start)),
+            From::Log(again) => Some((part.partition, again.first_offset())),
         };
         self.parts.iter().filter_map(start).collect()
     }

@@ -2,54 +2,77 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sg_core::batch::LogBatch;
-use sg_core::fold::{Fold, Stretch, Wanted};
+use sg_core::flush::Ledger;
+use sg_core::fold::{Beginning, Fold, Stretch, Wanted};
 use sg_core::plan::Plan;
-use sg_core::ports::{ErrorKind, EventLog, LogReader, PortError, Rewriter};
+use sg_core::ports::{ErrorKind, PortError, Rewriter};
 use sg_core::rebuild::Said;
+use sg_core::time::Timestamp;
 
-/// Bytes taken from the log at once.
-const READ_BYTES_MAX: usize = 1 << 20;
-/// How long a log may take to show records that the store has counted.
-const READ_WAIT: Duration = Duration::from_secs(30);
+use super::records::{Records, Sources};
+
 /// Records between two looks at what became of them.
 const KNOWN_AT_ONCE: u64 = 200_000;
 
 /// One partition that is read and folded again.
 pub(crate) struct Again {
     pub(crate) partition: u32,
-    pub(crate) start: u64,
+    pub(crate) beginning: Beginning,
     pub(crate) fold: Fold,
     stream: String,
-    reader: Box<dyn LogReader>,
+    records: Records,
     /// A batch of which the rest is still to be folded.
     rest: Vec<LogBatch>,
+    /// The duplicate window before a mark; `None` once it is filled.
+    window: Option<Window>,
     /// The offset up to which the fold knows what became of records.
     known_to: u64,
     /// Records that are folded as if they had been deleted.
     doomed: BTreeSet<u64>,
 }
 
+/// The duplicate window before a mark while it is read.
+struct Window {
+    /// The records before this were shown.
+    seen: u64,
+    end: u64,
+    /// R so far, and what it must not pass: later records were never folded by this store.
+    r: Timestamp,
+    r_max: Timestamp,
+    /// Dead letters among the records.
+    dead: Option<Vec<u64>>,
+}
+
 impl Again {
+    /// Opens a partition; `plans` are the one that records of others are read by, and that of the rollup alone.
     pub(crate) async fn open(
-        log: &Arc<dyn EventLog>,
-        plan: Arc<Plan>,
+        sources: &Sources,
+        plans: (&Arc<Plan>, Arc<Plan>),
         place: (u32, u32),
         stretch: Stretch,
         seed: u64,
     ) -> Result<Again, PortError> {
-        let stream = plan.name.to_string();
-        let reader = log.open(&stream, place.0, stretch.start).await?;
+        let beginning = stretch.beginning;
+        let start = beginning.reads_from();
+        let fold = Fold::again(plans.1, place, stretch, seed);
+        let window = match beginning {
+            Beginning::Mark(mark) if start < mark.offset => {
+                let (r, r_max) = (mark.dedup_from.1, mark.clock.r);
+                Some(Window { seen: start, end: mark.offset, r, r_max, dead: None })
+            }
+            _ => None,
+        };
         Ok(Again {
             partition: place.0,
-            start: stretch.start,
-            fold: Fold::again(plan, place, stretch, seed),
-            stream,
-            reader,
+            beginning,
+            known_to: fold.next_offset(),
+            fold,
+            stream: plans.0.name.to_string(),
+            records: Records::open(sources, plans.0, place.0, start).await?,
             rest: Vec::new(),
-            known_to: stretch.start,
+            window,
             doomed: BTreeSet::new(),
         })
     }
@@ -64,9 +87,24 @@ impl Again {
         Again { fold: self.fold.only(wanted), ..self }
     }
 
+    /// Returns the offset of the first record that was folded before, where that is where this began.
+    pub(crate) fn first_offset(&self) -> u64 {
+        self.beginning.reads_from()
+    }
+
+    /// Returns what had become of the records before the first that is folded; `None` where that is not known.
+    pub(crate) fn ledger_before(&self) -> Option<Ledger> {
+        match self.beginning {
+            Beginning::First(_) => Some(Ledger::default()),
+            Beginning::Mark(mark) => Some(mark.ledger),
+            Beginning::Unknown(_) => None,
+        }
+    }
+
     /// Says how far the partition is on its way to an offset.
     pub(crate) fn said(&self, end: u64) -> Said {
-        Said::Read { partition: self.partition, offset: self.fold.next_offset(), end }
+        let offset = self.window.as_ref().map_or(self.fold.next_offset(), |window| window.seen);
+        Said::Read { partition: self.partition, offset, end }
     }
 
     /// Returns how many cells were made.
@@ -81,6 +119,10 @@ impl Again {
         end: u64,
         enough: &(dyn Fn(&Fold) -> bool + Sync),
     ) -> Result<bool, PortError> {
+        if self.window.is_some() {
+            self.fill_window(rewriter).await?;
+            return Ok(false);
+        }
         if self.fold.next_offset() >= end {
             return Ok(true);
         }
@@ -93,28 +135,70 @@ impl Again {
         }
         let until = self.known_to.min(end);
         while self.fold.next_offset() < until && !enough(&self.fold) {
-            if self.rest.is_empty() {
-                self.rest = self.reader.next(READ_BYTES_MAX, READ_WAIT).await?;
-                if self.rest.is_empty() && self.reader.passed() < until {
-                    let (stream, partition, at) = (&self.stream, self.partition, self.fold.next_offset());
-                    let doing = format!(
-                        "reading partition {partition} of {stream} from offset {at} on: records that were counted do not \
-                         come"
-                    );
-                    return Err(PortError::new(ErrorKind::Retry, doing));
-                }
-            }
+            self.read_more(until).await?;
             for batch in &self.rest {
                 self.fold.batch(batch, until);
             }
             let at = self.fold.next_offset();
             self.rest.retain(|batch| batch.next_offset() > at);
             if self.rest.is_empty() {
-                self.fold.pass_to(self.reader.passed().min(until));
+                self.fold.pass_to(self.records.passed().min(until));
             }
             // Others of this thread want to work too.
             tokio::task::yield_now().await;
         }
         Ok(self.fold.next_offset() >= end)
+    }
+
+    /// Shows the fold some more of the duplicate window before its mark.
+    async fn fill_window(&mut self, rewriter: &dyn Rewriter) -> Result<(), PortError> {
+        let Some(mut window) = self.window.take() else { return Ok(()) };
+        let dead = match window.dead.take() {
+            Some(dead) => dead,
+            None => {
+                let range = (window.seen, window.end);
+                let fates = rewriter.fates(&self.stream, self.partition, range).await?;
+                fates.dead.into_keys().collect()
+            }
+        };
+        let until = window.end.min(window.seen + KNOWN_AT_ONCE);
+        while window.seen < until {
+            self.read_more(until).await?;
+            for batch in &self.rest {
+                window.r = self.fold.remember(batch, &dead, window.r);
+            }
+            window.seen = self.records.passed();
+            // One that reaches beyond the mark is folded from there on.
+            self.rest.retain(|batch| batch.next_offset() > window.end);
+            tokio::task::yield_now().await;
+        }
+        if window.r > window.r_max {
+            let (stream, partition, end) = (&self.stream, self.partition, window.end);
+            let doing = format!(
+                "reading partition {partition} of {stream} up to the mark at offset {end}: these are not the records that \
+                 were folded before it"
+            );
+            return Err(PortError::new(ErrorKind::Corrupt, doing));
+        }
+        if window.seen < window.end {
+            self.window = Some(Window { dead: Some(dead), ..window });
+        }
+        Ok(())
+    }
+
+    /// Reads the next batches when all of the last are used up.
+    async fn read_more(&mut self, until: u64) -> Result<(), PortError> {
+        if !self.rest.is_empty() {
+            return Ok(());
+        }
+        self.rest = self.records.next().await?;
+        if self.rest.is_empty() && self.records.passed() < until {
+            let (stream, partition, at) = (&self.stream, self.partition, self.records.passed());
+            let doing = format!(
+                "reading partition {partition} of {stream} from offset {at} on: records that were counted do not come"
+            );
+            return Err(PortError::new(ErrorKind::Retry, doing));
+        }
+        Ok(())
     }
 }

@@ -58,10 +58,13 @@ impl Rebuild {
         tell: Tell<'_>,
     ) -> Result<Vec<Key>, PortError> {
         let rollup = &self.plan.rollups[self.rollup].rollup;
+        let (complete_from, is_known) = (pass.complete_from(), pass.is_known());
+        let window_of = |pane: Timestamp| window::start_of(pane, rollup.window_ms);
         let mut keys: BTreeSet<Key> = BTreeSet::new();
         for part in &pass.parts {
             let cells = part.fold.made(0).0.cells.sorted();
-            keys.extend(cells.iter().map(|cell| (cell.pane, cell.dimensions().map(str::to_owned).collect())));
+            let cells = cells.iter().filter(|cell| window_of(cell.pane) >= complete_from);
+            keys.extend(cells.map(|cell| (cell.pane, cell.dimensions().map(str::to_owned).collect())));
         }
         let mut left: BTreeSet<Timestamp> = BTreeSet::new();
         let mut query = CellQuery {
@@ -85,11 +88,12 @@ impl Rebuild {
             for row in page.iter().filter(is_shown) {
                 let key = (row.pane, row.dimensions.clone());
                 let cell = made(&pass.parts, &key);
-                if !pass.is_whole && cell.events() < row.events {
-                    // Records may be gone: it is never made smaller.
+                let is_incomplete = window_of(row.pane) < complete_from;
+                if is_incomplete || (!is_known && cell.events() < row.events) {
+                    // Records are gone, or may be: it is left, and never made smaller.
                     keys.remove(&key);
                     rebuilt.left += 1;
-                    left.insert(window::start_of(row.pane, rollup.window_ms));
+                    left.insert(window_of(row.pane));
                 } else if cell.is(rollup, Some(row)) {
                     keys.remove(&key);
                 } else {

@@ -450,9 +450,11 @@ pub(crate) async fn tally(lease: &Lease, query: &TallyQuery) -> Result<Tally, Er
 fn cell_row(rollup: &Rollup, row: &Row) -> Result<CellRow, Error> {
     let dimensions = 1 + rollup.by.len();
     let mut values = Vec::with_capacity(rollup.measures.len());
+    let mut shown = Vec::new();
     let mut first = dimensions + 3;
     for (at, measure) in rollup.measures.iter().enumerate() {
         values.push(measures::read(&measure.function, row, first)?);
+        shown.extend(measures::read_shown(&measure.function, row, first)?);
         first += measures::columns(&measure.function, at).len();
     }
     Ok(CellRow {
@@ -462,5 +464,6 @@ fn cell_row(rollup: &Rollup, row: &Row) -> Result<CellRow, Error> {
         events: count(row, dimensions)?,
         late_count: count(row, dimensions + 1)?,
         revision: count(row, dimensions + 2)?,
+        shown,
     })
 }

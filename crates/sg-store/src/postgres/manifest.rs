@@ -2,7 +2,7 @@
 //! files. A partition's row here is the first lock of each; no flush takes it.
 
 use sg_core::archive::FileKind;
-use sg_core::flush::{Flush, PartitionClock};
+use sg_core::flush::{Flush, Ledger, PartitionClock};
 use sg_core::ports::{
     ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, Kept, ManifestQuery, Mark,
 };
@@ -287,45 +287,49 @@ pub(crate) async fn files(lease: &Lease, query: &ManifestQuery) -> Result<Vec<Ar
     files.collect()
 }
 
-/// Writes a flush's mark, inside its transaction.
+/// Writes a flush's mark, inside its transaction: what the partition's row says now.
 pub(crate) async fn write_mark(lease: &Lease, flush: &Flush) -> Result<(), Error> {
     if !flush.marks() {
         return Ok(());
     }
-    let sql = "INSERT INTO sg_marks VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
-    let given: [&(dyn ToSql + Sync); 7] = [
-        &flush.plan.stream.name,
-        &i64::from(flush.partition),
-        &to_integer(flush.end)?,
-        &Ms(flush.clock.m),
-        &Ms(flush.clock.r),
-        &to_integer(flush.dedup_from.0)?,
-        &Ms(flush.dedup_from.1),
-    ];
-    lease.execute(sql, &given).await?;
+    let sql = "INSERT INTO sg_marks SELECT stream, partition, next_offset, m, r, dedup_from, dedup_from_r, processed, \
+               counted, duplicate, id_conflict, dead_lettered, deleted FROM sg_partitions \
+               WHERE stream = $1 AND partition = $2 ON CONFLICT DO NOTHING";
+    lease.execute(sql, &[&flush.plan.stream.name, &i64::from(flush.partition)]).await?;
     Ok(())
 }
 
 /// Reads a partition's marks.
 pub(crate) async fn marks(lease: &Lease, stream: &str, partition: u32) -> Result<Vec<Mark>, Error> {
-    let sql = "SELECT position, m, r, dedup_from, dedup_from_r FROM sg_marks WHERE stream = $1 AND partition = $2 \
-               ORDER BY position";
+    let sql = "SELECT position, m, r, dedup_from, dedup_from_r, processed, counted, duplicate, id_conflict, \
+               dead_lettered, deleted FROM sg_marks WHERE stream = $1 AND partition = $2 ORDER BY position";
     let rows = lease.query(sql, &[&stream, &i64::from(partition)]).await?;
     let marks = rows.iter().map(|row| {
         let (Ms(m), Ms(r), Ms(dedup_r)) = (row.try_get(1)?, row.try_get(2)?, row.try_get(4)?);
-        let clock = PartitionClock { m, r };
-        Ok(Mark { offset: count(row, 0)?, clock, dedup_from: (count(row, 3)?, dedup_r) })
+        let ledger = Ledger {
+            processed: count(row, 5)?,
+            counted: count(row, 6)?,
+            duplicate: count(row, 7)?,
+            id_conflict: count(row, 8)?,
+            dead_lettered: count(row, 9)?,
+            deleted: count(row, 10)?,
+        };
+        let (clock, dedup_from) = (PartitionClock { m, r }, (count(row, 3)?, dedup_r));
+        Ok(Mark { offset: count(row, 0)?, clock, dedup_from, ledger })
     });
     marks.collect()
 }
 
-/// Removes marks whose duplicate window is gone.
+/// Removes marks whose duplicate window is gone, and what is remembered of letters that nobody can read again.
 pub(crate) async fn drop_marks(
     lease: &Lease,
     (stream, partition): (&str, u32),
     reach: u64,
 ) -> Result<(), Error> {
+    let (partition, reach) = (i64::from(partition), to_integer(reach)?);
     let sql = "DELETE FROM sg_marks WHERE stream = $1 AND partition = $2 AND dedup_from < $3";
-    lease.execute(sql, &[&stream, &i64::from(partition), &to_integer(reach)?]).await?;
+    lease.execute(sql, &[&stream, &partition, &reach]).await?;
+    let sql = "DELETE FROM sg_removed_letters WHERE stream = $1 AND partition = $2 AND position < $3";
+    lease.execute(sql, &[&stream, &partition, &reach]).await?;
     Ok(())
 }

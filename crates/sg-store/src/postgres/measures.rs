@@ -3,6 +3,7 @@
 
 use sg_core::cell::{Level, Value};
 use sg_core::definition::Function;
+use sg_core::query::Shown;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -81,6 +82,21 @@ pub(crate) fn read(function: &Function, row: &Row, first: usize) -> Result<Value
         Function::Level { .. } => Value::Level(Level::moved(row.try_get(first)?)),
         Function::Distinct(_) | Function::Quantile { .. } | Function::Top { .. } => Value::empty(function),
     })
+}
+
+/// Reads what the columns that begin at `first` show of a sketch; nothing of other measures.
+pub(crate) fn read_shown(function: &Function, row: &Row, first: usize) -> Result<Option<Shown>, Error> {
+    Ok(Some(match function {
+        Function::Distinct(_) => Shown::Number(Some(i128::from(row.try_get::<_, i64>(first)?))),
+        Function::Quantile { .. } => {
+            let scale = function.number().map_or(0, |field| field.scale);
+            let number: Option<Decimal> = row.try_get(first)?;
+            // What does not fit the scale was not written by us, and is not what the sketch says.
+            Shown::Number(number.map(|number| number.at_scale(scale).unwrap_or(i128::MIN)))
+        }
+        Function::Top { .. } => Shown::Text(row.try_get(first)?),
+        _ => return Ok(None),
+    }))
 }
 
 /// Reads an offset or count; a negative one was not written by us.

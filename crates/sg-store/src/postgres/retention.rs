@@ -296,7 +296,8 @@ async fn first_old_cell(lease: &Lease, rollup: &Rollup, now: Timestamp) -> Resul
     Ok(lease.query_opt(&sql, &[&Ms(removed_before)]).await?.map(|_| removed_before))
 }
 
-/// Removes dead letters that are old or too many, and that no rebuild of a duplicate window needs.
+/// Removes dead letters that are old or too many, and that no rebuild of a duplicate window needs; that they were letters
+/// stays known.
 async fn remove_dead_letters(
     lease: &Lease,
     stream: &Stream,
@@ -304,20 +305,33 @@ async fn remove_dead_letters(
     faults: &Faults,
 ) -> Result<u64, Error> {
     let oldest = Ms::bound(now.minus(stream.letters.dead_letters.age));
-    let sql = "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
-               USING (stream, partition) WHERE stream = $1 AND stored_at < $2 AND position < dedup_from LIMIT $3)";
-    let letters = lease.execute(sql, &[&stream.name, &oldest, &ROWS_PER_STEP]).await?;
+    let sql = remove_keeping_places(
+        "SELECT id FROM sg_dead_letters JOIN sg_partitions USING (stream, partition) \
+                                     WHERE stream = $1 AND stored_at < $2 AND position < dedup_from LIMIT $3",
+    );
+    let letters = lease.execute(&sql, &[&stream.name, &oldest, &ROWS_PER_STEP]).await?;
     faults.step()?;
     let sql =
         "SELECT id FROM sg_dead_letters WHERE stream = $1 ORDER BY stored_at DESC, id DESC OFFSET $2 LIMIT 1";
     let last = surplus(lease, sql, stream, stream.letters.dead_letters).await?;
     let (0, Some(last)) = (letters, last) else { return Ok(letters) };
-    let sql = "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
-               USING (stream, partition) WHERE stream = $1 AND id <= $2 AND position < dedup_from \
-               ORDER BY stored_at LIMIT $3)";
-    let letters = lease.execute(sql, &[&stream.name, &last, &ROWS_PER_STEP]).await?;
+    let sql = remove_keeping_places(
+        "SELECT id FROM sg_dead_letters JOIN sg_partitions USING (stream, partition) \
+                                     WHERE stream = $1 AND id <= $2 AND position < dedup_from \
+                                     ORDER BY stored_at LIMIT $3",
+    );
+    let letters = lease.execute(&sql, &[&stream.name, &last, &ROWS_PER_STEP]).await?;
     faults.step()?;
     Ok(letters)
+}
+
+/// Returns the statement that removes the letters with the ids of a question, and keeps that they were letters.
+fn remove_keeping_places(ids: &str) -> String {
+    format!(
+        "WITH gone AS (DELETE FROM sg_dead_letters WHERE id IN ({ids}) RETURNING stream, partition, position, reason) \
+         INSERT INTO sg_removed_letters SELECT * FROM gone ON CONFLICT (stream, partition, position) \
+         DO UPDATE SET reason = excluded.reason"
+    )
 }
 
 /// Returns the newest row that is too many, by its id.

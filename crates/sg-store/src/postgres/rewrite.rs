@@ -40,7 +40,10 @@ pub(crate) async fn fates(
     let (partition, from, to) = (i64::from(partition), to_integer(from)?, to_integer(to)?);
     let range = "stream = $1 AND partition = $2 AND position >= $3 AND position < $4";
     let mut dead = BTreeMap::new();
-    let sql = format!("SELECT position, reason FROM sg_dead_letters WHERE {range}");
+    let sql = format!(
+        "SELECT position, reason FROM sg_dead_letters WHERE {range} \
+         UNION ALL SELECT position, reason FROM sg_removed_letters WHERE {range}"
+    );
     for row in &lease.query(&sql, &[&stream, &partition, &from, &to]).await? {
         let reason: String = row.try_get(1)?;
         let code = Code::ALL.into_iter().find(|code| code.as_str() == reason);

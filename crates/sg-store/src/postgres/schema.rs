@@ -22,7 +22,7 @@ use super::tables::{cells_table, check_length, days_table, raw_table, sketches_t
 use super::wire::Ms;
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../sql/postgres/0001_store.sql"),
     include_str!("../../sql/postgres/0002_outputs.sql"),
     include_str!("../../sql/postgres/0003_archive.sql"),
@@ -31,6 +31,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../sql/postgres/0006_lines.sql"),
     include_str!("../../sql/postgres/0007_keys.sql"),
     include_str!("../../sql/postgres/0008_by_hand.sql"),
+    include_str!("../../sql/postgres/0009_marks.sql"),
 ];
 /// The schema's version as this binary makes it.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -241,9 +241,11 @@ pub(crate) fn tally(connection: &Connection, query: &TallyQuery) -> Result<Tally
 fn cell_row(rollup: &Rollup, row: &Row<'_>) -> Result<CellRow, rusqlite::Error> {
     let dimensions = 1 + rollup.by.len();
     let mut values = Vec::with_capacity(rollup.measures.len());
+    let mut shown = Vec::new();
     let mut first = dimensions + 3;
     for (at, measure) in rollup.measures.iter().enumerate() {
         values.push(measures::read(&measure.function, row, first)?);
+        shown.extend(measures::read_shown(&measure.function, row, first)?);
         first += measures::columns(&measure.function, at).len();
     }
     Ok(CellRow {
@@ -253,6 +255,7 @@ fn cell_row(rollup: &Rollup, row: &Row<'_>) -> Result<CellRow, rusqlite::Error> 
         events: from_integer(row.get(dimensions)?)?,
         late_count: from_integer(row.get(dimensions + 1)?)?,
         revision: from_integer(row.get(dimensions + 2)?)?,
+        shown,
     })
 }
 

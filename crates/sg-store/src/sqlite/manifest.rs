@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sg_core::archive::FileKind;
-use sg_core::flush::{Flush, PartitionClock};
+use sg_core::flush::{Flush, Ledger, PartitionClock};
 use sg_core::ports::{
     ArchiveClaim, ArchivePosition, ArchivedFile, Cut, DoomedFile, Intent, Kept, ManifestQuery, Mark,
 };
@@ -333,42 +333,47 @@ pub(crate) fn files(connection: &Connection, query: &ManifestQuery) -> Result<Ve
     Ok(files)
 }
 
-/// Writes a flush's mark, inside its transaction.
+/// Writes a flush's mark, inside its transaction: what the partition's row says now.
 pub(crate) fn write_mark(connection: &Connection, flush: &Flush) -> Result<(), Error> {
     if !flush.marks() {
         return Ok(());
     }
     connection
-        .prepare_cached("INSERT INTO sg_marks VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")?
-        .execute(params![
-            flush.plan.stream.name,
-            flush.partition,
-            to_integer(flush.end)?,
-            flush.clock.m.0,
-            flush.clock.r.0,
-            to_integer(flush.dedup_from.0)?,
-            flush.dedup_from.1.0
-        ])?;
+        .prepare_cached(
+            "INSERT INTO sg_marks SELECT stream, partition, next_offset, m, r, dedup_from, dedup_from_r, processed, \
+             counted, duplicate, id_conflict, dead_lettered, deleted FROM sg_partitions \
+             WHERE stream = ? AND partition = ? ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![flush.plan.stream.name, flush.partition])?;
     Ok(())
 }
 
 /// Reads a partition's marks.
 pub(crate) fn marks(connection: &Connection, stream: &str, partition: u32) -> Result<Vec<Mark>, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT position, m, r, dedup_from, dedup_from_r FROM sg_marks WHERE stream = ? AND partition = ? \
-         ORDER BY position",
+        "SELECT position, m, r, dedup_from, dedup_from_r, processed, counted, duplicate, id_conflict, dead_lettered, \
+         deleted FROM sg_marks WHERE stream = ? AND partition = ? ORDER BY position",
     )?;
     let rows = statement.query_map(params![stream, partition], |row| {
+        let count = |at: usize| from_integer(row.get(at)?);
         Ok(Mark {
-            offset: from_integer(row.get(0)?)?,
+            offset: count(0)?,
             clock: PartitionClock { m: Timestamp(row.get(1)?), r: Timestamp(row.get(2)?) },
-            dedup_from: (from_integer(row.get(3)?)?, Timestamp(row.get(4)?)),
+            dedup_from: (count(3)?, Timestamp(row.get(4)?)),
+            ledger: Ledger {
+                processed: count(5)?,
+                counted: count(6)?,
+                duplicate: count(7)?,
+                id_conflict: count(8)?,
+                dead_lettered: count(9)?,
+                deleted: count(10)?,
+            },
         })
     })?;
     rows.collect::<Result<_, _>>().map_err(Error::from)
 }
 
-/// Removes marks whose duplicate window is gone.
+/// Removes marks whose duplicate window is gone, and what is remembered of letters that nobody can read again.
 pub(crate) fn drop_marks(
     connection: &Connection,
     (stream, partition): (&str, u32),
@@ -376,6 +381,9 @@ pub(crate) fn drop_marks(
 ) -> Result<(), Error> {
     connection
         .prepare_cached("DELETE FROM sg_marks WHERE stream = ? AND partition = ? AND dedup_from < ?")?
+        .execute(params![stream, partition, to_integer(reach)?])?;
+    connection
+        .prepare_cached("DELETE FROM sg_removed_letters WHERE stream = ? AND partition = ? AND position < ?")?
         .execute(params![stream, partition, to_integer(reach)?])?;
     Ok(())
 }

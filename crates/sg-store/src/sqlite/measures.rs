@@ -7,6 +7,7 @@ use rusqlite::Row;
 use rusqlite::types::Value as Sql;
 use sg_core::cell::{Level, Value};
 use sg_core::definition::Function;
+use sg_core::query::Shown;
 
 use crate::unfit::{Unfit, to_integer};
 
@@ -109,6 +110,24 @@ pub(crate) fn read(function: &Function, row: &Row<'_>, first: usize) -> Result<V
         Function::Level { .. } => Value::Level(Level::moved(row.get(first)?)),
         Function::Distinct(_) | Function::Quantile { .. } | Function::Top { .. } => Value::empty(function),
     })
+}
+
+/// Reads what the columns that begin at `first` show of a sketch; nothing of other measures.
+pub(crate) fn read_shown(
+    function: &Function,
+    row: &Row<'_>,
+    first: usize,
+) -> Result<Option<Shown>, rusqlite::Error> {
+    Ok(Some(match function {
+        Function::Distinct(_) => Shown::Number(Some(i128::from(row.get::<_, i64>(first)?))),
+        Function::Quantile { .. } => {
+            let (hi, lo): (Option<i64>, Option<i64>) = (row.get(first)?, row.get(first + 1)?);
+            let number = |(hi, lo): (i64, i64)| i128::from(hi) * i128::from(UNIT) + i128::from(lo);
+            Shown::Number(hi.zip(lo).map(number))
+        }
+        Function::Top { .. } => Shown::Text(row.get(first)?),
+        _ => return Ok(None),
+    }))
 }
 
 /// Returns the expressions that merge a measure's columns over the panes of a window, each under its column's name.

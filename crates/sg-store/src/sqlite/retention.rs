@@ -174,28 +174,38 @@ fn remove_cells_before(
     Ok((events, cells))
 }
 
-/// Removes dead letters that are old or too many, and that no rebuild of a duplicate window needs.
+/// Removes dead letters that are old or too many, and that no rebuild of a duplicate window needs; that they were letters
+/// stays known.
 fn remove_dead_letters(
     connection: &Connection,
     stream: &Stream,
     (surplus, now): (Surplus, Timestamp),
 ) -> Result<usize, Error> {
     let oldest = now.minus(stream.letters.dead_letters.age);
-    let letters = connection
-        .prepare_cached(
-            "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
-             USING (stream, partition) WHERE stream = ?1 AND stored_at < ?2 AND position < dedup_from LIMIT ?3)",
-        )?
-        .execute(params![stream.name, oldest.0, ROWS_PER_STEP])?;
+    let old = "SELECT id FROM sg_dead_letters JOIN sg_partitions USING (stream, partition) \
+               WHERE stream = ?1 AND stored_at < ?2 AND position < dedup_from ORDER BY stored_at, id LIMIT ?3";
+    let letters = remove_keeping_places(connection, old, (&stream.name, oldest.0))?;
     let (0, Some(last)) = (letters, surplus.dead_letters) else { return Ok(letters) };
-    let letters = connection
-        .prepare_cached(
-            "DELETE FROM sg_dead_letters WHERE id IN (SELECT id FROM sg_dead_letters JOIN sg_partitions \
-             USING (stream, partition) WHERE stream = ?1 AND id <= ?2 AND position < dedup_from \
-             ORDER BY stored_at LIMIT ?3)",
-        )?
-        .execute(params![stream.name, last, ROWS_PER_STEP])?;
-    Ok(letters)
+    let many = "SELECT id FROM sg_dead_letters JOIN sg_partitions USING (stream, partition) \
+                WHERE stream = ?1 AND id <= ?2 AND position < dedup_from ORDER BY stored_at, id LIMIT ?3";
+    remove_keeping_places(connection, many, (&stream.name, last))
+}
+
+/// Removes the letters with the ids of a question, and keeps that they were letters.
+fn remove_keeping_places(
+    connection: &Connection,
+    ids: &str,
+    (stream, until): (&str, i64),
+) -> Result<usize, Error> {
+    let given = params![stream, until, ROWS_PER_STEP];
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO sg_removed_letters SELECT stream, partition, position, reason FROM sg_dead_letters \
+             WHERE id IN ({ids}) ON CONFLICT DO NOTHING"
+        ))?
+        .execute(given)?;
+    let sql = format!("DELETE FROM sg_dead_letters WHERE id IN ({ids})");
+    Ok(connection.prepare_cached(&sql)?.execute(given)?)
 }
 
 /// Removes late events that are old or too many.

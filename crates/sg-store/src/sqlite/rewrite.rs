@@ -40,10 +40,11 @@ pub(crate) fn fates(
         Ok(rows.collect::<Result<_, _>>()?)
     };
     let mut dead = BTreeMap::new();
-    let mut statement = connection.prepare_cached(
-        "SELECT position, reason FROM sg_dead_letters WHERE stream = ? AND partition = ? AND position >= ? \
-         AND position < ?",
-    )?;
+    let range_of = "stream = ?1 AND partition = ?2 AND position >= ?3 AND position < ?4";
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT position, reason FROM sg_dead_letters WHERE {range_of} \
+         UNION ALL SELECT position, reason FROM sg_removed_letters WHERE {range_of}"
+    ))?;
     let mut rows = statement.query(range)?;
     while let Some(row) = rows.next()? {
         let reason: String = row.get(1)?;

@@ -16,7 +16,7 @@ use super::raw::raw_table;
 use super::{levels, measures, sketches};
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../sql/sqlite/0001_store.sql"),
     include_str!("../../sql/sqlite/0002_outputs.sql"),
     include_str!("../../sql/sqlite/0003_archive.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../sql/sqlite/0006_lines.sql"),
     include_str!("../../sql/sqlite/0007_keys.sql"),
     include_str!("../../sql/sqlite/0008_by_hand.sql"),
+    include_str!("../../sql/sqlite/0009_marks.sql"),
 ];
 
 /// Brings the schema to this binary's version.

@@ -47,11 +47,21 @@ pub(crate) struct Partition {
     /// The log's end; absent where the server cannot see it.
     #[serde(default)]
     pub(crate) log_end: Option<u64>,
+    /// What the log may lose before it loses what is needed; absent where the server cannot see it.
+    #[serde(default)]
+    pub(crate) headroom: Option<Headroom>,
     /// Why the partition is not processed any more.
     #[serde(default)]
     pub(crate) stopped: Option<String>,
     /// The fates of its records.
     pub(crate) ledger: PartitionLedger,
+}
+
+/// How near what a log removes is to what is not processed or archived yet.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Headroom {
+    /// What somebody should look at.
+    pub(crate) warning: Option<String>,
 }
 
 /// The fates of a partition's records.

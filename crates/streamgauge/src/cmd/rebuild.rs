@@ -1,4 +1,4 @@
-//! `streamgauge rebuild`: has a running server make cells again from the log and put right what differs.
+//! `streamgauge rebuild`: has a running server make cells again from log and archive and put right what differs.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use crate::client::{Connection, JSON, Target, rollup, settle};
 use crate::exit;
 
-/// Makes cells again from the log, and puts right those that differ
+/// Makes cells again from log and archive, and puts right those that differ
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Has a running server fold the records of the log again, compare the cells that come of them with those \
-        of the store, and replace the ones that differ, while it goes on counting. No event gets another fate. A rollup \
-        that was added later is filled up the same way. Windows whose records are not all in the log any more are named \
-        and left as they are.",
+    long_about = "Has a running server fold the records of log and archive again, compare the cells that come of them \
+        with those of the store, and replace the ones that differ, while it goes on counting. No event gets another fate. \
+        A rollup that was added later is filled up the same way. Windows whose records are no longer all in log and \
+        archive are named and left as they are.",
     after_long_help = "Examples:\n  streamgauge rebuild --dry-run\n  streamgauge rebuild --rollup hourly_aggregations --from -1d"
 )]
 pub(crate) struct Args {
@@ -84,6 +84,10 @@ fn print(name: &str, said: &Value) -> anyhow::Result<()> {
     if let Some(read) = said.get("read") {
         let (partition, offset, end) = (&read["partition"], &read["offset"], &read["end"]);
         writeln!(std::io::stderr(), "{name}: partition {partition} read to {offset} of {end}")?;
+    } else if let Some(begins) = said.get("begins") {
+        let (partition, offset) = (&begins["partition"], &begins["offset"]);
+        let why = begins["why"].as_str().unwrap_or_default();
+        writeln!(std::io::stderr(), "{name}: partition {partition} is read from offset {offset} on: {why}")?;
     } else if let Some(differs) = said.get("differs") {
         let (start, dimensions) =
             (differs["window_start"].as_str().unwrap_or_default(), &differs["dimensions"]);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sg_core::metrics::ArchiveMetrics;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
-use sg_http::{App, ArchiveView, Door, MetricsApi, Watchers};
+use sg_http::{App, ArchiveView, Door, Headrooms, MetricsApi, Watchers};
 use sg_pipeline::archiver::{self, ArchivedStream, Archivers, LineFiles, LineWriters, Sweeper};
 use sg_pipeline::by_hand::ByHand;
 use sg_pipeline::crew::Crew;
@@ -356,6 +356,8 @@ fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loo
 fn rebuilds(parts: &Parts) -> Rebuilds {
     Rebuilds {
         open_log: parts.log.another.clone(),
+        manifest: parts.manifest.clone(),
+        archives: parts.archive.streams.clone(),
         reader: parts.reader.clone(),
         rewriter: parts.rewriter.clone(),
         plans: parts.plans.clone(),
@@ -421,6 +423,7 @@ fn app(
         origins: settings.cors_origins.clone(),
         watchers: Watchers::default(),
         demo,
+        headrooms: Headrooms::default(),
         metrics_api: MetricsApi::default(),
         tracer: parts.tracer(),
     }

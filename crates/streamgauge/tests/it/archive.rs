@@ -22,9 +22,9 @@ const KEYS: &str =
     "AWS_ACCESS_KEY_ID=streamgauge\nAWS_SECRET_ACCESS_KEY=streamgauge-secret\nAWS_REGION=us-east-1\n";
 
 /// A bucket of one test on the S3 server.
-struct Bucket {
+pub(crate) struct Bucket {
     /// The server's URL.
-    url: String,
+    pub(crate) url: String,
     name: String,
     /// Where the server keeps the objects.
     folder: PathBuf,
@@ -32,7 +32,7 @@ struct Bucket {
 
 impl Bucket {
     /// Makes a bucket; `None` where there is no server and need not be.
-    fn make(name: &str) -> Option<Bucket> {
+    pub(crate) fn make(name: &str) -> Option<Bucket> {
         let url = services::variable("STREAMGAUGE_TEST_S3")?;
         let data = services::variable("STREAMGAUGE_TEST_S3_FOLDER")?;
         Some(Bucket::at(&url, Path::new(&data), name))
@@ -47,7 +47,7 @@ impl Bucket {
     }
 
     /// Writes a file of variables for a server that reaches the bucket by this URL.
-    fn variables(&self, folder: &Path, url: &str) -> String {
+    pub(crate) fn variables(&self, folder: &Path, url: &str) -> String {
         let path = folder.join("test.env");
         let text = format!("{KEYS}S3_ENABLED=true\nS3_BUCKET={}\nAWS_ENDPOINT_URL={url}\n", self.name);
         std::fs::write(&path, text).expect("the variables can be written");

@@ -1,6 +1,7 @@
 //! Putting right by hand what was counted, or could not be: dead letters that are replayed, cells that are made again, events
 //! that are deleted.
 
+mod archived;
 mod deletes;
 mod rebuilds;
 mod replays;

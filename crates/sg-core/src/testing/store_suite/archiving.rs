@@ -3,7 +3,7 @@
 use crate::archive::FileKind;
 use crate::flush::OFFSETS_PER_MARK;
 use crate::ports::{
-    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, ErrorKind, Intent, Kept, ManifestQuery,
+    ArchiveClaim, ArchivePosition, ArchivedFile, Cut, ErrorKind, Intent, Kept, ManifestQuery, StatusDetail,
 };
 use crate::time::Timestamp;
 
@@ -197,6 +197,10 @@ pub async fn leaves_marks(store: &dyn StoreUnderTest) {
     let marks = manifest.marks(&name, 0).await.expect("answered");
     assert_eq!(marks.len(), 1);
     assert_eq!(marks[0].offset, OFFSETS_PER_MARK + 5);
+    let status = store.reader().status(StatusDetail::Marks).await.expect("answered");
+    let stands = &status.partitions[0];
+    assert_eq!((marks[0].clock, marks[0].dedup_from), (stands.clock, stands.dedup_from));
+    assert_eq!((marks[0].ledger, marks[0].ledger.counted), (stands.ledger, 2));
     manifest.drop_marks(&name, 0, marks[0].dedup_from.0).await.expect("answered");
     assert_eq!(manifest.marks(&name, 0).await.expect("answered"), marks);
     manifest.drop_marks(&name, 0, marks[0].dedup_from.0 + 1).await.expect("answered");

@@ -246,6 +246,7 @@ fn folded(rollup: &Rollup, events: &[Event]) -> Vec<CellRow> {
             events: 0,
             late_count: 0,
             revision: 0,
+            shown: Vec::new(),
         };
         let cell = folded.entry((pane, dimensions.clone())).or_insert_with(empty);
         cell.events += 1;

@@ -3,6 +3,7 @@
 use crate::definition::{Keep, LettersKept, RawTable, Stream};
 use crate::ports::Removable;
 use crate::query::{DeadLetterQuery, LateQuery};
+use crate::reason::Code;
 use crate::time::Timestamp;
 
 use super::StoreUnderTest;
@@ -157,12 +158,16 @@ pub async fn keeps_so_many_rows(store: &dyn StoreUnderTest) {
 /// Dead letters go after 30 days, but not while a rebuild of the duplicate window must pass over them.
 pub async fn keeps_letters_a_rebuild_needs(store: &dyn StoreUnderTest) {
     let mut feed = Feed::claim(store, &rollups(), 0).await;
+    let name = feed.plan.name.to_string();
     feed.take_in_at(DAY, 0, &[(DAY, "a", "1"), (0, "b", "1")]);
     feed.flush(store).await;
     let letters = || async {
         let query = DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() };
         store.reader().dead_letters(&query).await.expect("nothing fails").len()
     };
+    let fates = || async { store.rewriter().fates(&name, 0, (0, 100)).await.expect("answered") };
+    let before = fates().await;
+    assert_eq!(before.dead.values().collect::<Vec<_>>(), [&Code::FutureTimestamp]);
     retain(store, &feed, 31 * DAY).await;
     assert_eq!(letters().await, 1);
     feed.write(store, 31 * DAY, &[(31 * DAY, "a", "1")]).await;
@@ -170,5 +175,11 @@ pub async fn keeps_letters_a_rebuild_needs(store: &dyn StoreUnderTest) {
     assert_eq!(letters().await, 1);
     retain(store, &feed, 31 * DAY).await;
     assert_eq!(letters().await, 0);
+    // A record that was a letter is none that counts, for as long as somebody can read it.
+    let dead = *before.dead.keys().next().expect("a letter");
+    store.manifest().drop_marks(&name, 0, dead).await.expect("answered");
+    assert_eq!(fates().await, before);
+    store.manifest().drop_marks(&name, 0, dead + 1).await.expect("answered");
+    assert_eq!(fates().await.dead.len(), 0);
     snapshot(store, &rollups()).await;
 }

@@ -129,6 +129,7 @@ pub async fn merges_any_split(store: &dyn StoreUnderTest, events: &[(i64, &str, 
                 events: cell.events,
                 late_count: cell.late,
                 revision: 0,
+                shown: Vec::new(),
             })
             .collect();
         assert_eq!(stored, folded, "{} split into {splits:?}", rollup.name);

@@ -36,8 +36,9 @@ fn of_partition(place: &str, partition: &Partition, status: &Status) -> Vec<Find
             "do as the line says, then restart the server",
         ));
     }
-    if let Some((start, end)) = partition.log_start.zip(partition.log_end) {
-        findings.extend(of_lag(place, partition.next_offset, (start, end), status.log == "kafka"));
+    if let Some(start) = partition.log_start {
+        let is_kafka = status.log == "kafka";
+        findings.extend(of_lag(place, partition, start, is_kafka));
     }
     if let Some(seconds) = partition.duplicate_reach_seconds.filter(|seconds| *seconds < REACH_MIN_SECONDS) {
         let says = format!("in {place} a duplicate is recognised for {seconds} s only");
@@ -50,7 +51,8 @@ fn of_partition(place: &str, partition: &Partition, status: &Status) -> Vec<Find
     findings
 }
 
-fn of_lag(place: &str, next: u64, (start, end): (u64, u64), is_kafka: bool) -> Option<Finding> {
+fn of_lag(place: &str, partition: &Partition, start: u64, is_kafka: bool) -> Option<Finding> {
+    let next = partition.next_offset;
     if next < start {
         let says = format!("{} records of {place} have left the log before they were counted", start - next);
         return Some(Finding::fail(
@@ -59,14 +61,11 @@ fn of_lag(place: &str, next: u64, (start, end): (u64, u64), is_kafka: bool) -> O
             "docs/clusters.md tells what can be done; raise retention.ms of the topic",
         ));
     }
-    let (lag, kept) = (end.saturating_sub(next), end.saturating_sub(start));
-    // The embedded log removes nothing that is not counted; a topic does, once it has begun to remove at all.
-    if is_kafka && start > 0 && lag > kept / 2 {
-        let says = format!(
-            "{lag} of the {kept} records that {place} keeps are not counted yet, and old ones are being removed"
-        );
-        let mend = "start more processes with --roles process, or raise retention.ms of the topic";
-        return Some(Finding::warn(ABOUT, says, mend));
-    }
-    None
+    let warning = partition.headroom.as_ref()?.warning.as_ref()?;
+    let mend = if is_kafka {
+        "start more processes with --roles process or archive, or raise retention.ms of the topic"
+    } else {
+        "see in /v1/status why the archive or the store does not get on"
+    };
+    Some(Finding::warn(ABOUT, warning, mend))
 }

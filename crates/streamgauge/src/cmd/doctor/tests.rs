@@ -144,8 +144,17 @@ fn what_waits_is_judged_by_what_the_log_keeps() {
     // A backlog in a topic that has removed nothing yet is only a backlog.
     check("kafka", (0, 0, 100), Level::Ok);
     check("kafka", (100, 150, 200), Level::Ok);
-    check("kafka", (100, 149, 200), Level::Warn);
     check("kafka", (100, 99, 200), Level::Fail);
+    for (log, warning, level) in [
+        ("kafka", serde_json::json!("9 of the 10 records …"), Level::Warn),
+        ("embedded", serde_json::json!("9 of the 10 records …"), Level::Warn),
+        ("kafka", serde_json::Value::Null, Level::Ok),
+    ] {
+        let headroom =
+            serde_json::json!({"records": 1, "held": 10, "seconds_left": null, "warning": warning});
+        let partition = serde_json::json!({"next_offset": 150, "log_start": 100, "headroom": headroom});
+        assert_eq!(level_of(&progress::look(&status(log, partition))[0]), level, "{log} {warning}");
+    }
     check("embedded", (100, 100, 200), Level::Ok);
     let stopped = serde_json::json!({"next_offset": 0, "stopped": "no times"});
     assert_eq!(level_of(&progress::look(&status("kafka", stopped))[0]), Level::Fail);

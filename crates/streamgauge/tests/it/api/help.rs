@@ -25,7 +25,7 @@ fn the_binary_explains_itself() {
       doctor        Looks at everything a server needs, and says what mends it
       dead-letters  Shows what could not be counted, and takes it in again
       events        Backs up counted events, and deletes them
-      rebuild       Makes cells again from the log, and puts right those that differ
+      rebuild       Makes cells again from log and archive, and puts right those that differ
       keys          Makes, lists and revokes keys
       config        Prints the effective configuration with the origin of each value; secrets show as
                     ***

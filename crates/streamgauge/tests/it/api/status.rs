@@ -41,6 +41,12 @@ fn the_status_shows_how_far_everything_is() {
           "log_start": 0,
           "log_end": 2,
           "lag": 0,
+          "headroom": {
+            "records": 2,
+            "held": 2,
+            "seconds_left": null,
+            "warning": null
+          },
           "folded": 2,
           "stopped": null
         }
@@ -178,6 +184,7 @@ fn metrics_are_prometheus_text() {
         "streamgauge_events_rejected_total{reason=\"missing_event_type\"} 1",
         "streamgauge_events_processed_total{stream=\"events\",partition=\"0\",fate=\"counted\"} 1",
         "streamgauge_consumer_lag_records{stream=\"events\",partition=\"0\"} 0",
+        "streamgauge_log_headroom_ratio{stream=\"events\",partition=\"0\"} 1",
     ] {
         assert!(text.lines().any(|line| line == expected), "{expected} is missing in\n{text}");
     }

@@ -406,3 +406,29 @@ fn an_import_without_its_two_sides_says_which() {
     assert!(told.contains("--store postgres://"), "{told}");
     assert!(!folder.path().join("none").try_exists().expect("it can be asked"), "nothing was made");
 }
+
+#[test]
+fn replays_that_were_never_folded_keep_a_log_where_it_is() {
+    let Some(services) = Services::shared() else { return };
+    let _turn = turn();
+    let moving = Move::new(services);
+    moving.leave_unfolded(&[("a", "2025-01-01T00:00:01Z")]);
+    let mut server = moving.old(&[NEVER, BASE, REVENUE]);
+    assert_eq!(server.post("/v1/flush", &[], "").status, 200);
+    let replay = r#"{"stream":"events","edit":{"total":1}}"#;
+    assert_eq!(server.post("/v1/dead-letters/replay", &[], replay).json()["accepted"], 1);
+    server.kill9();
+    let refused = moving.import();
+    assert_eq!(refused.status.code(), Some(78), "{refused:?}");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("holds replays of dead letters that no server has folded yet"), "{why}");
+    // As the message says: the old server folds them, and then it can be moved.
+    let mut server = moving.old(&[AT_ONCE, BASE, REVENUE]);
+    until(START, "the replay is folded", || ledger(&server, "counted") == 1);
+    assert!(server.terminate().success());
+    let brought = moving.import();
+    assert!(brought.status.success(), "{brought:?}");
+    let server = moving.new_server();
+    audit(&server, &[]);
+    assert_eq!((ledger(&server, "counted"), ledger(&server, "dead_lettered")), (1, 1));
+}

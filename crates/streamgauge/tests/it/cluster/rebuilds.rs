@@ -114,3 +114,68 @@ fn cells_are_made_again_by_any_process() {
     assert_ne!(rows(&all, "added"), rows(&all, "shared"));
     assert_eq!(rebuild(&all, &["--dry-run"]), (Some(0), 0));
 }
+
+/// Takes records out of a topic as its retention does: of each partition those before an offset.
+fn lose(cluster: &Cluster, offsets: &[(u64, u64)]) {
+    let partition = |(partition, offset): &(u64, u64)| serde_json::json!({"topic": cluster.name, "partition": partition, "offset": offset});
+    let partitions: Vec<Value> = offsets.iter().map(partition).collect();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("offsets.json");
+    let wish = serde_json::json!({"version": 1, "partitions": partitions});
+    std::fs::write(&file, wish.to_string()).expect("it can be written");
+    let args = ["--offset-json-file", &file.display().to_string()];
+    cluster.services.kafka_tool("org.apache.kafka.tools.DeleteRecordsCommand", &args);
+}
+
+fn partitions(server: &Server) -> Vec<Value> {
+    server.get("/v1/status").json()["streams"][0]["partitions"].as_array().expect("partitions").clone()
+}
+
+#[test]
+fn what_a_topic_has_lost_comes_from_the_archive() {
+    let _turn = turn();
+    let Some(services) = Services::shared() else { return };
+    let mut cluster = Cluster::new(services);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let small = "idle_timeout = \"2s\"\narchive = { layout = \"e/{HH}/events-{ts}.json\", rows = 20, age = \"200ms\" }\n";
+    let archive = format!("archive = \"file:{}\"\n", folder.path().display());
+    cluster.toml = archive + &cluster.toml.replace("idle_timeout = \"2s\"\n", small) + &more("shared");
+    let all = cluster.start("ingest,process,query,archive");
+    post(&all, 0..800);
+    // Those of others have no ids, no times, or cannot be read; some come twice under one id.
+    let foreign = |at: u32| match at % 4 {
+        0 => format!(r#"{{"id":"f{}","type":"other","user_id":"u","n":{at},"ts":1735689600}}"#, at / 8),
+        1 => format!(r#"{{"type":"open","user_id":"v{at}","n":1}}"#),
+        2 => format!(r#"{{"id":"bad{at}","type":"close","n":"much"}}"#),
+        _ => format!("no event {at}"),
+    };
+    cluster.services.produce(&cluster.name, &(0..200).map(foreign).collect::<Vec<_>>());
+    post(&all, 700..1_200);
+    let processed =
+        || partitions(&all).iter().filter_map(|one| one["ledger"]["processed"].as_u64()).sum::<u64>();
+    until(PATIENCE, "everything is counted", || {
+        assert_eq!(all.post("/v1/flush", &[], "").status, 200);
+        processed() == 1_500
+    });
+    crate::archive::archived(&all);
+    let halves: Vec<(u64, u64)> = partitions(&all)
+        .iter()
+        .filter_map(|one| Some((one["partition"].as_u64()?, one["log_end"].as_u64()? * 2 / 3)))
+        .collect();
+    lose(&cluster, &halves);
+    let starts = || partitions(&all).iter().filter_map(|one| one["log_start"].as_u64()).sum::<u64>();
+    let lost: u64 = halves.iter().map(|(_, offset)| offset).sum();
+    until(PATIENCE, "the topic has lost them", || starts() == lost);
+    let before = (rows(&all, "hourly_aggregations"), rows(&all, "shared"));
+    assert_eq!(rebuild(&all, &["--dry-run"]), (Some(0), 0));
+    let sql = |sql: &str| cluster.services.sql(&cluster.name, sql).expect("the store can be damaged");
+    sql("UPDATE sg_cells_hourly_aggregations SET m0 = m0 - 1, events = events - 1 WHERE d0 = 'open'");
+    sql("DELETE FROM sg_cells_shared WHERE d0 = 'other'");
+    sql("UPDATE sg_sketches_shared SET s1 = (SELECT s1 FROM sg_sketches_shared WHERE d0 = 'open' LIMIT 1) \
+         WHERE d0 = 'close'");
+    // A process that only answers reads the archive as well, where it knows of it.
+    let query = cluster.start("query");
+    assert_eq!(rebuild(&query, &[]).0, Some(0));
+    assert_eq!((rows(&all, "hourly_aggregations"), rows(&all, "shared")), before);
+    audit(&all, &[]);
+}

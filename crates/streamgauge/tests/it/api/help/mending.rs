@@ -48,10 +48,10 @@ fn dead_letters_explains_itself() {
 #[test]
 fn rebuild_explains_itself() {
     insta::assert_snapshot!(help(&["rebuild", "--help"]), @r#"
-    Has a running server fold the records of the log again, compare the cells that come of them with
-    those of the store, and replace the ones that differ, while it goes on counting. No event gets
-    another fate. A rollup that was added later is filled up the same way. Windows whose records are not
-    all in the log any more are named and left as they are.
+    Has a running server fold the records of log and archive again, compare the cells that come of them
+    with those of the store, and replace the ones that differ, while it goes on counting. No event gets
+    another fate. A rollup that was added later is filled up the same way. Windows whose records are no
+    longer all in log and archive are named and left as they are.
 
     Usage: streamgauge rebuild [OPTIONS]
 
