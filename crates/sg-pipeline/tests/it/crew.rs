@@ -317,7 +317,8 @@ async fn a_process_without_owners_waits_for_those_of_others() {
     crew.say(Change::Assigned).await;
     let report = flushing.await.expect("no panic").expect("flushed");
     waited.await.expect("no panic").expect("seen");
-    assert_eq!(report.flushed_events, 100);
+    // None, when the owner was quicker than its first look.
+    assert!([0, 100].contains(&report.flushed_events), "{report:?}");
     assert_eq!(bench.partition().await.expect("a partition").next_offset, end);
     crew.end().await;
     idle.end().await;
