@@ -101,6 +101,41 @@ describe.runIf(canRun())("signing in", () => {
     expect(real(faults)).toEqual([]);
   });
 
+  it("signs in at a server with keys, follows it live, and signs out", async () => {
+    const key = "a-key-of-this-test-that-is-long-enough-0123456789";
+    const guarded = await Server.start({ env: { STREAMGAUGE_ADMIN_KEY: key } });
+    try {
+      const send = (type: string) =>
+        fetch(`${guarded.url}/v1/events?wait=true`, {
+          method: "POST",
+          headers: { authorization: `Bearer ${key}` },
+          body: JSON.stringify({ event_type: type }),
+        });
+      expect((await fetch(`${guarded.url}/v1/status`)).status).toBe(401);
+      expect((await send("before")).status).toBe(202);
+      context = await browser.newContext();
+      const { page, faults } = await open(context, `${guarded.url}/#/tail`);
+      await field(page).fill("no-key-at-all-but-as-long-as-one-would-be-0123");
+      await page.keyboard.press("Enter");
+      await page.getByRole("alert").getByText("The server does not know this key.").waitFor();
+      await field(page).fill(key);
+      await page.keyboard.press("Enter");
+      await page.getByText("before").first().waitFor();
+      expect((await send("after")).status).toBe(202);
+      await page.getByText("after", { exact: true }).first().waitFor();
+      const cookies = await context.cookies();
+      expect(cookies.map((cookie) => [cookie.httpOnly, cookie.sameSite])).toEqual([[true, "Strict"]]);
+      await page.reload();
+      await page.getByText("after", { exact: true }).first().waitFor();
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await field(page).waitFor();
+      expect(await context.cookies()).toEqual([]);
+      expect(real(faults)).toEqual([]);
+    } finally {
+      await guarded.end();
+    }
+  });
+
   it("says what a key that only asks cannot do", async () => {
     context = await browser.newContext();
     await guard(["query"], true);
