@@ -2,6 +2,7 @@
 //! The built-in configuration is a file like any other, `builtin.toml`; nothing of it is known to the code.
 
 pub(crate) mod archive;
+pub(crate) mod auth;
 pub(crate) mod cloudwatch;
 pub(crate) mod env_file;
 mod inherited;

@@ -1,6 +1,7 @@
 //! `streamgauge serve`: puts the parts together, says when it is ready, and stops in order: doors, partitions, loops,
 //! store, log.
 
+mod archive;
 mod entry;
 
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use sg_core::metrics::ArchiveMetrics;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
 use sg_http::{App, ArchiveView, Door, Headrooms, MetricsApi, Watchers};
-use sg_pipeline::archiver::{self, ArchivedStream, Archivers, LineFiles, LineWriters, Sweeper};
+use sg_pipeline::archiver::{ArchivedStream, LineFiles};
 use sg_pipeline::by_hand::ByHand;
 use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
@@ -33,6 +34,7 @@ use crate::config::{Origin, Settings};
 use crate::exit;
 use crate::wire::{self, Parts};
 
+use archive::{archived_names, line_writers, start_archive};
 use entry::Entry;
 
 /// Runs the server: takes events, counts them, answers questions.
@@ -283,54 +285,6 @@ fn secret() -> u64 {
     uuid::Uuid::now_v7().as_u64_pair().1
 }
 
-fn start_archive(
-    parts: &Parts,
-    metrics: &Arc<ArchiveMetrics>,
-    stop: &CancellationToken,
-    crew: &TaskTracker,
-    told: mpsc::Sender<Stopped>,
-) {
-    let settings = archiver::Settings {
-        log: parts.archive.log.clone(),
-        manifest: parts.manifest.clone(),
-        streams: parts.archive.streams.clone(),
-        clock: parts.clock.clone(),
-        metrics: metrics.clone(),
-        name: process_name(),
-        seed: secret(),
-    };
-    let sweeper = Sweeper {
-        manifest: parts.manifest.clone(),
-        streams: parts.archive.streams.clone(),
-        files: parts.archive.files.clone(),
-        clock: parts.clock.clone(),
-        metrics: metrics.clone(),
-    };
-    if !(sweeper.streams.is_empty() && sweeper.files.is_empty()) {
-        crew.spawn(sweeper.run(stop.clone()));
-    }
-    if settings.streams.is_empty() {
-        return;
-    }
-    let archivers = Archivers::new(settings).run(stop.clone());
-    crew.spawn(async move {
-        if let Err(error) = archivers.await {
-            // A full channel means that the process is leaving already.
-            drop(told.try_send(Stopped::Apart(error)));
-        }
-    });
-}
-
-fn line_writers(parts: &Parts, metrics: &Arc<ArchiveMetrics>) -> LineWriters {
-    LineWriters {
-        manifest: parts.manifest.clone(),
-        files: parts.archive.files.clone(),
-        clock: parts.clock.clone(),
-        metrics: metrics.clone(),
-        seed: secret(),
-    }
-}
-
 fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loops: &TaskTracker) {
     let streams = parts.plans.iter().zip(&settings.streams);
     let outbox = Outbox {
@@ -375,10 +329,6 @@ fn stream_outbox(parts: &Parts, plan: &Arc<Plan>, topic: &str) -> StreamOutbox {
         sinks.push(Arc::new(topics));
     }
     StreamOutbox { plan: plan.clone(), sinks }
-}
-
-fn archived_names(parts: &Parts) -> Vec<String> {
-    parts.archive.streams.iter().map(|archived| archived.stream.clone()).collect()
 }
 
 fn app(

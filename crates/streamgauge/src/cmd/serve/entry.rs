@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toml::Value;
 
-use crate::config::settings::{Listen, unguarded};
+use crate::config::auth::unguarded;
+use crate::config::settings::Listen;
 use crate::config::{Layers, Settings};
 use crate::exit;
 use crate::wire::{Failure, Parts, patiently};
