@@ -7,5 +7,6 @@ mod crew;
 mod kafka;
 mod lines;
 mod outbox;
+mod overtaken;
 mod owner;
 mod support;
