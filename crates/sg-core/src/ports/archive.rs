@@ -54,6 +54,8 @@ pub trait CutBuilder: Send {
     fn rows(&self) -> u64;
     /// Returns the bytes of all events.
     fn bytes(&self) -> u64;
+    /// Returns the bytes that the files take while they grow, with their companions.
+    fn held(&self) -> u64;
     /// Ends the files; each holds at least one record.
     ///
     /// # Errors

@@ -28,7 +28,8 @@ const FILES_BEHIND: u64 = 20;
 const FILES_PER_CUT_MAX: usize = 256;
 /// The least time between two cuts of a partition: each is two transactions that wait for the disk.
 const CUT_INTERVAL: Duration = Duration::from_millis(200);
-/// Bytes of a cut when another partition has the room for large ones.
+/// Bytes that a cut takes when it is behind and another partition has the room for large ones: so many partitions a
+/// process may have that each must do with little.
 const SMALL_CUT_BYTES: u64 = 4 << 20;
 /// How long the last uploads may take when the process stops.
 const LAST_UPLOADS_MAX: Duration = Duration::from_secs(3);
@@ -357,12 +358,14 @@ impl Archiver {
     /// Returns whether a cut ends here, with so many records more at hand.
     fn ends(&self, cut: &Gathering, at_hand: u64) -> bool {
         let (rules, builder) = (&self.archived.rules, &cut.builder);
-        let bytes_max = if cut.large.is_some() {
-            FILE_BYTES_MAX
+        let is_full = if cut.large.is_some() {
+            builder.held() >= FILE_BYTES_MAX
+        } else if cut.is_behind {
+            builder.held() >= rules.bytes.min(SMALL_CUT_BYTES)
         } else {
-            rules.bytes.clamp(SMALL_CUT_BYTES, FILE_BYTES_MAX)
+            builder.bytes() >= rules.bytes.clamp(SMALL_CUT_BYTES, FILE_BYTES_MAX)
         };
-        if builder.files() >= FILES_PER_CUT_MAX || builder.bytes() >= bytes_max {
+        if is_full || builder.files() >= FILES_PER_CUT_MAX {
             return true;
         }
         if cut.is_behind {

@@ -1,6 +1,7 @@
 //! The loops between log and store, over real logs and real stores.
 
 mod archiver;
+mod behind;
 mod carry;
 mod confluence;
 mod crew;
