@@ -82,7 +82,7 @@ pub(crate) struct Ground {
     pub(crate) log: Arc<EmbeddedLog>,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) archive: Arc<Flaky>,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Ground {

@@ -11,3 +11,4 @@ mod outbox;
 mod overtaken;
 mod owner;
 mod support;
+mod sweeping;
