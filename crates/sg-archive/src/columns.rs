@@ -69,6 +69,11 @@ impl Columns {
         self.texts.bytes()
     }
 
+    /// Returns the bytes gathered, with what tells where they lie.
+    pub(crate) fn held(&self) -> u64 {
+        self.texts.bytes() + (self.rows.len() * size_of::<Row>()) as u64
+    }
+
     /// Makes the file.
     pub(crate) fn finish(mut self) -> io::Result<Vec<Bytes>> {
         self.rows.sort_unstable_by_key(|row| (row.event_time, row.offset));

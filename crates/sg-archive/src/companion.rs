@@ -118,6 +118,11 @@ impl Companion {
         self.count += 1;
     }
 
+    /// Returns the bytes gathered.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
     /// Packs it.
     pub(crate) fn finish(self) -> std::io::Result<Bytes> {
         use std::io::Write;

@@ -91,6 +91,11 @@ impl CutBuilder for Cut {
         self.bytes
     }
 
+    fn held(&self) -> u64 {
+        let files = self.full.iter().chain(self.growing.values());
+        files.map(|file| file.body.held() + file.companion.bytes()).sum()
+    }
+
     fn finish(self: Box<Self>) -> Result<Vec<CutFile>, PortError> {
         let compression = self.rules.compression;
         let mut files: Vec<Growing> = self.full.into_iter().chain(self.growing.into_values()).collect();
@@ -182,6 +187,14 @@ impl Body {
             Body::Lines(lines) => lines.bytes(),
             #[cfg(feature = "parquet")]
             Body::Columns(columns) => columns.bytes(),
+        }
+    }
+
+    fn held(&self) -> u64 {
+        match self {
+            Body::Lines(lines) => lines.bytes(),
+            #[cfg(feature = "parquet")]
+            Body::Columns(columns) => columns.held(),
         }
     }
 }

@@ -54,6 +54,8 @@ pub trait CutBuilder: Send {
     fn rows(&self) -> u64;
     /// Returns the bytes of all events.
     fn bytes(&self) -> u64;
+    /// Returns the bytes that the files take while they grow, with their companions.
+    fn held(&self) -> u64;
     /// Ends the files; each holds at least one record.
     ///
     /// # Errors
@@ -295,9 +297,10 @@ pub trait Manifest: Send + Sync {
     async fn commit_cut(&self, cut: &Cut) -> Result<bool, PortError>;
     /// Dooms files that were written in vain, but for those that stand in the manifest.
     async fn abandon(&self, intent: &Intent) -> Result<(), PortError>;
-    /// Dooms what was intended before a time, and returns the oldest doomed files.
-    async fn doomed(&self, intended_before: Timestamp, rows_max: usize)
-    -> Result<Vec<DoomedFile>, PortError>;
+    /// Dooms what was intended before a time.
+    async fn doom_intended(&self, before: Timestamp) -> Result<(), PortError>;
+    /// Returns doomed files of a place by path, from the first one behind a path on.
+    async fn doomed(&self, place: &str, after: &str, rows_max: usize) -> Result<Vec<DoomedFile>, PortError>;
     /// Forgets doomed files, which are deleted for good.
     async fn forget(&self, files: &[DoomedFile]) -> Result<(), PortError>;
     /// Dooms a stream's files of a kind that are not kept, the oldest first and some at once; returns how many.

@@ -87,7 +87,7 @@ impl Lane<'_> {
             let (stream, kind) = (&self.files.stream, self.files.kind.name());
             match self.work(&mut pause).await {
                 Ok(()) | Err(Left::Stopped) => return,
-                Err(Left::Missed) => {
+                Err(Left::Missed | Left::Overtaken) => {
                     tracing::warn!(%stream, kind, "lines for files stand elsewhere than thought: claiming them again");
                 }
                 Err(Left::Port(error)) => {

@@ -28,7 +28,8 @@ const FILES_BEHIND: u64 = 20;
 const FILES_PER_CUT_MAX: usize = 256;
 /// The least time between two cuts of a partition: each is two transactions that wait for the disk.
 const CUT_INTERVAL: Duration = Duration::from_millis(200);
-/// Bytes of a cut when another partition has the room for large ones.
+/// Bytes that a cut takes when it is behind and another partition has the room for large ones: so many partitions a
+/// process may have that each must do with little.
 const SMALL_CUT_BYTES: u64 = 4 << 20;
 /// How long the last uploads may take when the process stops.
 const LAST_UPLOADS_MAX: Duration = Duration::from_secs(3);
@@ -50,6 +51,8 @@ pub(super) enum Left {
     Stopped,
     /// Another process has the partition, or the manifest stands elsewhere than thought: begin again.
     Missed,
+    /// The log removed records before they were archived: begin again, behind them.
+    Overtaken,
     /// A port failed.
     Port(PortError),
 }
@@ -63,6 +66,7 @@ impl From<PortError> for Left {
 /// Where the archive of a partition stands, and what was read beyond.
 struct Stretch {
     epoch: i64,
+    log_identity: String,
     next: u64,
     reader: Box<dyn LogReader>,
     /// Batches that are in no cut yet, each from an index on.
@@ -114,6 +118,8 @@ impl Archiver {
                         () = tokio::time::sleep(told_within) => {}
                     }
                 }
+                // The claim says what is lost, and counts it.
+                Err(Left::Overtaken) => {}
                 Err(Left::Port(error)) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
                     tracing::warn!(%stream, partition, "archiving: {error}; trying again");
                     self.failing(Some(error.to_string()));
@@ -138,12 +144,16 @@ impl Archiver {
     }
 
     async fn work(&self, pause: &mut Pause) -> Result<(), Left> {
-        let position = self.claim().await?;
-        let log = &self.settings.log;
-        let reader = log.open(&self.archived.stream, self.number, position.next_offset).await?;
-        self.failing(None);
+        let (position, log_identity) = self.claim().await?;
         let (epoch, next) = (position.epoch, position.next_offset);
-        let mut stretch = Stretch { epoch, next, reader, ready: VecDeque::new(), last_cut: None };
+        let opened = self.settings.log.open(&self.archived.stream, self.number, next).await;
+        let reader = match opened {
+            Ok(reader) => reader,
+            Err(error) => return Err(self.judge(error, (&log_identity, next)).await),
+        };
+        self.failing(None);
+        let (ready, last_cut) = (VecDeque::new(), None);
+        let mut stretch = Stretch { epoch, log_identity, next, reader, ready, last_cut };
         loop {
             self.settings.metrics.stands(&self.archived.stream, self.number, |standing| {
                 standing.next_offset = stretch.next;
@@ -177,8 +187,26 @@ impl Archiver {
         tokio::time::sleep(LAST_UPLOADS_MAX).await;
     }
 
-    /// Takes the partition over, and passes what the log has lost.
-    async fn claim(&self) -> Result<ArchivePosition, Left> {
+    /// Tells what a failure to read from an offset means: where it is the same log, which has removed the record there,
+    /// the archive goes on behind what is lost.
+    async fn judge(&self, error: PortError, (log_identity, next): (&str, u64)) -> Left {
+        if !matches!(error.kind, ErrorKind::Corrupt | ErrorKind::Invalid) {
+            return error.into();
+        }
+        let (log, stream) = (&self.settings.log, &self.archived.stream);
+        match (log.identity(stream).await, log.extent(stream, self.number).await) {
+            (Ok(identity), Ok(extent)) if identity == log_identity && extent.start > next => {
+                tracing::debug!(%stream, partition = self.number, "{error}");
+                Left::Overtaken
+            }
+            // Not known yet: what failed fails again.
+            (Err(unknown), _) | (_, Err(unknown)) if unknown.kind == ErrorKind::Retry => unknown.into(),
+            _ => error.into(),
+        }
+    }
+
+    /// Takes the partition over, and passes what the log has lost; returns the log's identity too.
+    async fn claim(&self) -> Result<(ArchivePosition, String), Left> {
         let Settings { log, manifest, .. } = &self.settings;
         let (stream, partition) = (self.archived.stream.clone(), self.number);
         let claim = ArchiveClaim {
@@ -189,6 +217,7 @@ impl Archiver {
             start: log.extent(&stream, partition).await?.start,
         };
         let mut position = manifest.claim_archive(&claim).await?;
+        let log_identity = claim.log_identity;
         // Asked again: whoever had the partition before may have gone on until the claim.
         let extent = log.extent(&stream, partition).await?;
         if position.next_offset > extent.end {
@@ -221,7 +250,7 @@ impl Archiver {
             }
             position.next_offset = extent.start;
         }
-        Ok(position)
+        Ok((position, log_identity))
     }
 
     /// Gathers the next cut; `None` when told to stop with nothing gathered.
@@ -255,10 +284,22 @@ impl Archiver {
                     wait
                 }
             };
-            let batches = tokio::select! {
-                batches = stretch.reader.next(READ_BYTES_MAX, wait) => batches?,
+            let read = tokio::select! {
+                read = stretch.reader.next(READ_BYTES_MAX, wait) => read,
                 // What the log has already still goes into files.
-                () = self.stop.cancelled() => stretch.reader.next(READ_BYTES_MAX, Duration::ZERO).await?,
+                () = self.stop.cancelled() => stretch.reader.next(READ_BYTES_MAX, Duration::ZERO).await,
+            };
+            let batches = match read {
+                Ok(batches) => batches,
+                Err(error) => {
+                    let next = stretch.reader.passed();
+                    let left = self.judge(error, (&stretch.log_identity, next)).await;
+                    return match left {
+                        // What was read is not lost: the reader fails again behind it.
+                        Left::Overtaken if cut.is_some() => Ok(cut),
+                        left => Err(left),
+                    };
+                }
             };
             let is_end = batches.is_empty();
             if is_end && self.stop.is_cancelled() {
@@ -317,12 +358,14 @@ impl Archiver {
     /// Returns whether a cut ends here, with so many records more at hand.
     fn ends(&self, cut: &Gathering, at_hand: u64) -> bool {
         let (rules, builder) = (&self.archived.rules, &cut.builder);
-        let bytes_max = if cut.large.is_some() {
-            FILE_BYTES_MAX
+        let is_full = if cut.large.is_some() {
+            builder.held() >= FILE_BYTES_MAX
+        } else if cut.is_behind {
+            builder.held() >= rules.bytes.min(SMALL_CUT_BYTES)
         } else {
-            rules.bytes.clamp(SMALL_CUT_BYTES, FILE_BYTES_MAX)
+            builder.bytes() >= rules.bytes.clamp(SMALL_CUT_BYTES, FILE_BYTES_MAX)
         };
-        if builder.files() >= FILES_PER_CUT_MAX || builder.bytes() >= bytes_max {
+        if is_full || builder.files() >= FILES_PER_CUT_MAX {
             return true;
         }
         if cut.is_behind {

@@ -29,7 +29,7 @@ use crate::support::until;
 /// 2025-01-01T00:00:00Z.
 const T0: i64 = 1_735_689_600_000;
 
-struct Fixed;
+pub(crate) struct Fixed;
 
 impl Clock for Fixed {
     fn now(&self) -> Timestamp {
@@ -78,15 +78,15 @@ impl Archive for Flaky {
     }
 }
 
-struct Ground {
-    log: Arc<EmbeddedLog>,
-    store: Arc<SqliteStore>,
-    archive: Arc<Flaky>,
-    folder: tempfile::TempDir,
+pub(crate) struct Ground {
+    pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) archive: Arc<Flaky>,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Ground {
-    async fn new() -> Ground {
+    pub(crate) async fn new() -> Ground {
         let folder = tempfile::tempdir().expect("a folder");
         let options = Options {
             pool_bytes_max: 0,
@@ -103,7 +103,7 @@ impl Ground {
     }
 
     /// Appends events that happened in several hours; each second one has no id of its own.
-    async fn append(&self, events: Range<u64>) {
+    pub(crate) async fn append(&self, events: Range<u64>) {
         let plan = plan();
         for start in events.clone().step_by(100) {
             let texts: Vec<String> = (start..(start + 100).min(events.end))
@@ -128,7 +128,7 @@ impl Ground {
         }
     }
 
-    fn settings(&self, rows: u64) -> Settings {
+    pub(crate) fn settings(&self, rows: u64) -> Settings {
         let rules = ArchiveRules {
             layout: Layout::parse("{dd}/{HH}/e-{ts}.ndjson").expect("a layout"),
             hour_of: HourOf::Event,
@@ -153,13 +153,13 @@ impl Ground {
         }
     }
 
-    async fn archived_to(&self) -> u64 {
+    pub(crate) async fn archived_to(&self) -> u64 {
         let positions = self.store.archive_positions().await.expect("answered");
         positions.first().map_or(0, |position| position.next_offset)
     }
 
     /// What each record of a range is, by the archive.
-    async fn back(&self, from: u64, to: u64) -> Result<Vec<String>, PortError> {
+    pub(crate) async fn back(&self, from: u64, to: u64) -> Result<Vec<String>, PortError> {
         let archives: Vec<Arc<dyn Archive>> = vec![self.archive.clone()];
         let mut back = Back::open(self.store.clone(), archives, ("s", 0), (from, to)).await?;
         let mut records = Vec::new();
@@ -170,7 +170,7 @@ impl Ground {
     }
 
     /// What each record is, by the log.
-    async fn log(&self) -> Vec<String> {
+    pub(crate) async fn log(&self) -> Vec<String> {
         let mut reader = self.log.open("s", 0, 0).await.expect("opened");
         let mut records = Vec::new();
         loop {

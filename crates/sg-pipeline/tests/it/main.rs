@@ -1,11 +1,14 @@
 //! The loops between log and store, over real logs and real stores.
 
 mod archiver;
+mod behind;
 mod carry;
 mod confluence;
 mod crew;
 mod kafka;
 mod lines;
 mod outbox;
+mod overtaken;
 mod owner;
 mod support;
+mod sweeping;

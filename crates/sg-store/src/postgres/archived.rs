@@ -64,14 +64,16 @@ impl Manifest for PostgresStore {
         self.transact(Mode::Durable, job).await.map_err(|error| error.into_port(&doing()))
     }
 
-    async fn doomed(
-        &self,
-        intended_before: Timestamp,
-        rows_max: usize,
-    ) -> Result<Vec<DoomedFile>, PortError> {
-        let times = (intended_before, self.clock.now());
-        let job = async |lease: &Lease| manifest::doomed(lease, times, rows_max).await;
-        self.transact(Mode::Durable, job).await.map_err(|error| error.into_port("listing doomed files"))
+    async fn doom_intended(&self, before: Timestamp) -> Result<(), PortError> {
+        let times = (before, self.clock.now());
+        let job = async |lease: &Lease| manifest::doom_intended(lease, times).await;
+        let doing = "dooming what was intended long ago";
+        self.transact(Mode::Durable, job).await.map_err(|error| error.into_port(doing))
+    }
+
+    async fn doomed(&self, place: &str, after: &str, rows_max: usize) -> Result<Vec<DoomedFile>, PortError> {
+        let job = async |lease: &Lease| manifest::doomed(lease, (place, after), rows_max).await;
+        self.transact(Mode::Question, job).await.map_err(|error| error.into_port("listing doomed files"))
     }
 
     async fn forget(&self, files: &[DoomedFile]) -> Result<(), PortError> {

@@ -175,18 +175,23 @@ pub(crate) async fn take_in(
     Ok(true)
 }
 
-/// Dooms what was intended long ago, and returns the oldest doomed files.
+/// Dooms what was intended long ago.
+pub(crate) async fn doom_intended(lease: &Lease, (before, now): (Timestamp, Timestamp)) -> Result<(), Error> {
+    let sql = "UPDATE sg_archive_intents SET doomed_at = $1 WHERE intended_at < $2 AND doomed_at IS NULL";
+    lease.execute(sql, &[&Ms(now), &Ms::bound(before)]).await?;
+    Ok(())
+}
+
+/// Reads doomed files of a place by path, which is the order of the primary key.
 pub(crate) async fn doomed(
     lease: &Lease,
-    (intended_before, now): (Timestamp, Timestamp),
+    (place, after): (&str, &str),
     rows_max: usize,
 ) -> Result<Vec<DoomedFile>, Error> {
-    let sql = "UPDATE sg_archive_intents SET doomed_at = $1 WHERE intended_at < $2 AND doomed_at IS NULL";
-    lease.execute(sql, &[&Ms(now), &Ms::bound(intended_before)]).await?;
-    let sql = "SELECT place, path, doomed_at FROM sg_archive_intents WHERE doomed_at IS NOT NULL \
-               ORDER BY doomed_at, place, path LIMIT $1";
+    let sql = "SELECT place, path, doomed_at FROM sg_archive_intents \
+               WHERE place = $1 AND path > $2 AND doomed_at IS NOT NULL ORDER BY path LIMIT $3";
     let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-    let rows = lease.query(sql, &[&limit]).await?;
+    let rows = lease.query(sql, &[&place, &after, &limit]).await?;
     let files = rows.iter().map(|row| {
         Ok(DoomedFile {
             place: row.try_get(0)?,

@@ -65,16 +65,20 @@ impl Manifest for SqliteStore {
         self.durably(doing, job).await
     }
 
-    async fn doomed(
-        &self,
-        intended_before: Timestamp,
-        rows_max: usize,
-    ) -> Result<Vec<DoomedFile>, PortError> {
+    async fn doom_intended(&self, before: Timestamp) -> Result<(), PortError> {
         let job = move |side: &mut WriteSide| {
-            let times = (intended_before, side.now());
-            manifest::doomed(&side.connection, times, rows_max)
+            let times = (before, side.now());
+            manifest::doom_intended(&side.connection, times)
         };
-        self.durably("listing doomed files".to_owned(), job).await
+        self.durably("dooming what was intended long ago".to_owned(), job).await
+    }
+
+    async fn doomed(&self, place: &str, after: &str, rows_max: usize) -> Result<Vec<DoomedFile>, PortError> {
+        let asked = (place.to_owned(), after.to_owned());
+        let question = move |connection: &rusqlite::Connection, _| {
+            manifest::doomed(connection, (&asked.0, &asked.1), rows_max)
+        };
+        self.pool.read("listing doomed files", question).await
     }
 
     async fn forget(&self, files: &[DoomedFile]) -> Result<(), PortError> {

@@ -191,23 +191,31 @@ pub(crate) fn abandon(connection: &mut Connection, intent: &Intent, now: Timesta
     Ok(())
 }
 
-/// Dooms what was intended long ago, and returns the oldest doomed files.
-pub(crate) fn doomed(
+/// Dooms what was intended long ago.
+pub(crate) fn doom_intended(
     connection: &Connection,
-    (intended_before, now): (Timestamp, Timestamp),
-    rows_max: usize,
-) -> Result<Vec<DoomedFile>, Error> {
+    (before, now): (Timestamp, Timestamp),
+) -> Result<(), Error> {
     connection
         .prepare_cached(
             "UPDATE sg_archive_intents SET doomed_at = ?1 WHERE intended_at < ?2 AND doomed_at IS NULL",
         )?
-        .execute(params![now.0, intended_before.0])?;
+        .execute(params![now.0, before.0])?;
+    Ok(())
+}
+
+/// Reads doomed files of a place by path, which is the order of the table.
+pub(crate) fn doomed(
+    connection: &Connection,
+    (place, after): (&str, &str),
+    rows_max: usize,
+) -> Result<Vec<DoomedFile>, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT place, path, doomed_at FROM sg_archive_intents WHERE doomed_at IS NOT NULL \
-         ORDER BY doomed_at, place, path LIMIT ?",
+        "SELECT place, path, doomed_at FROM sg_archive_intents \
+         WHERE place = ? AND path > ? AND doomed_at IS NOT NULL ORDER BY path LIMIT ?",
     )?;
     let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-    let rows = statement.query_map([limit], |row| {
+    let rows = statement.query_map(params![place, after, limit], |row| {
         Ok(DoomedFile { place: row.get(0)?, path: row.get(1)?, doomed_at: Timestamp(row.get(2)?) })
     })?;
     rows.collect::<Result<_, _>>().map_err(Error::from)

@@ -69,7 +69,7 @@ async fn paths(store: &dyn StoreUnderTest, query: &ManifestQuery) -> Vec<String>
 }
 
 async fn doomed(store: &dyn StoreUnderTest) -> Vec<String> {
-    let files = store.manifest().doomed(Timestamp::NEVER, 100).await.expect("answered");
+    let files = store.manifest().doomed(PLACE, "", 100).await.expect("answered");
     files.into_iter().map(|file| file.path).collect()
 }
 
@@ -126,15 +126,21 @@ pub async fn dooms_what_an_earlier_owner_meant(store: &dyn StoreUnderTest) {
     );
     manifest.abandon(&intent(&two, &["c", "d", "e"])).await.expect("answered");
     assert_eq!(doomed(store).await, ["a", "d", "e"], "but for what came in");
-    let gone = manifest.doomed(Timestamp::NEVER, 2).await.expect("answered");
+    let behind = manifest.doomed(PLACE, "a", 1).await.expect("answered");
+    assert_eq!(behind.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["d"]);
+    assert_eq!(manifest.doomed(PLACE, "e", 100).await.expect("answered"), []);
+    assert_eq!(manifest.doomed("another place", "", 100).await.expect("answered"), []);
+    let gone = manifest.doomed(PLACE, "", 2).await.expect("answered");
     manifest.forget(&gone).await.expect("answered");
     assert_eq!(doomed(store).await, ["e"]);
     let other = manifest.claim_archive(&claim(0, "another log")).await.expect_err("another log");
     assert_eq!(other.kind, ErrorKind::Corrupt);
     // What was intended long ago has no process any more.
     assert!(manifest.intend(&intent(&two, &["f"])).await.expect("answered"));
-    let late = manifest.doomed(Timestamp(T0 + 1), 100).await.expect("answered");
-    assert!(late.iter().any(|file| file.path == "f" && file.place == PLACE), "{late:?}");
+    manifest.doom_intended(Timestamp(T0)).await.expect("answered");
+    assert_eq!(doomed(store).await, ["e"]);
+    manifest.doom_intended(Timestamp(T0 + 1)).await.expect("answered");
+    assert_eq!(doomed(store).await, ["e", "f"]);
 }
 
 /// Old files leave the manifest and are doomed; what the log lost is passed and counted; both end complete ranges.

@@ -181,7 +181,7 @@ pub async fn takes_lines_once(store: &dyn StoreUnderTest) {
     assert!(!manifest.is_intended(&intent(closed, &["c"])).await.expect("answered"));
     assert!(!manifest.commit_lines(&cut(closed, (3, 3), &["c"])).await.expect("answered"), "doomed");
     manifest.abandon(&intent(closed, &["a", "c"])).await.expect("answered");
-    let doomed = manifest.doomed(Timestamp::NEVER, 100).await.expect("answered");
+    let doomed = manifest.doomed(PLACE, "", 100).await.expect("answered");
     assert_eq!(doomed.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["c"]);
     // Of the manifest they are files like others, but of no partition.
     assert!(manifest.intend(&intent(late, &["d"])).await.expect("answered"));
