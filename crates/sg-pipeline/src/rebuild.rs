@@ -5,26 +5,25 @@
 //! Nothing is locked while records are read. What was made holds for an offset of each partition; the store replaces
 //! cells only while every partition stands there, and else the few records since are folded too.
 
+mod adopt;
 pub(crate) mod again;
 mod begin;
 mod compare;
 mod records;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use sg_core::flush::Ledger;
 use sg_core::fold::{Beginning, Fold};
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    ErrorKind, EventLog, Manifest, PortError, Rebuilder, Rewriter, RollupReader, StatusDetail,
+    ErrorKind, EventLog, Manifest, PortError, Rebuilder, Rewriter, RollupReader,
 };
 use sg_core::rebuild::{MadeCell, Rebuilt, Rewrite, RewriteOutcome, Said, Settled, Tell, Wish};
 use sg_core::time::Timestamp;
 use sg_core::window;
 use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
 
 use crate::archiver::ArchivedStream;
 
@@ -90,17 +89,25 @@ pub struct Rebuilds {
 #[async_trait]
 impl Rebuilder for Rebuilds {
     async fn rebuild(&self, wish: &Wish, tell: Tell<'_>) -> Result<Rebuilt, PortError> {
-        let place =
-            |plan: &Arc<Plan>| plan.rollups.iter().position(|planned| planned.rollup.name == wish.rollup);
-        let found = self.plans.iter().find_map(|plan| Some((plan.clone(), place(plan)?)));
-        let (plan, rollup) = found.ok_or_else(|| refused(format!("there is no rollup {}", wish.rollup)))?;
+        let rebuild = self.of(wish)?;
         let Ok(_turn) = self.turn.try_lock() else {
             let doing =
                 "rebuilding: another rebuild or a delete is under way in this process: wait for its end";
             return Err(PortError::new(ErrorKind::Retry, doing));
         };
+        rebuild.run(tell).await
+    }
+}
+
+impl Rebuilds {
+    /// Returns what makes the cells again that somebody wishes for.
+    fn of(&self, wish: &Wish) -> Result<Rebuild, PortError> {
+        let place =
+            |plan: &Arc<Plan>| plan.rollups.iter().position(|planned| planned.rollup.name == wish.rollup);
+        let found = self.plans.iter().find_map(|plan| Some((plan.clone(), place(plan)?)));
+        let (plan, rollup) = found.ok_or_else(|| refused(format!("there is no rollup {}", wish.rollup)))?;
         let (manifest, archives) = (self.manifest.clone(), self.archives.clone());
-        let rebuild = Rebuild {
+        Ok(Rebuild {
             sources: Sources { log: (self.open_log)()?, manifest, archives },
             reader: self.reader.clone(),
             rewriter: self.rewriter.clone(),
@@ -110,43 +117,7 @@ impl Rebuilder for Rebuilds {
             is_dry: wish.is_dry,
             seed: self.seed,
             cells_max: CELLS_MAX,
-        };
-        rebuild.run(tell).await
-    }
-}
-
-/// Between two looks at whether a new rollup has been taken up, and how often it is looked.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-const LOOKS_MAX: u32 = 3_000;
-
-impl Rebuilds {
-    /// Fills up a rollup that is new, as soon as the owners have taken it up; ends when that is done or cannot be.
-    pub async fn fill_up(self: Arc<Rebuilds>, rollup: String, stop: CancellationToken) {
-        for _ in 0..LOOKS_MAX {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-            match self.try_fill_up(&rollup).await {
-                Ok(false) => {}
-                Ok(true) => return tracing::info!(%rollup, "the rollup is complete"),
-                Err(error) if error.kind == ErrorKind::Retry => {
-                    tracing::warn!(%rollup, "{error}; trying again")
-                }
-                Err(error) => return tracing::error!(%rollup, "it stays incomplete: {error}"),
-            }
-        }
-    }
-
-    async fn try_fill_up(&self, rollup: &str) -> Result<bool, PortError> {
-        let status = self.reader.status(StatusDetail::Marks).await?;
-        let known = status.rollups.iter().find(|known| known.name == rollup);
-        if known.is_none_or(|known| known.complete_from.is_none()) {
-            return Ok(false);
-        }
-        let wish = Wish { rollup: rollup.to_owned(), from: None, to: None, is_dry: false };
-        let rebuilt = self.rebuild(&wish, &|_| {}).await?;
-        Ok(rebuilt.is_backfilled)
+        })
     }
 }
 
