@@ -14,6 +14,8 @@ use super::{ALL, Rebuild, Rebuilds};
 /// Between two looks at whether a new rollup has been taken up, and how often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const LOOKS_MAX: u32 = 3_000;
+/// The longest pause after a try that failed.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 impl Rebuilds {
     /// Takes up the changed definition of a rollup: drops the cells that were counted under another one, once it is known
@@ -43,16 +45,19 @@ impl Rebuilds {
 
     /// Fills up a rollup that is new, as soon as the owners have taken it up; ends when that is done or cannot be.
     pub async fn fill_up(self: Arc<Rebuilds>, rollup: String, stop: CancellationToken) {
+        let mut pause = LOOK_EVERY;
         for _ in 0..LOOKS_MAX {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
             match self.try_fill_up(&rollup).await {
                 Ok(false) => {}
                 Ok(true) => return tracing::info!(%rollup, "the rollup is complete"),
                 Err(error) if error.kind == ErrorKind::Retry => {
-                    tracing::warn!(%rollup, "{error}; trying again")
+                    // It may have read the whole log.
+                    pause = (2 * pause).min(PAUSE_MAX);
+                    tracing::warn!(%rollup, "{error}; trying again in {pause:?}");
                 }
                 Err(error) => return tracing::error!(%rollup, "it stays incomplete: {error}"),
             }

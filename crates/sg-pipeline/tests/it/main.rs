@@ -8,4 +8,5 @@ mod kafka;
 mod lines;
 mod outbox;
 mod owner;
+mod rebuild;
 mod support;
