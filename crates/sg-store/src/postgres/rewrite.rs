@@ -106,8 +106,22 @@ pub(crate) async fn rewrite(
     Ok(RewriteOutcome::Done { differences })
 }
 
-/// Locks the rows of a stream's partitions and returns where they stand.
+/// Takes the lock of a stream's cells, until the transaction's end, so that no partition comes that has no row yet.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('streamgauge cells ' || current_schema() || ' ' || $1, 0))";
+/// The same beside others who take it so: they add partitions.
+const LOCK_SHARED: &str = "SELECT pg_advisory_xact_lock_shared(\
+    hashtextextended('streamgauge cells ' || current_schema() || ' ' || $1, 0))";
+
+/// Waits for whoever changes cells outside a flush, and keeps all of them away until the transaction's end: for a claim, whose
+/// partition may have no row yet that they could lock.
+pub(super) async fn keep_away(lease: &Lease, stream: &str) -> Result<(), Error> {
+    lease.query(LOCK_SHARED, &[&stream]).await?;
+    Ok(())
+}
+
+/// Locks a stream's cells against flushes: the rows of its partitions, and those to come. Returns where they stand.
 pub(super) async fn lock(lease: &Lease, stream: &str) -> Result<Reached, Error> {
+    lease.query(LOCK, &[&stream]).await?;
     let sql = "SELECT partition, next_offset, deleted FROM sg_partitions WHERE stream = $1 \
                ORDER BY partition FOR UPDATE";
     let mut reached = Reached::default();

@@ -17,9 +17,9 @@ use super::error::Error;
 use super::levels;
 use super::measures;
 use super::pool::Lease;
-use super::sketches;
 use super::tables::{cells_table, check_length, days_table, raw_table, sketches_table};
 use super::wire::Ms;
+use super::{rewrite, sketches};
 
 /// The migrations in order; the schema's version is their number.
 const MIGRATIONS: [&str; 9] = [
@@ -128,8 +128,7 @@ pub(crate) async fn forget(lease: &Lease, rollup: &Rollup) -> Result<bool, Error
         return Ok(false);
     }
     // As everything that changes cells outside a flush.
-    let lock = "SELECT 1 FROM sg_partitions WHERE stream = $1 ORDER BY partition FOR UPDATE";
-    lease.query(lock, &[&rollup.stream]).await?;
+    rewrite::lock(lease, &rollup.stream).await?;
     let tables = [cells_table(&rollup.name), days_table(&rollup.name), sketches_table(&rollup.name)];
     let sql =
         format!("DROP VIEW IF EXISTS {}; DROP TABLE IF EXISTS {}", quoted(&rollup.name), tables.join(", "));
