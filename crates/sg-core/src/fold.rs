@@ -19,7 +19,7 @@ use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::window;
 
-use again::Again;
+use again::{Again, Place};
 pub use again::{Beginning, Fates, Stretch, Tally, complete_after};
 pub use alone::{Wanted, gifts, plan_of};
 
@@ -265,9 +265,9 @@ impl Fold {
             delta.late.push(record.late_event(&self.plan, at, Timestamp(end.0 - rollup.window_ms), row));
             return;
         }
-        if let Some(again) = &mut self.again
-            && again.passes_over(Timestamp(end.0 - rollup.window_ms), end)
-        {
+        let start = Timestamp(end.0 - rollup.window_ms);
+        let place = self.again.as_mut().map_or(Place::Cell, |again| again.place(start, end));
+        if place == Place::Nowhere || (place == Place::Base && !rollup.has_levels()) {
             return;
         }
         let key = &mut self.scratch.key;
@@ -276,14 +276,17 @@ impl Fold {
             push_dimension(key, record.batch.bytes(row[*slot]));
         }
         let pane = window::start_of(record.event_time, rollup.pane_ms);
-        if self.again.as_ref().is_some_and(|again| !again.wants(pane, key)) {
-            return;
-        }
-        let values = delta.cells.add(pane, key, is_late, &self.scratch.empty[at]);
+        let (pane, cells) = match &mut self.again {
+            Some(again) if !again.wants(pane, key) => return,
+            Some(again) if place == Place::Base => (Timestamp::NEVER, &mut again.bases),
+            _ => (pane, &mut delta.cells),
+        };
+        let values = cells.add(pane, key, is_late, &self.scratch.empty[at]);
         let numbers = &record.fields.numbers[record.index * self.plan.number_slots()..];
         let mut grown = 0;
         for (value, measure) in values.iter_mut().zip(&planned.measures) {
-            if !meets(&measure.filter, record.batch, row) {
+            let is_kept = place == Place::Cell || matches!(value, Value::Level(_));
+            if !is_kept || !meets(&measure.filter, record.batch, row) {
                 continue;
             }
             let before = value.memory();
@@ -291,7 +294,7 @@ impl Fold {
             grown += value.memory().saturating_sub(before);
         }
         if grown > 0 {
-            delta.cells.grown(grown);
+            cells.grown(grown);
         }
     }
 

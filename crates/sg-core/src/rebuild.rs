@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::cell::Value;
 use crate::definition::{Function, Rollup};
+use crate::flush::LevelBases;
 use crate::plan::Plan;
 use crate::query::{CellRow, Shown};
 use crate::time::Timestamp;
@@ -111,7 +112,7 @@ pub struct Rewrite {
 }
 
 /// What a rollup's ledger says of one partition when all its records were folded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// The partition.
     pub partition: u32,
@@ -123,6 +124,8 @@ pub struct Settled {
     pub diverted: u64,
     /// Events whose window had been removed, those that were removed with their cells included.
     pub gone: u64,
+    /// How far those moved the levels.
+    pub bases: LevelBases,
     /// Events that do not fit.
     pub unfit: u64,
     /// Events deleted by hand.

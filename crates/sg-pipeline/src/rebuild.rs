@@ -5,26 +5,23 @@
 //! Nothing is locked while records are read. What was made holds for an offset of each partition; the store replaces
 //! cells only while every partition stands there, and else the few records since are folded too.
 
+mod adopt;
 pub(crate) mod again;
 mod begin;
 mod compare;
 mod records;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use sg_core::flush::Ledger;
 use sg_core::fold::{Beginning, Fold};
 use sg_core::plan::Plan;
-use sg_core::ports::{
-    ErrorKind, EventLog, Manifest, PortError, Rebuilder, Rewriter, RollupReader, StatusDetail,
-};
+use sg_core::ports::{ErrorKind, EventLog, Manifest, PortError, Rebuilder, Rewriter, RollupReader};
 use sg_core::rebuild::{MadeCell, Rebuilt, Rewrite, RewriteOutcome, Said, Settled, Tell, Wish};
 use sg_core::time::Timestamp;
 use sg_core::window;
 use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
 
 use crate::archiver::ArchivedStream;
 
@@ -90,17 +87,25 @@ pub struct Rebuilds {
 #[async_trait]
 impl Rebuilder for Rebuilds {
     async fn rebuild(&self, wish: &Wish, tell: Tell<'_>) -> Result<Rebuilt, PortError> {
-        let place =
-            |plan: &Arc<Plan>| plan.rollups.iter().position(|planned| planned.rollup.name == wish.rollup);
-        let found = self.plans.iter().find_map(|plan| Some((plan.clone(), place(plan)?)));
-        let (plan, rollup) = found.ok_or_else(|| refused(format!("there is no rollup {}", wish.rollup)))?;
+        let rebuild = self.of(wish)?;
         let Ok(_turn) = self.turn.try_lock() else {
             let doing =
                 "rebuilding: another rebuild or a delete is under way in this process: wait for its end";
             return Err(PortError::new(ErrorKind::Retry, doing));
         };
+        rebuild.run(tell).await
+    }
+}
+
+impl Rebuilds {
+    /// Returns what makes the cells again that somebody wishes for.
+    fn of(&self, wish: &Wish) -> Result<Rebuild, PortError> {
+        let place =
+            |plan: &Arc<Plan>| plan.rollups.iter().position(|planned| planned.rollup.name == wish.rollup);
+        let found = self.plans.iter().find_map(|plan| Some((plan.clone(), place(plan)?)));
+        let (plan, rollup) = found.ok_or_else(|| refused(format!("there is no rollup {}", wish.rollup)))?;
         let (manifest, archives) = (self.manifest.clone(), self.archives.clone());
-        let rebuild = Rebuild {
+        Ok(Rebuild {
             sources: Sources { log: (self.open_log)()?, manifest, archives },
             reader: self.reader.clone(),
             rewriter: self.rewriter.clone(),
@@ -110,43 +115,7 @@ impl Rebuilder for Rebuilds {
             is_dry: wish.is_dry,
             seed: self.seed,
             cells_max: CELLS_MAX,
-        };
-        rebuild.run(tell).await
-    }
-}
-
-/// Between two looks at whether a new rollup has been taken up, and how often it is looked.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-const LOOKS_MAX: u32 = 3_000;
-
-impl Rebuilds {
-    /// Fills up a rollup that is new, as soon as the owners have taken it up; ends when that is done or cannot be.
-    pub async fn fill_up(self: Arc<Rebuilds>, rollup: String, stop: CancellationToken) {
-        for _ in 0..LOOKS_MAX {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-            match self.try_fill_up(&rollup).await {
-                Ok(false) => {}
-                Ok(true) => return tracing::info!(%rollup, "the rollup is complete"),
-                Err(error) if error.kind == ErrorKind::Retry => {
-                    tracing::warn!(%rollup, "{error}; trying again")
-                }
-                Err(error) => return tracing::error!(%rollup, "it stays incomplete: {error}"),
-            }
-        }
-    }
-
-    async fn try_fill_up(&self, rollup: &str) -> Result<bool, PortError> {
-        let status = self.reader.status(StatusDetail::Marks).await?;
-        let known = status.rollups.iter().find(|known| known.name == rollup);
-        if known.is_none_or(|known| known.complete_from.is_none()) {
-            return Ok(false);
-        }
-        let wish = Wish { rollup: rollup.to_owned(), from: None, to: None, is_dry: false };
-        let rebuilt = self.rebuild(&wish, &|_| {}).await?;
-        Ok(rebuilt.is_backfilled)
+        })
     }
 }
 
@@ -157,6 +126,11 @@ fn refused(why: String) -> PortError {
 /// One pass over the records, for one slice of time.
 struct Pass {
     parts: Vec<Again>,
+    /// Where its slice of time ends.
+    to: Timestamp,
+    /// Windows that end no later had been removed when it began.
+    removed_at_first: Timestamp,
+    /// The same now.
     removed_before: Timestamp,
     /// Events deleted by hand when it began.
     deleted: u64,
@@ -181,7 +155,8 @@ impl Rebuild {
             let mut pass = self.begin(&standing, slice, tell).await?;
             if let Some(middle) = self.read(&mut pass, &standing, tell).await? {
                 rebuilt.records += pass.records();
-                slices.extend([(middle, slice.1), (slice.0, middle)]);
+                // The oldest comes last: of the windows that retention removes meanwhile, the last pass knows the cells.
+                slices.extend([(slice.0, middle), (middle, slice.1)]);
                 continue;
             }
             self.check_ledgers(&pass, &standing)?;
@@ -265,8 +240,11 @@ impl Rebuild {
         rebuilt: &mut Rebuilt,
         tell: Tell<'_>,
     ) -> Result<(), PortError> {
+        let window_ms = self.plan.rollups[self.rollup].rollup.window_ms;
         for _ in 0..TRIES_MAX {
-            let cells: Vec<MadeCell> = keys.iter().map(|key| compare::made(&pass.parts, key)).collect();
+            let is_kept = |key: &&compare::Key| window::end_of(key.0, window_ms) > pass.removed_before;
+            let kept = keys.iter().filter(is_kept);
+            let cells: Vec<MadeCell> = kept.map(|key| compare::made(&pass.parts, key)).collect();
             let rewrite = Rewrite {
                 plan: self.plan.clone(),
                 rollup: self.rollup,
@@ -277,7 +255,7 @@ impl Rebuild {
                 may_shrink: pass.is_known(),
                 is_backfill: pass.is_backfill,
                 is_dry: self.is_dry,
-                settled: if is_end { pass.parts.iter().map(settled).collect() } else { Vec::new() },
+                settled: if is_end { pass.settled()? } else { Vec::new() },
             };
             match self.rewriter.rewrite(&rewrite).await? {
                 RewriteOutcome::Done { differences } => {
@@ -298,13 +276,13 @@ impl Rebuild {
 
     async fn catch_up(&self, pass: &mut Pass) -> Result<(), PortError> {
         let standing = self.standing().await?;
-        let is_same = standing.rollup.removed_before == pass.removed_before
-            && standing.deleted() == pass.deleted
-            && standing.partitions.len() == pass.parts.len();
+        let is_same = standing.deleted() == pass.deleted && standing.partitions.len() == pass.parts.len();
         if !is_same {
-            let doing = "rebuilding: retention removed windows, events were deleted, or a partition was added meanwhile: ask again";
+            let doing = "rebuilding: events were deleted, or a partition was added meanwhile: ask again";
             return Err(PortError::new(ErrorKind::Retry, doing));
         }
+        // Windows that retention has removed meanwhile are no longer written.
+        pass.removed_before = standing.rollup.removed_before;
         for (part, known) in pass.parts.iter_mut().zip(&standing.partitions) {
             while !part.advance(&*self.rewriter, known.next_offset, &|_| false).await? {}
         }
@@ -331,20 +309,32 @@ impl Pass {
         self.parts.iter().map(of).max().unwrap_or(Timestamp::NEVER)
     }
 
+    /// Returns what the rollup's ledger must say when it has seen every record.
+    fn settled(&self) -> Result<Vec<Settled>, PortError> {
+        if self.removed_before > self.removed_at_first.max(self.to) {
+            let doing =
+                "rebuilding: retention removed more windows than were made in the last pass: ask again";
+            return Err(PortError::new(ErrorKind::Retry, doing));
+        }
+        Ok(self.parts.iter().map(|part| settled(part, self.removed_before)).collect())
+    }
+
     fn records(&self) -> u64 {
         self.parts.iter().map(|part| part.fold.made(0).1.processed).sum()
     }
 }
 
-fn settled(part: &Again) -> Settled {
+fn settled(part: &Again, removed_before: Timestamp) -> Settled {
     let (delta, ledger, tally) = part.fold.made(0);
+    let (gone, bases) = part.fold.gone(0, removed_before);
     debug_assert_eq!(delta.folded, ledger.counted + ledger.deleted, "Invariant: every event is fed");
     Settled {
         partition: part.partition,
         first_offset: part.first_offset(),
         folded: delta.folded,
         diverted: tally.diverted,
-        gone: tally.expired,
+        gone,
+        bases,
         unfit: tally.unfit,
         deleted: tally.deleted,
     }

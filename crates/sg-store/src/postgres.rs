@@ -220,6 +220,13 @@ impl Rewriter for PostgresStore {
         })
     }
 
+    async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {
+        self.check().await?;
+        let job = async |lease: &Lease| schema::is_of_another_definition(lease, rollup).await;
+        let is_of_another = self.transact(Mode::Schema, job).await;
+        is_of_another.map_err(|error| error.into_port(&format!("reading the definition of {}", rollup.name)))
+    }
+
     async fn forget(&self, rollup: &Rollup) -> Result<bool, PortError> {
         self.check().await?;
         let forgotten =

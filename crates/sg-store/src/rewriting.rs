@@ -45,6 +45,17 @@ pub(crate) fn differing(rewrite: &Rewrite, made: &[MadeCell], stored: &[CellRow]
     differences
 }
 
+/// Returns how far levels were moved from before all cells in all partitions.
+pub(crate) fn bases(rewrite: &Rewrite) -> RollupDelta {
+    let mut sums: BTreeMap<&[String], Vec<i64>> = BTreeMap::new();
+    for (dimensions, steps) in rewrite.settled.iter().flat_map(|settled| &settled.bases) {
+        let moved = sums.entry(dimensions).or_insert_with(|| vec![0; steps.len()]);
+        moved.iter_mut().zip(steps).for_each(|(sum, step)| *sum += step);
+    }
+    let bases = sums.into_iter().map(|(dimensions, moved)| (dimensions.to_vec(), moved)).collect();
+    RollupDelta { bases, ..RollupDelta::default() }
+}
+
 /// Windows × dimensions that were final and of which no cell is left, with the revision of there being none.
 pub(crate) type Gone = BTreeMap<(Timestamp, Vec<String>), u64>;
 

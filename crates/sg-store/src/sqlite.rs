@@ -215,6 +215,14 @@ impl Rewriter for SqliteStore {
         self.writer.run(doing, job).await
     }
 
+    async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {
+        let rollup = rollup.clone();
+        let doing = format!("reading the definition of {}", rollup.name);
+        self.pool
+            .read(doing, move |connection, _| schema::is_of_another_definition(connection, &rollup))
+            .await
+    }
+
     async fn forget(&self, rollup: &Rollup) -> Result<bool, PortError> {
         let rollup = rollup.clone();
         let doing = format!("forgetting the rollup {}", rollup.name);

@@ -19,7 +19,7 @@ use sg_core::ports::{
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, RealDisk};
 use sg_pipeline::archiver::{ArchivedStream, LineFiles};
-use sg_pipeline::rebuild::OpenLog;
+use sg_pipeline::rebuild::{OpenLog, Rebuilds};
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
 
@@ -80,7 +80,7 @@ pub(crate) struct Parts {
     pub(crate) reader: Arc<dyn RollupReader>,
     pub(crate) manifest: Arc<dyn Manifest>,
     pub(crate) archive: ArchiveParts,
-    pub(crate) rewriter: Arc<dyn Rewriter>,
+    pub(crate) rebuilds: Arc<Rebuilds>,
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) store_name: &'static str,
     pub(crate) plans: Vec<Arc<Plan>>,
@@ -161,12 +161,18 @@ pub(crate) async fn open(
     let StoreParts { writer, reader, manifest, rewriter, keys, name: store_name } =
         open_store(&settings.store, &clock).await?;
     let archive = open_archive(settings, &log.log, &plans)?;
+    let rebuilds = Rebuilds {
+        open_log: log.another.clone(),
+        manifest: manifest.clone(),
+        archives: archive.streams.clone(),
+        reader: reader.clone(),
+        rewriter: rewriter.clone(),
+        plans: plans.clone(),
+        seed: uuid::Uuid::now_v7().as_u64_pair().1,
+        turn: Arc::default(),
+    };
     for name in rebuild {
-        let rollup = settings.rollups.iter().find(|rollup| rollup.name == *name);
-        let none = || anyhow::anyhow!("--rebuild {name}: there is no rollup of that name");
-        let rollup = rollup.ok_or_else(none);
-        let rollup = rollup.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
-        if patiently("looking at the store", || rewriter.forget(rollup)).await? {
+        if patiently("looking at the store", || rebuilds.adopt(name)).await? {
             tracing::warn!(rollup = %name, "its cells under the old definition were dropped");
         }
     }
@@ -188,7 +194,7 @@ pub(crate) async fn open(
         reader,
         manifest,
         archive,
-        rewriter,
+        rebuilds: Arc::new(rebuilds),
         keys,
         store_name,
         plans,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::LogBatch;
-use crate::flush::{Checkpoint, Ledger, PartitionClock, RollupDelta};
+use crate::cell::{CellDelta, Cells, Value};
+use crate::flush::{Checkpoint, Ledger, LevelBases, PartitionClock, RollupDelta};
 use crate::judge::{Fingerprint, Verdict};
 use crate::plan::Plan;
 use crate::ports::Mark;
 use crate::reason::Code;
 use crate::time::Timestamp;
+use crate::window;
 
 use super::alone::Wanted;
 use super::{Fold, Record, is_readable};
@@ -94,6 +96,17 @@ pub struct Tally {
     pub deleted: u64,
 }
 
+/// Where an event goes in a rollup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Into its cell.
+    Cell,
+    /// Its window has been removed: it moves levels from before all cells.
+    Base,
+    /// Its cell is not made.
+    Nowhere,
+}
+
 /// What a fold that folds again knows.
 #[derive(Debug)]
 pub(super) struct Again {
@@ -102,6 +115,8 @@ pub(super) struct Again {
     /// Where the windows begin of which every record is folded again; `None` while that is not known.
     complete_from: Option<Timestamp>,
     pub(super) tally: Tally,
+    /// How far events whose windows have been removed moved the levels, by dimensions.
+    pub(super) bases: Cells,
     /// The only cells that are made; all where there is none.
     pub(super) wanted: Option<Wanted>,
 }
@@ -112,14 +127,18 @@ impl Again {
         self.wanted.as_ref().is_none_or(|wanted| wanted.has(pane, key))
     }
 
-    /// Returns whether an event of a window has no place in the cells that are made; counts the ones that are gone.
-    pub(super) fn passes_over(&mut self, start: Timestamp, end: Timestamp) -> bool {
+    /// Returns where an event of a window goes; counts the ones that are gone.
+    pub(super) fn place(&mut self, start: Timestamp, end: Timestamp) -> Place {
         if end <= self.stretch.removed_before {
             self.tally.expired += 1;
-            return true;
+            return Place::Base;
         }
         let is_complete = self.complete_from.is_some_and(|from| start >= from);
-        !is_complete || start < self.stretch.from || start >= self.stretch.to
+        if is_complete && start >= self.stretch.from && start < self.stretch.to {
+            Place::Cell
+        } else {
+            Place::Nowhere
+        }
     }
 }
 
@@ -136,9 +155,14 @@ impl Fold {
         let checkpoint = Checkpoint { epoch: 0, next_offset, first_offset, clock, dedup_from, dead_offsets };
         let complete_from = stretch.beginning.complete_from(plan.stream.max_future);
         let mut fold = Fold::resume(plan, (partition, partitions), &checkpoint, seed);
-        let again =
-            Again { fates: Fates::default(), stretch, complete_from, tally: Tally::default(), wanted: None };
-        fold.again = Some(Box::new(again));
+        fold.again = Some(Box::new(Again {
+            fates: Fates::default(),
+            stretch,
+            complete_from,
+            tally: Tally::default(),
+            bases: Cells::default(),
+            wanted: None,
+        }));
         fold
     }
 
@@ -158,6 +182,31 @@ impl Fold {
     pub fn made(&self, rollup: usize) -> (&RollupDelta, Ledger, Tally) {
         let tally = self.again.as_ref().map_or_else(Tally::default, |again| again.tally);
         (&self.rollups[rollup], self.ledger, tally)
+    }
+
+    /// Returns how many events were folded again whose windows end no later than a time, and how far they moved the levels. Of
+    /// windows that were not yet removed when the fold began, those are known of which it made cells.
+    pub fn gone(&self, rollup: usize, removed_before: Timestamp) -> (u64, LevelBases) {
+        let Some(again) = &self.again else { return (0, LevelBases::new()) };
+        let window_ms = self.plan.rollups[rollup].rollup.window_ms;
+        let is_gone = |cell: &CellDelta<'_>| window::end_of(cell.pane, window_ms) <= removed_before;
+        let mut cells = self.rollups[rollup].cells.sorted();
+        cells.retain(is_gone);
+        let events: u64 = cells.iter().map(|cell| cell.events).sum();
+        let mut bases: BTreeMap<Vec<String>, Vec<i64>> = BTreeMap::new();
+        for cell in cells.iter().chain(&again.bases.sorted()) {
+            let moves = cell.values.iter().filter_map(|value| match value {
+                Value::Level(level) => Some(level.delta),
+                _ => None,
+            });
+            let sums = bases.entry(cell.dimensions().map(str::to_owned).collect()).or_default();
+            for (at, step) in moves.enumerate() {
+                sums.resize(sums.len().max(at + 1), 0);
+                sums[at] += step;
+            }
+        }
+        bases.retain(|_, sums| !sums.is_empty());
+        (again.tally.expired + events, bases.into_iter().collect())
     }
 
     /// Reads a batch's fields by this plan alone: who read it from the log may have known another.

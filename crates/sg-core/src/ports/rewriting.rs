@@ -22,6 +22,8 @@ pub trait Rebuilder: Send + Sync {
 pub trait Rewriter: Send + Sync {
     /// Returns what became of a partition's records from one offset to before another, beyond what the log tells.
     async fn fates(&self, stream: &str, partition: u32, range: (u64, u64)) -> Result<Fates, PortError>;
+    /// Returns whether there are cells of a rollup that were counted under another definition than this.
+    async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError>;
     /// Forgets the cells and the ledger of a rollup that were counted under another definition than this, so that it can be
     /// prepared as a new one; returns whether there were any. Events that it diverted stay in the late lane. Durable.
     async fn forget(&self, rollup: &Rollup) -> Result<bool, PortError>;

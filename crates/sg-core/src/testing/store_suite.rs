@@ -12,6 +12,7 @@ mod measures;
 mod outbox;
 mod replays;
 mod retention;
+mod rewriting;
 mod writing;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -41,6 +42,7 @@ pub use retention::{
     expires_what_comes_too_late, keeps_letters_a_rebuild_needs, keeps_so_many_rows,
     keeps_what_nothing_newer_follows, removes_old_cells, removes_old_rows,
 };
+pub use rewriting::settles_what_retention_has_passed;
 pub use writing::{
     claims, deletes_from_the_outbox, diverts_late_events, finds_events, flushes_all_or_nothing,
     keeps_dead_letters, keeps_every_digit, lists_late_events, merges_any_split, misses,

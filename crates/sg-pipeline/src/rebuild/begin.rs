@@ -90,7 +90,14 @@ impl Rebuild {
             let (place, plans) = ((known.partition, of), (&self.plan, alone.clone()));
             parts.push(Again::open(&self.sources, plans, place, stretch, self.seed).await?);
         }
-        Ok(Pass { parts, removed_before, deleted: standing.deleted(), is_backfill })
+        Ok(Pass {
+            parts,
+            to,
+            removed_at_first: removed_before,
+            removed_before,
+            deleted: standing.deleted(),
+            is_backfill,
+        })
     }
 
     async fn beginning(

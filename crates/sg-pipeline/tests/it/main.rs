@@ -10,5 +10,6 @@ mod lines;
 mod outbox;
 mod overtaken;
 mod owner;
+mod rebuild;
 mod support;
 mod sweeping;

@@ -16,6 +16,7 @@ use crate::unfit::to_integer;
 use super::error::Error;
 use super::measures::count;
 use super::pool::Lease;
+use super::rewrite;
 use super::wire::Ms;
 
 /// Takes a partition over, inside the caller's transaction.
@@ -30,6 +31,7 @@ pub(crate) async fn claim(
     if claim.plan.raw.is_some() {
         position(claim.partition, 0)?;
     }
+    rewrite::keep_away(lease, stream).await?;
     faults.step()?;
     if !take_over(lease, claim, now).await? {
         let sql = "SELECT log_identity FROM sg_partitions WHERE stream = $1 AND partition = $2";

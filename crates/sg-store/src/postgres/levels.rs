@@ -8,6 +8,7 @@ use sg_core::time::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use crate::faults::Faults;
 use crate::levels::{self, BASE, DAY_MS, Found, Standings};
 use crate::names::{dimension_columns, key_columns};
 use crate::sketches::CellKey;
@@ -141,6 +142,36 @@ pub(crate) async fn recount(lease: &Lease, rollup: &Rollup, day: Timestamp) -> R
         moved.join(" OR ")
     );
     lease.execute(&sql, &[&Ms(day), &Ms(Timestamp(day.0 + DAY_MS))]).await?;
+    Ok(())
+}
+
+/// Puts in what moved levels from before all cells that are kept. What cells did that are still to be removed stays
+/// with their days.
+pub(crate) async fn settle(
+    lease: &Lease,
+    rollup: &Rollup,
+    bases: &RollupDelta,
+    removed_before: Timestamp,
+    faults: &Faults,
+) -> Result<(), Error> {
+    if !rollup.has_levels() {
+        return Ok(());
+    }
+    let (days, cells) = (days_table(&rollup.name), cells_table(&rollup.name));
+    lease.execute(&format!("DELETE FROM {days} WHERE day = $1"), &[&Ms(BASE)]).await?;
+    let moved = upsert(lease, rollup, bases, removed_before).await?;
+    lease.pipeline(moved.as_slice(), faults).await?;
+    let dimensions = dimension_columns(rollup);
+    let less: Vec<String> =
+        levels::columns(rollup).iter().map(|column| format!("(-sum({column}))::bigint")).collect();
+    let sql = format!(
+        "INSERT INTO {days} AS l SELECT {} FROM {cells} WHERE pane < $2 GROUP BY {} ON CONFLICT ({}) DO UPDATE SET {}",
+        joined(&dimensions, &["$1::timestamptz", &less.join(", ")]),
+        joined(&dimensions, &["()"]),
+        joined(&dimensions, &["day"]),
+        added(rollup)
+    );
+    lease.execute(&sql, &[&Ms(BASE), &Ms::bound(removed_before)]).await?;
     Ok(())
 }
 

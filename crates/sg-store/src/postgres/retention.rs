@@ -20,9 +20,9 @@ use super::error::Error;
 use super::levels;
 use super::measures::count;
 use super::pool::{Connections, Lease, Mode};
-use super::sketches;
 use super::tables::{PIECE_OFFSETS, cells_table, piece_table, raw_table};
 use super::wire::Ms;
+use super::{rewrite, sketches};
 
 /// Rows of one step: some milliseconds of work.
 const ROWS_PER_STEP: i64 = 1_000;
@@ -257,8 +257,7 @@ async fn remove_cells(lease: &Lease, rollup: &Rollup, now: Timestamp, faults: &F
     if first_old_cell(lease, rollup, now).await?.is_none() {
         return Ok(0);
     }
-    let lock = "SELECT 1 FROM sg_partitions WHERE stream = $1 ORDER BY partition FOR UPDATE";
-    lease.query(lock, &[&rollup.stream]).await?;
+    rewrite::lock(lease, &rollup.stream).await?;
     faults.step()?;
     let Some(removed_before) = first_old_cell(lease, rollup, now).await? else { return Ok(0) };
     let (table, key) = (cells_table(&rollup.name), key_columns(rollup).join(", "));

@@ -95,7 +95,7 @@ pub(crate) async fn rewrite(
     }
     let mut places = rewriting::places(rollup, &differences);
     let gone = replace(lease, rollup, &mut places, standings[rewrite.rollup], faults).await?;
-    settle(lease, rollup, rewrite, places.grown).await?;
+    settle(lease, rollup, rewrite, places.grown, faults).await?;
     faults.step()?;
     closing::retract(lease, (&rewrite.plan, rollup), &gone, now).await?;
     let mut deltas: Vec<RollupDelta> = rewrite.plan.rollups.iter().map(|_| RollupDelta::default()).collect();
@@ -106,8 +106,22 @@ pub(crate) async fn rewrite(
     Ok(RewriteOutcome::Done { differences })
 }
 
-/// Locks the rows of a stream's partitions and returns where they stand.
+/// Takes the lock of a stream's cells, until the transaction's end, so that no partition comes that has no row yet.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('streamgauge cells ' || current_schema() || ' ' || $1, 0))";
+/// The same beside others who take it so: they add partitions.
+const LOCK_SHARED: &str = "SELECT pg_advisory_xact_lock_shared(\
+    hashtextextended('streamgauge cells ' || current_schema() || ' ' || $1, 0))";
+
+/// Waits for whoever changes cells outside a flush, and keeps all of them away until the transaction's end: for a claim, whose
+/// partition may have no row yet that they could lock.
+pub(super) async fn keep_away(lease: &Lease, stream: &str) -> Result<(), Error> {
+    lease.query(LOCK_SHARED, &[&stream]).await?;
+    Ok(())
+}
+
+/// Locks a stream's cells against flushes: the rows of its partitions, and those to come. Returns where they stand.
 pub(super) async fn lock(lease: &Lease, stream: &str) -> Result<Reached, Error> {
+    lease.query(LOCK, &[&stream]).await?;
     let sql = "SELECT partition, next_offset, deleted FROM sg_partitions WHERE stream = $1 \
                ORDER BY partition FOR UPDATE";
     let mut reached = Reached::default();
@@ -235,7 +249,13 @@ async fn hand_on(
 }
 
 /// Brings the rollup's ledger up to what a backfill has done.
-async fn settle(lease: &Lease, rollup: &Rollup, rewrite: &Rewrite, grown: i64) -> Result<(), Error> {
+async fn settle(
+    lease: &Lease,
+    rollup: &Rollup,
+    rewrite: &Rewrite,
+    grown: i64,
+    faults: &Faults,
+) -> Result<(), Error> {
     if rewrite.is_backfill {
         let sql = "UPDATE sg_rollup_partitions SET folded = folded + $1 WHERE rollup = $2 AND partition = \
                    (SELECT min(partition) FROM sg_rollup_partitions WHERE rollup = $2)";
@@ -246,9 +266,15 @@ async fn settle(lease: &Lease, rollup: &Rollup, rewrite: &Rewrite, grown: i64) -
     }
     let row = lease.query_opt("SELECT removed FROM sg_rollups WHERE rollup = $1", &[&rollup.name]).await?;
     let removed: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
+    // Cells that retention has hidden and not yet removed still have theirs.
+    let sql =
+        format!("SELECT coalesce(sum(events), 0)::bigint FROM {} WHERE pane < $1", cells_table(&rollup.name));
+    let row = lease.query_opt(&sql, &[&Ms::bound(rewrite.removed_before)]).await?;
+    let hidden: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
+    levels::settle(lease, rollup, &rewriting::bases(rewrite), rewrite.removed_before, faults).await?;
     for (at, settled) in rewrite.settled.iter().enumerate() {
         // What was removed with its cells is in the rollup's row already.
-        let expired = to_integer(settled.gone)? - if at == 0 { removed } else { 0 };
+        let expired = to_integer(settled.gone)? - if at == 0 { removed + hidden } else { 0 };
         let sql = "UPDATE sg_rollup_partitions SET first_offset = $3, folded = $4, diverted = $5, expired = $6, \
                    unfit = $7, deleted = $8 WHERE rollup = $1 AND partition = $2";
         lease

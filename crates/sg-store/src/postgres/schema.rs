@@ -17,9 +17,9 @@ use super::error::Error;
 use super::levels;
 use super::measures;
 use super::pool::Lease;
-use super::sketches;
 use super::tables::{cells_table, check_length, days_table, raw_table, sketches_table};
 use super::wire::Ms;
+use super::{rewrite, sketches};
 
 /// The migrations in order; the schema's version is their number.
 const MIGRATIONS: [&str; 9] = [
@@ -113,18 +113,22 @@ async fn migrate(lease: &Lease) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets a rollup that was counted under another definition.
-pub(crate) async fn forget(lease: &Lease, rollup: &Rollup) -> Result<bool, Error> {
+/// Returns whether a rollup was counted under another definition. Brings the schema to this binary's version first.
+pub(crate) async fn is_of_another_definition(lease: &Lease, rollup: &Rollup) -> Result<bool, Error> {
     lease.client()?.batch_execute(LOCK).await?;
     migrate(lease).await?;
-    // As everything that changes cells outside a flush.
-    let lock = "SELECT 1 FROM sg_partitions WHERE stream = $1 ORDER BY partition FOR UPDATE";
-    lease.query(lock, &[&rollup.stream]).await?;
     let sql = "SELECT definition FROM sg_rollups WHERE rollup = $1";
     let Some(row) = lease.query_opt(sql, &[&rollup.name]).await? else { return Ok(false) };
-    if row.try_get::<_, String>(0)? == rollup.hash() {
+    Ok(row.try_get::<_, String>(0)? != rollup.hash())
+}
+
+/// Forgets a rollup that was counted under another definition.
+pub(crate) async fn forget(lease: &Lease, rollup: &Rollup) -> Result<bool, Error> {
+    if !is_of_another_definition(lease, rollup).await? {
         return Ok(false);
     }
+    // As everything that changes cells outside a flush.
+    rewrite::lock(lease, &rollup.stream).await?;
     let tables = [cells_table(&rollup.name), days_table(&rollup.name), sketches_table(&rollup.name)];
     let sql =
         format!("DROP VIEW IF EXISTS {}; DROP TABLE IF EXISTS {}", quoted(&rollup.name), tables.join(", "));

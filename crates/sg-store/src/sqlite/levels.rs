@@ -138,6 +138,32 @@ pub(crate) fn recount(connection: &Connection, rollup: &Rollup, day: Timestamp) 
     Ok(())
 }
 
+/// Puts in what moved levels from before all cells that are kept. What cells did that are still to be removed stays
+/// with their days.
+pub(crate) fn settle(
+    connection: &Connection,
+    rollup: &Rollup,
+    bases: &RollupDelta,
+    removed_before: Timestamp,
+) -> Result<(), Error> {
+    if !rollup.has_levels() {
+        return Ok(());
+    }
+    let (days, cells) = (days_table(&rollup.name), cells_table(&rollup.name));
+    connection.prepare_cached(&format!("DELETE FROM {days} WHERE day = ?"))?.execute([BASE.0])?;
+    write(connection, rollup, bases, removed_before)?;
+    let dimensions = dimension_columns(rollup);
+    let less: Vec<String> = levels::columns(rollup).iter().map(|column| format!("-sum({column})")).collect();
+    let sql = format!(
+        "INSERT INTO {days} SELECT {} FROM {cells} WHERE pane < ?2 GROUP BY {} ON CONFLICT DO UPDATE SET {}",
+        joined(&dimensions, &["?1", &less.join(", ")]),
+        joined(&dimensions, &["true"]),
+        added(rollup)
+    );
+    connection.prepare_cached(&sql)?.execute([BASE.0, removed_before.0])?;
+    Ok(())
+}
+
 /// Tells cells where their levels stand.
 pub(crate) fn read(
     connection: &Connection,

@@ -207,12 +207,22 @@ fn settle(connection: &Connection, rollup: &Rollup, rewrite: &Rewrite, grown: i6
             params![grown, rollup.name],
         )?;
     }
+    if rewrite.settled.is_empty() {
+        return Ok(());
+    }
     let removed: i64 =
         connection
             .query_row("SELECT removed FROM sg_rollups WHERE rollup = ?", [&rollup.name], |row| row.get(0))?;
+    // Cells that retention has hidden and not yet removed still have theirs.
+    let hidden: i64 = connection.query_row(
+        &format!("SELECT coalesce(sum(events), 0) FROM {} WHERE pane < ?", cells_table(&rollup.name)),
+        [rewrite.removed_before.0],
+        |row| row.get(0),
+    )?;
+    levels::settle(connection, rollup, &rewriting::bases(rewrite), rewrite.removed_before)?;
     for (at, settled) in rewrite.settled.iter().enumerate() {
         // What was removed with its cells is in the rollup's row already.
-        let removed = if at == 0 { removed } else { 0 };
+        let counted = if at == 0 { removed + hidden } else { 0 };
         connection.execute(
             "UPDATE sg_rollup_partitions SET first_offset = ?3, folded = ?4, diverted = ?5, expired = ?6, unfit = ?7, \
              deleted = ?8 WHERE rollup = ?1 AND partition = ?2",
@@ -222,14 +232,12 @@ fn settle(connection: &Connection, rollup: &Rollup, rewrite: &Rewrite, grown: i6
                 to_integer(settled.first_offset)?,
                 to_integer(settled.folded)?,
                 to_integer(settled.diverted)?,
-                to_integer(settled.gone)? - removed,
+                to_integer(settled.gone)? - counted,
                 to_integer(settled.unfit)?,
                 to_integer(settled.deleted)?
             ],
         )?;
     }
-    if !rewrite.settled.is_empty() {
-        connection.execute("UPDATE sg_rollups SET complete_from = NULL WHERE rollup = ?", [&rollup.name])?;
-    }
+    connection.execute("UPDATE sg_rollups SET complete_from = NULL WHERE rollup = ?", [&rollup.name])?;
     Ok(())
 }

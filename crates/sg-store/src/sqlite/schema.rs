@@ -100,13 +100,18 @@ fn prepare_rollup(transaction: &Transaction<'_>, rollup: &Rollup) -> Result<(), 
     replace_view(transaction, &rollup.name, &rollup_view(rollup)?)
 }
 
+/// Returns whether a rollup was counted under another definition.
+pub(crate) fn is_of_another_definition(connection: &Connection, rollup: &Rollup) -> Result<bool, Error> {
+    let stored: Option<String> = connection
+        .query_row("SELECT definition FROM sg_rollups WHERE rollup = ?", [&rollup.name], |row| row.get(0))
+        .optional()?;
+    Ok(stored.is_some_and(|stored| stored != rollup.hash()))
+}
+
 /// Forgets a rollup that was counted under another definition.
 pub(crate) fn forget(connection: &mut Connection, rollup: &Rollup) -> Result<bool, Error> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let stored: Option<String> = transaction
-        .query_row("SELECT definition FROM sg_rollups WHERE rollup = ?", [&rollup.name], |row| row.get(0))
-        .optional()?;
-    if stored.is_none_or(|stored| stored == rollup.hash()) {
+    if !is_of_another_definition(&transaction, rollup)? {
         return Ok(false);
     }
     let tables =

@@ -188,6 +188,11 @@ async fn keeps_dead_letters() {
 }
 
 #[tokio::test]
+async fn settles_what_retention_has_passed() {
+    suite::settles_what_retention_has_passed(&Fresh::new()).await;
+}
+
+#[tokio::test]
 async fn takes_events_out() {
     suite::takes_events_out(&Fresh::new()).await;
 }

@@ -208,7 +208,7 @@ async fn serve(
     }
     crew.close();
     loops.spawn(entry.guard.clone().run(stop_loops.clone()));
-    let rebuilder = Arc::new(rebuilds(&parts));
+    let rebuilder = parts.rebuilds.clone();
     for rollup in rebuild {
         loops.spawn(rebuilder.clone().fill_up(rollup.clone(), stop_loops.clone()));
     }
@@ -305,19 +305,6 @@ fn start_loops(settings: &Settings, parts: &Parts, stop: &CancellationToken, loo
     };
     loops.spawn(outbox.run(stop.clone()));
     loops.spawn(upkeep.run(stop.clone()));
-}
-
-fn rebuilds(parts: &Parts) -> Rebuilds {
-    Rebuilds {
-        open_log: parts.log.another.clone(),
-        manifest: parts.manifest.clone(),
-        archives: parts.archive.streams.clone(),
-        reader: parts.reader.clone(),
-        rewriter: parts.rewriter.clone(),
-        plans: parts.plans.clone(),
-        seed: uuid::Uuid::now_v7().as_u64_pair().1,
-        turn: Arc::default(),
-    }
 }
 
 fn stream_outbox(parts: &Parts, plan: &Arc<Plan>, topic: &str) -> StreamOutbox {

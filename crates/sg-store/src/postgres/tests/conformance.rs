@@ -97,6 +97,13 @@ async fn keeps_dead_letters() {
 }
 
 #[tokio::test]
+async fn settles_what_retention_has_passed() {
+    let Some(fresh) = Fresh::new().await else { return };
+    suite::settles_what_retention_has_passed(&fresh).await;
+    fresh.drop().await;
+}
+
+#[tokio::test]
 async fn takes_events_out() {
     let Some(fresh) = Fresh::new().await else { return };
     suite::takes_events_out(&fresh).await;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use sg_core::definition::{Function, Rollup};
 use sg_core::plan::Plan;
 use sg_core::ports::{
-    Claim, ErrorKind, FlushOutcome, MAIN_LANE, OutboxKind, RollupReader, RollupWriter, StatusDetail,
+    Claim, ErrorKind, FlushOutcome, MAIN_LANE, OutboxKind, Rewriter, RollupReader, RollupWriter, StatusDetail,
 };
+use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::testing::store_suite::{self as suite, Feed, ManualClock, StoreUnderTest, T0, cells, rollups};
 use sg_core::time::Timestamp;
 
@@ -17,9 +18,61 @@ const MINUTE: i64 = 60_000;
 
 /// Waits until a statement of another connection waits for a lock.
 async fn until_one_waits(client: &tokio_postgres::Client) {
+    until_wait(client, 1).await;
+}
+
+/// Waits until so many statements of other connections wait for locks.
+async fn until_wait(client: &tokio_postgres::Client, count: usize) {
     let sql =
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    server::until(async || !client.query(sql, &[]).await.expect("anybody may look").is_empty()).await;
+    server::until(async || client.query(sql, &[]).await.expect("anybody may look").len() >= count).await;
+}
+
+#[tokio::test]
+async fn no_partition_comes_while_cells_are_made_again() {
+    let Some(fresh) = Fresh::new().await else { return };
+    let mut feed = Feed::claim(&fresh, &rollups(), 0).await;
+    feed.write(&fresh, 0, &[(0, "a", "1")]).await;
+    let rewrite = Rewrite {
+        plan: feed.plan.clone(),
+        rollup: 0,
+        offsets: vec![(0, 1)],
+        deleted: 0,
+        removed_before: Timestamp::NEVER,
+        cells: Vec::new(),
+        may_shrink: true,
+        is_backfill: false,
+        is_dry: false,
+        settled: Vec::new(),
+    };
+    let claim = Claim {
+        plan: feed.plan.clone(),
+        partition: 1,
+        owner: "second".to_owned(),
+        log_identity: "log-1".to_owned(),
+        start: 0,
+    };
+    // A rewrite is held up in its midst: what it has looked at stays as it is until it ends.
+    let (outside, looking, other) = (fresh.outside().await, fresh.outside().await, fresh.other().await);
+    outside.batch_execute("BEGIN; SELECT 1 FROM sg_partitions FOR UPDATE").await.expect("it is free");
+    let rewriting = fresh.store().rewrite(&rewrite);
+    let claiming = async {
+        until_one_waits(&looking).await;
+        other.claim(&claim).await
+    };
+    let letting_go = async {
+        until_wait(&looking, 2).await;
+        outside.batch_execute("ROLLBACK").await
+    };
+    let (rewritten, claimed, let_go) = tokio::join!(rewriting, claiming, letting_go);
+    let_go.expect("nothing fails");
+    assert_eq!(rewritten.expect("nothing fails"), RewriteOutcome::Done { differences: Vec::new() });
+    assert_eq!(claimed.expect("nothing fails").next_offset, 0);
+    // Now there is another, and what was made without it is not written.
+    let missed = fresh.store().rewrite(&rewrite).await.expect("nothing fails");
+    assert_eq!(missed, RewriteOutcome::Missed);
+    other.close().await;
+    fresh.drop().await;
 }
 
 #[tokio::test]

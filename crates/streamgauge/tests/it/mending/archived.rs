@@ -360,6 +360,34 @@ fn a_rollup_that_is_added_when_the_log_is_gone_is_filled_up_from_the_archive() {
 }
 
 #[test]
+fn nothing_is_dropped_that_cannot_be_made_again() {
+    let ground = Ground::new("", None);
+    let mut server = ground.start();
+    post(&server, &orders(0..3_500));
+    flush(&server);
+    trimmed(&server);
+    let before = all(&server);
+    assert!(server.terminate().success());
+    let changed = ground.toml.replacen("by = [\"event_type\"]", "by = [\"user_id\"]", 1);
+    let archive = format!("file:{}", ground.folder.path().join("archive").display());
+    let data = ground.folder.path().join("data");
+    for (toml, why) in [
+        (changed.replace(&archive, "off"), "archive = \"off\""),
+        (changed.replacen(&format!("records = {WINDOW},"), "records = 20,", 1), "do not have the fates"),
+    ] {
+        let launch = launch(&data, &toml).args(&["--rebuild", "hourly"]);
+        let refused = launch.start().expect_err("its cells cannot be made again");
+        assert_eq!(refused.status.code(), Some(78), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains(why) && refused.stderr.contains("none was dropped"),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert_eq!(all(&ground.start()), before);
+}
+
+#[test]
 fn replays_keep_their_fates_on_both_sides_of_the_border() {
     let ground = Ground::new("", None);
     let unflushed = |toml: &str| toml.replacen("[embedded]", "[flush]\ninterval = \"120s\"\n[embedded]", 1);
