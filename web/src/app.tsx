@@ -43,7 +43,7 @@ export function App() {
           {isLive && <HealthPill />}
           {isLive && <Pause />}
           <ThemeButton />
-          {!locked && session.value?.auth === "keys" && <SignOut />}
+          {!locked && session.value?.session && <SignOut />}
         </div>
       </header>
       {isLive && <Trouble />}

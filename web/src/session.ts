@@ -8,9 +8,11 @@ export type Scope = "ingest" | "query" | "admin";
 export interface Session {
   auth: "off" | "keys";
   scopes: string[];
+  /** Whether the browser sends the cookie of a session. */
+  session: boolean;
 }
 
-const OPEN: Session = { auth: "off", scopes: ["ingest", "query", "admin"] };
+const OPEN: Session = { auth: "off", scopes: ["ingest", "query", "admin"], session: false };
 
 /** Null while it is not known. */
 export const session = signal<Session | null>(null);

@@ -365,7 +365,7 @@ impl Plan {
                     return Err(Refusal::new(
                         Code::MissingField,
                         name.as_str(),
-                        format!("an event of this stream has a {name}"),
+                        format!("events of this stream need {name}"),
                     ));
                 }
                 Some(text) if text.trim().is_empty() => {

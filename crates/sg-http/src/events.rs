@@ -131,8 +131,19 @@ pub(crate) async fn fate(State(app): State<Arc<App>>, Named(event_id): Named) ->
         } else {
             "; what waits in the log is not searched".to_owned()
         };
+        let without: Vec<&str> = app
+            .doors
+            .iter()
+            .filter(|door| door.plan.stream.raw_table.is_none())
+            .map(|door| door.plan.stream.name.as_str())
+            .collect();
+        let or_not_kept = if without.is_empty() {
+            String::new()
+        } else {
+            format!(", or it was counted in a stream that keeps no raw events ({})", without.join(", "))
+        };
         let why = format!(
-            "no raw table and no dead letter has this id{log}; it was never accepted, or it is older than what is kept"
+            "no raw table and no dead letter has this id{log}; it was never accepted, it is older than what is kept{or_not_kept}"
         );
         body["why"] = why.into();
     }

@@ -25,7 +25,7 @@ use crate::error::ApiError;
 use crate::server::LongAnswer;
 use crate::{App, BareMetrics, cors};
 
-pub(crate) use credentials::{COOKIE, Place, is_from_elsewhere, is_from_here};
+pub(crate) use credentials::{COOKIE, Place, has_session, is_from_elsewhere, is_from_here};
 
 /// How often the keys are read again: what was revoked in another process works for so long at most.
 const REFRESH: Duration = Duration::from_secs(2);

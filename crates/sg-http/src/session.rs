@@ -11,7 +11,7 @@ use serde_json::json;
 use sg_core::key::{Scope, Scopes};
 
 use crate::error::ApiError;
-use crate::guard::{COOKIE, is_from_elsewhere};
+use crate::guard::{COOKIE, has_session, is_from_elsewhere};
 use crate::server::Secured;
 use crate::{App, answer, body};
 
@@ -59,7 +59,7 @@ pub(crate) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
     let names: Vec<&str> =
         Scope::ALL.into_iter().filter(|scope| scopes.allow(*scope)).map(Scope::as_str).collect();
     let auth = if app.guard.is_off() { "off" } else { "keys" };
-    answer::json(json!({"auth": auth, "scopes": names}).to_string())
+    answer::json(json!({"auth": auth, "scopes": names, "session": has_session(&headers)}).to_string())
 }
 
 fn cookie(value: &str, more: &str, is_secured: bool) -> Result<Response, ApiError> {

@@ -27,6 +27,15 @@ pub(crate) fn newer_schema(stored: i64, known: usize) -> PortError {
     ))
 }
 
+/// Tells that a store was brought to this version, which none before reads.
+pub(crate) fn tell_migrated(from: usize, to: usize) {
+    if 0 < from && from < to {
+        tracing::info!(
+            "the store was brought from schema {from} to {to}: older versions refuse it from now on"
+        );
+    }
+}
+
 /// A rollup's stored definition is not the configured one.
 pub(crate) fn another_definition(rollup: &str) -> PortError {
     invalid(format!(

@@ -29,10 +29,18 @@ pub(crate) fn of(headers: &HeaderMap) -> Option<(Cow<'_, str>, Place)> {
     if let Some(key) = named {
         return Some((key, Place::Header));
     }
+    Some((Cow::Borrowed(session(headers)?), Place::Cookie))
+}
+
+/// Returns whether a browser shows a session, which may have ended.
+pub(crate) fn has_session(headers: &HeaderMap) -> bool {
+    session(headers).is_some()
+}
+
+fn session(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, key) = pairs.find(|(name, _)| *name == COOKIE)?;
-    Some((Cow::Borrowed(key), Place::Cookie))
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, key)| key)
 }
 
 fn authorization(value: &str) -> Option<Cow<'_, str>> {

@@ -110,6 +110,7 @@ async fn migrate(lease: &Lease) -> Result<(), Error> {
     }
     client.batch_execute("DELETE FROM sg_schema").await?;
     client.execute("INSERT INTO sg_schema VALUES ($1)", &[&(known as i64)]).await?;
+    answers::tell_migrated(applied, known);
     Ok(())
 }
 

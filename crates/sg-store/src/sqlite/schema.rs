@@ -42,6 +42,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     }
     transaction.pragma_update(None, "user_version", known as i64)?;
     transaction.commit()?;
+    answers::tell_migrated(applied, known);
     Ok(())
 }
 

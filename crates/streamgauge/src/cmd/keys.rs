@@ -104,7 +104,8 @@ async fn create(args: &Create) -> anyhow::Result<ExitCode> {
         "bytes_per_s": args.rate_bytes,
         "expires_in": args.expires,
     });
-    let mut connection = Connection::new(&args.target.server()?);
+    let server = args.target.server()?;
+    let mut connection = Connection::new(&server);
     let answer = connection.post("/v1/keys", JSON, Bytes::from(asked.to_string())).await?;
     let body = answer.success("making a key")?;
     let made: Value = serde_json::from_slice(&body).context("reading the key")?;
@@ -114,8 +115,11 @@ async fn create(args: &Create) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "{}", made["key"].as_str().context("the server answered without a key")?)?;
-    let id = made["id"].as_str().unwrap_or_default();
-    writeln!(std::io::stderr(), "key {id} was made; it is shown this once")?;
+    let (id, address) = (made["id"].as_str().unwrap_or_default(), &server.address);
+    writeln!(
+        std::io::stderr(),
+        "key {id} was made on {address}; it is shown this once, and every request to that server needs a key from now on"
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

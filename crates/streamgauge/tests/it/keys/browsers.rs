@@ -19,7 +19,7 @@ fn session(server: &Server, headers: &[(&str, &str)]) -> serde_json::Value {
 fn a_session_stands_for_its_key() {
     let server = guarded();
     let asker = create(&server, GIVEN, &["--name", "asker", "--scope", "query"]);
-    assert_eq!(session(&server, &[]), json!({"auth": "keys", "scopes": []}));
+    assert_eq!(session(&server, &[]), json!({"auth": "keys", "scopes": [], "session": false}));
     let login = |key: &str| server.post("/v1/session", &[], json!({"key": key}).to_string());
     let wrong = login("sgk_wrong");
     assert_eq!(code(&wrong), refused(401, "key_unknown"));
@@ -29,7 +29,10 @@ fn a_session_stands_for_its_key() {
     let cookie = begun.header("set-cookie").expect("a cookie");
     assert_eq!(cookie, format!("streamgauge_session={asker}; HttpOnly; SameSite=Strict; Path=/"));
     let pair = cookie.split(';').next().expect("a pair");
-    assert_eq!(session(&server, &[("cookie", pair)]), json!({"auth": "keys", "scopes": ["query"]}));
+    assert_eq!(
+        session(&server, &[("cookie", pair)]),
+        json!({"auth": "keys", "scopes": ["query"], "session": true})
+    );
     let status = server.client().request("GET", "/v1/status", &[("cookie", pair)], b"").expect("an answer");
     assert_eq!(status.status, 200);
     let ended =
@@ -39,7 +42,7 @@ fn a_session_stands_for_its_key() {
     assert_eq!(ended.header("set-cookie"), Some(cleared));
     assert_eq!(
         session(&server, &[("x-api-key", GIVEN)]),
-        json!({"auth": "keys", "scopes": ["ingest", "query", "admin"]})
+        json!({"auth": "keys", "scopes": ["ingest", "query", "admin"], "session": false})
     );
     for body in ["", "{}", "\"sgk_secret\"", "{\"key\":1}", "{\"key\":\"a\",\"more\":1}"] {
         let answer = server.post("/v1/session", &[], body);
@@ -52,9 +55,9 @@ fn a_session_stands_for_its_key() {
 fn a_server_that_asks_for_no_key_says_that_all_is_allowed() {
     let all = json!(["ingest", "query", "admin"]);
     let open = Server::start(&[]);
-    assert_eq!(session(&open, &[]), json!({"auth": "keys", "scopes": all}));
+    assert_eq!(session(&open, &[]), json!({"auth": "keys", "scopes": all, "session": false}));
     let off = Server::start_with("auth = \"off\"\n", &[]);
-    assert_eq!(session(&off, &[]), json!({"auth": "off", "scopes": all}));
+    assert_eq!(session(&off, &[]), json!({"auth": "off", "scopes": all, "session": false}));
 }
 
 /// What a session changes comes from the server's own pages.
