@@ -12,3 +12,4 @@ mod overtaken;
 mod owner;
 mod support;
 mod sweeping;
+mod upkeep;
