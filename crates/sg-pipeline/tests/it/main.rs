@@ -5,6 +5,7 @@ mod behind;
 mod carry;
 mod confluence;
 mod crew;
+mod expired;
 mod kafka;
 mod lines;
 mod outbox;
