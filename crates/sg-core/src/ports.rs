@@ -217,9 +217,14 @@ pub trait RollupWriter: Send + Sync {
     /// Says every few seconds whether an owned partition is idle, and closes windows. Returns false, with nothing
     /// written, when the epoch is no longer ours or the partition stands at another offset than its owner thinks.
     async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError>;
-    /// Removes what is older or more than its definition keeps, a small step at a time; returns what the step removed, and
-    /// `None` when nothing is left to be.
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError>;
+    /// Removes what is older or more than its definition keeps, a step of so many rows at a time; returns what the step
+    /// removed, and `None` when nothing is left to be.
+    async fn retain(
+        &self,
+        plan: &Plan,
+        now: Timestamp,
+        rows_max: usize,
+    ) -> Result<Option<Removed>, PortError>;
     /// Returns the oldest rows of a lane of a stream's outbox; none where another process is the stream's sender.
     /// Their events take at most [`OUTBOX_BYTES_AT_ONCE`](crate::limits::OUTBOX_BYTES_AT_ONCE), or are one.
     async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError>;

@@ -7,14 +7,23 @@ use sg_core::metrics::Metrics;
 use sg_core::plan::Plan;
 use sg_core::ports::{ArchivePosition, EventLog, Manifest, PortError, RollupWriter};
 use sg_core::time::Clock;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often the log is trimmed.
 const TRIM_INTERVAL: Duration = Duration::from_secs(15);
-/// Rounds of trimming between two of retention.
-const ROUNDS_PER_RETENTION: u32 = 4;
+/// How long no old rows are looked for when all are removed.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a stream's rows are removed before it is another's turn.
+const TURN_MAX: Duration = Duration::from_secs(10);
 /// A breath between two steps of retention, in which flushes go first.
 const BREATH: Duration = Duration::from_millis(20);
+/// Rows of a step at least: some milliseconds of work.
+const STEP_ROWS_MIN: usize = 1_000;
+/// Rows of a step at most: with the breath, more a second than a process takes in.
+const STEP_ROWS_MAX: usize = 16_000;
+/// A step that took longer waited for flushes, or made them wait.
+const STEP_TIME: Duration = Duration::from_millis(50);
 
 /// The loop that keeps the store and the log small.
 pub struct Upkeep {
@@ -35,23 +44,31 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Works until told to stop.
+    /// Works until told to stop. Neither waits for the other: a log that is not trimmed fills the disk.
     pub async fn run(self, stop: CancellationToken) {
-        let mut round = 0;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(TRIM_INTERVAL) => {}
-            }
+        tokio::join!(self.keep_log_small(&stop), self.keep_store_small(&stop));
+    }
+
+    async fn keep_log_small(&self, stop: &CancellationToken) {
+        while !stops_within(stop, TRIM_INTERVAL).await {
             if let Err(error) = self.trim().await {
                 tracing::warn!("trimming the log: {error}");
             }
-            round += 1;
-            if round % ROUNDS_PER_RETENTION == 0 {
-                self.retain(&stop).await;
-                if let Err(error) = self.drop_marks().await {
-                    tracing::warn!("removing marks: {error}");
+        }
+    }
+
+    async fn keep_store_small(&self, stop: &CancellationToken) {
+        let mut pace = Pace { rows: STEP_ROWS_MIN };
+        let mut wait = RETENTION_INTERVAL;
+        while !stops_within(stop, wait).await {
+            wait = RETENTION_INTERVAL;
+            for plan in &self.plans {
+                if self.retain(plan, &mut pace, stop).await {
+                    wait = BREATH;
                 }
+            }
+            if let Err(error) = self.drop_marks().await {
+                tracing::warn!("removing marks: {error}");
             }
         }
     }
@@ -107,26 +124,47 @@ impl Upkeep {
         Ok(())
     }
 
-    async fn retain(&self, stop: &CancellationToken) {
-        for plan in &self.plans {
-            loop {
-                match self.store.retain(plan, self.clock.now()).await {
-                    Ok(Some(removed)) => {
-                        self.metrics.removed.add(removed.what, removed.rows);
-                        if stop.is_cancelled() {
-                            break;
-                        }
-                        tokio::time::sleep(BREATH).await;
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        tracing::warn!(stream = %plan.name, "removing old rows: {error}");
-                        break;
-                    }
+    /// Removes a stream's old rows for a while; returns whether there may be more.
+    async fn retain(&self, plan: &Plan, pace: &mut Pace, stop: &CancellationToken) -> bool {
+        let began = Instant::now();
+        loop {
+            let step_began = Instant::now();
+            match self.store.retain(plan, self.clock.now(), pace.rows).await {
+                Ok(Some(removed)) => {
+                    self.metrics.removed.add(removed.what, removed.rows);
+                    pace.took(step_began.elapsed());
                 }
+                Ok(None) => return false,
+                Err(error) => {
+                    tracing::warn!(stream = %plan.name, "removing old rows: {error}");
+                    return false;
+                }
+            }
+            if began.elapsed() >= TURN_MAX || stops_within(stop, BREATH).await {
+                return true;
             }
         }
     }
+}
+
+/// How many rows a step removes: more while nobody waits.
+struct Pace {
+    rows: usize,
+}
+
+impl Pace {
+    fn took(&mut self, time: Duration) {
+        if time > STEP_TIME {
+            self.rows = (self.rows / 2).max(STEP_ROWS_MIN);
+        } else if time < STEP_TIME / 2 {
+            self.rows = (self.rows * 2).min(STEP_ROWS_MAX);
+        }
+    }
+}
+
+/// Waits; returns early, and true, when told to stop.
+async fn stops_within(stop: &CancellationToken, wait: Duration) -> bool {
+    tokio::time::timeout(wait, stop.cancelled()).await.is_ok()
 }
 
 fn position_of<'p>(

@@ -173,9 +173,15 @@ impl RollupWriter for PostgresStore {
         refreshed.map_err(|error| error.into_port(&doing()))
     }
 
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError> {
+    async fn retain(
+        &self,
+        plan: &Plan,
+        now: Timestamp,
+        rows_max: usize,
+    ) -> Result<Option<Removed>, PortError> {
         let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
-        let step = retention::retain(&self.connections, (&plan.stream, &rollups), now, &self.faults);
+        let step =
+            retention::retain(&self.connections, (&plan.stream, &rollups), (now, rows_max), &self.faults);
         let doing = || format!("removing what {} no longer keeps", plan.stream.name);
         in_time(step).await.map_err(|error| error.into_port(&doing()))
     }

@@ -155,14 +155,24 @@ impl RollupWriter for SqliteStore {
         self.writer.run(doing, job).await
     }
 
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError> {
+    async fn retain(
+        &self,
+        plan: &Plan,
+        now: Timestamp,
+        rows_max: usize,
+    ) -> Result<Option<Removed>, PortError> {
         let stream = plan.stream.clone();
         let surplus = self.surplus(&stream).await?;
         let rollups: Vec<Rollup> = plan.rollups.iter().map(|planned| planned.rollup.clone()).collect();
         let doing = format!("removing what {} no longer keeps", stream.name);
         let job = move |side: &mut writer::WriteSide| {
             side.durably(|side| {
-                retention::retain(&mut side.connection, (&stream, &rollups), (surplus, now), &side.faults)
+                retention::retain(
+                    &mut side.connection,
+                    (&stream, &rollups),
+                    (surplus, now, rows_max),
+                    &side.faults,
+                )
             })
         };
         let removed = self.writer.run(doing, job).await;

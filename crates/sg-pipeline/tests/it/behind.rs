@@ -32,15 +32,15 @@ const EVENT_BYTES: usize = 512;
 const ID_BYTES: usize = 256;
 
 /// What the first cut of each stream held when it ended.
-type Weights = Arc<Mutex<Vec<u64>>>;
+pub(crate) type Weights = Arc<Mutex<Vec<u64>>>;
 
 /// An archive that weighs its first cut, and writes no file before all streams have a cut.
-struct Weighing {
-    inner: Arc<Flaky>,
-    weights: Weights,
-    has_cut: Arc<AtomicBool>,
-    has_written: AtomicBool,
-    all: Arc<Barrier>,
+pub(crate) struct Weighing {
+    pub(crate) inner: Arc<Flaky>,
+    pub(crate) weights: Weights,
+    pub(crate) has_cut: Arc<AtomicBool>,
+    pub(crate) has_written: AtomicBool,
+    pub(crate) all: Arc<Barrier>,
 }
 
 struct Weighed {

@@ -56,8 +56,13 @@ impl RollupWriter for Noted {
     async fn refresh(&self, refresh: &Refresh) -> Result<bool, PortError> {
         self.inner.refresh(refresh).await
     }
-    async fn retain(&self, plan: &Plan, now: Timestamp) -> Result<Option<Removed>, PortError> {
-        self.inner.retain(plan, now).await
+    async fn retain(
+        &self,
+        plan: &Plan,
+        now: Timestamp,
+        rows_max: usize,
+    ) -> Result<Option<Removed>, PortError> {
+        self.inner.retain(plan, now, rows_max).await
     }
     async fn outbox(&self, stream: &str, lane: &str, rows_max: usize) -> Result<Vec<OutboxRow>, PortError> {
         self.inner.outbox(stream, lane, rows_max).await

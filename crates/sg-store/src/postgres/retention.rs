@@ -24,8 +24,6 @@ use super::tables::{PIECE_OFFSETS, cells_table, piece_table, raw_table};
 use super::wire::Ms;
 use super::{rewrite, sketches};
 
-/// Rows of one step: some milliseconds of work.
-const ROWS_PER_STEP: i64 = 1_000;
 /// How long the removal of a whole piece waits for who reads the table: whoever comes meanwhile waits behind it.
 const DETACH_WAIT_MS: u32 = 200;
 /// The part of the time, or of the number, kept that rows of a full piece may stay beyond it, so that the piece can go as a whole.
@@ -35,12 +33,14 @@ const OVERSTAY: u32 = 10;
 pub(crate) async fn retain(
     connections: &Connections,
     (stream, rollups): (&Stream, &[Rollup]),
-    now: Timestamp,
+    (now, rows_max): (Timestamp, usize),
     faults: &Faults,
 ) -> Result<Option<Removed>, Error> {
+    let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
+    let step = (now, limit);
     let some = |what, rows| Ok(Some(Removed { what, rows }));
     if let Some(raw) = &stream.raw_table {
-        if let Some(rows) = remove_raw(connections, &stream.name, (now, raw), faults).await? {
+        if let Some(rows) = remove_raw(connections, &stream.name, (step, raw), faults).await? {
             return some(Removable::RawRows, rows);
         }
         if seal_piece(connections, &stream.name, faults).await? {
@@ -49,20 +49,20 @@ pub(crate) async fn retain(
     }
     for rollup in rollups {
         let lease = connections.begin(Mode::Durable).await?;
-        let removed = remove_cells(&lease, rollup, now, faults).await;
+        let removed = remove_cells(&lease, rollup, step, faults).await;
         let removed = lease.finish(removed).await?;
         if removed > 0 {
             return some(Removable::Cells, removed);
         }
     }
     let lease = connections.begin(Mode::Durable).await?;
-    let removed = remove_dead_letters(&lease, stream, now, faults).await;
+    let removed = remove_dead_letters(&lease, stream, step, faults).await;
     let removed = lease.finish(removed).await?;
     if removed > 0 {
         return some(Removable::DeadLetters, removed);
     }
     let lease = connections.begin(Mode::Durable).await?;
-    let removed = remove_late(&lease, stream, now, faults).await;
+    let removed = remove_late(&lease, stream, step, faults).await;
     let removed = lease.finish(removed).await?;
     if removed > 0 { some(Removable::LateEvents, removed) } else { Ok(None) }
 }
@@ -111,7 +111,7 @@ fn fate(piece: &Piece, now: Timestamp, keep: Duration) -> Fate {
 async fn remove_raw(
     connections: &Connections,
     stream: &str,
-    (now, raw): (Timestamp, &RawTable),
+    ((now, limit), raw): ((Timestamp, i64), &RawTable),
     faults: &Faults,
 ) -> Result<Option<u64>, Error> {
     let lease = connections.begin(Mode::Durable).await?;
@@ -125,7 +125,8 @@ async fn remove_raw(
                 }
             }
             Fate::Thin => {
-                let removed = thin_piece(connections, stream, &piece, now.minus(raw.keep), faults).await?;
+                let removed =
+                    thin_piece(connections, stream, &piece, (now.minus(raw.keep), limit), faults).await?;
                 if removed > 0 {
                     return Ok(Some(removed));
                 }
@@ -200,7 +201,7 @@ async fn thin_piece(
     connections: &Connections,
     stream: &str,
     piece: &Piece,
-    oldest: Timestamp,
+    (oldest, limit): (Timestamp, i64),
     faults: &Faults,
 ) -> Result<u64, Error> {
     let lease = connections.begin(Mode::Durable).await?;
@@ -211,7 +212,7 @@ async fn thin_piece(
     );
     let removed = async {
         let kept_from = position(piece.partition, piece.kept_from)?;
-        let removed = lease.execute(&sql, &[&ROWS_PER_STEP, &Ms::bound(oldest), &kept_from]).await?;
+        let removed = lease.execute(&sql, &[&limit, &Ms::bound(oldest), &kept_from]).await?;
         faults.step()?;
         Ok(removed)
     };
@@ -252,7 +253,12 @@ async fn try_seal(lease: &Lease, stream: &str, faults: &Faults) -> Result<bool, 
 /// Removes cells of windows that lie further back than is kept, counted from the stream's newest data where the clock
 /// is ahead of it: what is read again from long ago stays until something newer comes. The watermark would not do, it
 /// follows the clock while all partitions are idle. Only announced windows go.
-async fn remove_cells(lease: &Lease, rollup: &Rollup, now: Timestamp, faults: &Faults) -> Result<u64, Error> {
+async fn remove_cells(
+    lease: &Lease,
+    rollup: &Rollup,
+    (now, limit): (Timestamp, i64),
+    faults: &Faults,
+) -> Result<u64, Error> {
     // A look without locks first: most of the time there is nothing to do.
     if first_old_cell(lease, rollup, now).await?.is_none() {
         return Ok(0);
@@ -268,7 +274,7 @@ async fn remove_cells(lease: &Lease, rollup: &Rollup, now: Timestamp, faults: &F
         levels::retire(rollup),
         sketches::retire(rollup),
     );
-    let rows = lease.query(&sql, &[&Ms(removed_before), &ROWS_PER_STEP]).await?;
+    let rows = lease.query(&sql, &[&Ms(removed_before), &limit]).await?;
     let Some(row) = rows.first() else { return Ok(0) };
     faults.step()?;
     let (cells, events): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
@@ -300,7 +306,7 @@ async fn first_old_cell(lease: &Lease, rollup: &Rollup, now: Timestamp) -> Resul
 async fn remove_dead_letters(
     lease: &Lease,
     stream: &Stream,
-    now: Timestamp,
+    (now, limit): (Timestamp, i64),
     faults: &Faults,
 ) -> Result<u64, Error> {
     let oldest = Ms::bound(now.minus(stream.letters.dead_letters.age));
@@ -308,7 +314,7 @@ async fn remove_dead_letters(
         "SELECT id FROM sg_dead_letters JOIN sg_partitions USING (stream, partition) \
                                      WHERE stream = $1 AND stored_at < $2 AND position < dedup_from LIMIT $3",
     );
-    let letters = lease.execute(&sql, &[&stream.name, &oldest, &ROWS_PER_STEP]).await?;
+    let letters = lease.execute(&sql, &[&stream.name, &oldest, &limit]).await?;
     faults.step()?;
     let sql =
         "SELECT id FROM sg_dead_letters WHERE stream = $1 ORDER BY stored_at DESC, id DESC OFFSET $2 LIMIT 1";
@@ -319,7 +325,7 @@ async fn remove_dead_letters(
                                      WHERE stream = $1 AND id <= $2 AND position < dedup_from \
                                      ORDER BY stored_at LIMIT $3",
     );
-    let letters = lease.execute(&sql, &[&stream.name, &last, &ROWS_PER_STEP]).await?;
+    let letters = lease.execute(&sql, &[&stream.name, &last, &limit]).await?;
     faults.step()?;
     Ok(letters)
 }
@@ -342,7 +348,12 @@ async fn surplus(lease: &Lease, sql: &str, stream: &Stream, keep: Keep) -> Resul
 }
 
 /// Removes late events that are old or too many.
-async fn remove_late(lease: &Lease, stream: &Stream, now: Timestamp, faults: &Faults) -> Result<u64, Error> {
+async fn remove_late(
+    lease: &Lease,
+    stream: &Stream,
+    (now, limit): (Timestamp, i64),
+    faults: &Faults,
+) -> Result<u64, Error> {
     let sql = "SELECT id FROM sg_late WHERE rollup IN (SELECT rollup FROM sg_rollups WHERE stream = $1) \
                ORDER BY id DESC OFFSET $2 LIMIT 1";
     let last = surplus(lease, sql, stream, stream.letters.late).await?.unwrap_or(i64::MIN);
@@ -351,7 +362,7 @@ async fn remove_late(lease: &Lease, stream: &Stream, now: Timestamp, faults: &Fa
         let rollup: &str = row.try_get(0)?;
         let sql = "DELETE FROM sg_late WHERE id IN (SELECT id FROM (SELECT id, stored_at FROM sg_late \
                    WHERE rollup = $1 ORDER BY id LIMIT $2) AS first WHERE stored_at < $3 OR id <= $4)";
-        let removed = lease.execute(sql, &[&rollup, &ROWS_PER_STEP, &oldest, &last]).await?;
+        let removed = lease.execute(sql, &[&rollup, &limit, &oldest, &last]).await?;
         faults.step()?;
         if removed > 0 {
             return Ok(removed);

@@ -19,9 +19,6 @@ use super::raw::raw_table;
 use super::schema::cells_table;
 use super::sketches::sketches_table;
 
-/// Rows of one step: about a millisecond or two of work beside the sync.
-const ROWS_PER_STEP: i64 = 1_000;
-
 /// The newest letters that are too many, by their ids, with all before them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Surplus {
@@ -50,23 +47,24 @@ pub(crate) fn surplus(connection: &Connection, stream: &str, kept: LettersKept) 
 pub(crate) fn retain(
     connection: &mut Connection,
     (stream, rollups): (&Stream, &[Rollup]),
-    (surplus, now): (Surplus, Timestamp),
+    (surplus, now, rows_max): (Surplus, Timestamp, usize),
     faults: &Faults,
 ) -> Result<Option<Removed>, Error> {
+    let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
     // One writer: beginning the transaction locks the partitions' rows with everything else.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let mut removed = (Removable::RawRows, remove_raw(&transaction, stream, now)?);
+    let mut removed = (Removable::RawRows, remove_raw(&transaction, stream, (now, limit))?);
     faults.step()?;
     for rollup in rollups {
         if removed.1 == 0 {
-            removed = (Removable::Cells, remove_cells(&transaction, rollup, now, faults)?);
+            removed = (Removable::Cells, remove_cells(&transaction, rollup, (now, limit), faults)?);
         }
     }
     if removed.1 == 0 {
-        removed = (Removable::DeadLetters, remove_dead_letters(&transaction, stream, (surplus, now))?);
+        removed = (Removable::DeadLetters, remove_dead_letters(&transaction, stream, (surplus, now, limit))?);
     }
     if removed.1 == 0 {
-        removed = (Removable::LateEvents, remove_late(&transaction, stream, (surplus, now))?);
+        removed = (Removable::LateEvents, remove_late(&transaction, stream, (surplus, now, limit))?);
     }
     faults.step()?;
     if removed.1 == 0 {
@@ -77,7 +75,11 @@ pub(crate) fn retain(
 }
 
 /// Removes the raw rows that came before the time kept, or that are too many, from each partition's beginning on.
-fn remove_raw(connection: &Connection, stream: &Stream, now: Timestamp) -> Result<usize, Error> {
+fn remove_raw(
+    connection: &Connection,
+    stream: &Stream,
+    (now, limit): (Timestamp, i64),
+) -> Result<usize, Error> {
     let Some(table) = &stream.raw_table else { return Ok(0) };
     let oldest = now.minus(table.keep);
     let mut statement =
@@ -94,7 +96,7 @@ fn remove_raw(connection: &Connection, stream: &Stream, now: Timestamp) -> Resul
     for (partition, next_offset) in partitions {
         let (first, last) = (position(partition, 0)?, position(partition, OFFSET_MAX)?);
         let kept_from = position(partition, next_offset.unsigned_abs().saturating_sub(share))?;
-        let removed = delete.execute(params![first, last, ROWS_PER_STEP, oldest.0, kept_from])?;
+        let removed = delete.execute(params![first, last, limit, oldest.0, kept_from])?;
         if removed > 0 {
             return Ok(removed);
         }
@@ -108,7 +110,7 @@ fn remove_raw(connection: &Connection, stream: &Stream, now: Timestamp) -> Resul
 fn remove_cells(
     connection: &Connection,
     rollup: &Rollup,
-    now: Timestamp,
+    (now, limit): (Timestamp, i64),
     faults: &Faults,
 ) -> Result<usize, Error> {
     let standing = connection
@@ -127,7 +129,7 @@ fn remove_cells(
         return Ok(0);
     }
     let removed_before = window::start_of(oldest, rollup.window_ms).max(stored);
-    let (events, cells) = remove_cells_before(connection, rollup, removed_before)?;
+    let (events, cells) = remove_cells_before(connection, rollup, (removed_before, limit))?;
     faults.step()?;
     if cells > 0 {
         connection
@@ -143,7 +145,7 @@ fn remove_cells(
 fn remove_cells_before(
     connection: &Connection,
     rollup: &Rollup,
-    before: Timestamp,
+    (before, limit): (Timestamp, i64),
 ) -> Result<(i64, usize), Error> {
     let table = cells_table(&rollup.name);
     let key = key_columns(rollup);
@@ -152,7 +154,7 @@ fn remove_cells_before(
         .prepare_cached(&format!(
             "SELECT {names} FROM {table} WHERE pane < ? ORDER BY {names} LIMIT 1 OFFSET ?"
         ))?
-        .query_row([before.0, ROWS_PER_STEP - 1], |row| (0..key.len()).map(|at| row.get(at)).collect())
+        .query_row([before.0, limit - 1], |row| (0..key.len()).map(|at| row.get(at)).collect())
         .optional()?;
     let mut condition = "pane < ?".to_owned();
     let mut parameters: Vec<Sql> = vec![before.0.into()];
@@ -179,25 +181,25 @@ fn remove_cells_before(
 fn remove_dead_letters(
     connection: &Connection,
     stream: &Stream,
-    (surplus, now): (Surplus, Timestamp),
+    (surplus, now, limit): (Surplus, Timestamp, i64),
 ) -> Result<usize, Error> {
     let oldest = now.minus(stream.letters.dead_letters.age);
     let old = "SELECT id FROM sg_dead_letters JOIN sg_partitions USING (stream, partition) \
                WHERE stream = ?1 AND stored_at < ?2 AND position < dedup_from ORDER BY stored_at, id LIMIT ?3";
-    let letters = remove_keeping_places(connection, old, (&stream.name, oldest.0))?;
+    let letters = remove_keeping_places(connection, old, (&stream.name, oldest.0, limit))?;
     let (0, Some(last)) = (letters, surplus.dead_letters) else { return Ok(letters) };
     let many = "SELECT id FROM sg_dead_letters JOIN sg_partitions USING (stream, partition) \
                 WHERE stream = ?1 AND id <= ?2 AND position < dedup_from ORDER BY stored_at, id LIMIT ?3";
-    remove_keeping_places(connection, many, (&stream.name, last))
+    remove_keeping_places(connection, many, (&stream.name, last, limit))
 }
 
 /// Removes the letters with the ids of a question, and keeps that they were letters.
 fn remove_keeping_places(
     connection: &Connection,
     ids: &str,
-    (stream, until): (&str, i64),
+    (stream, until, limit): (&str, i64, i64),
 ) -> Result<usize, Error> {
-    let given = params![stream, until, ROWS_PER_STEP];
+    let given = params![stream, until, limit];
     connection
         .prepare_cached(&format!(
             "INSERT INTO sg_removed_letters SELECT stream, partition, position, reason FROM sg_dead_letters \
@@ -212,7 +214,7 @@ fn remove_keeping_places(
 fn remove_late(
     connection: &Connection,
     stream: &Stream,
-    (surplus, now): (Surplus, Timestamp),
+    (surplus, now, limit): (Surplus, Timestamp, i64),
 ) -> Result<usize, Error> {
     let oldest = now.minus(stream.letters.late.age);
     let mut statement = connection.prepare_cached("SELECT rollup FROM sg_rollups WHERE stream = ?")?;
@@ -223,8 +225,7 @@ fn remove_late(
          ORDER BY id LIMIT ?2) WHERE stored_at < ?3 OR id <= ?4)",
     )?;
     for rollup in rollups {
-        let removed =
-            delete.execute(params![rollup, ROWS_PER_STEP, oldest.0, surplus.late.unwrap_or(i64::MIN)])?;
+        let removed = delete.execute(params![rollup, limit, oldest.0, surplus.late.unwrap_or(i64::MIN)])?;
         if removed > 0 {
             return Ok(removed);
         }

@@ -84,8 +84,13 @@ pub async fn shows_cells_at_their_revision(store: &dyn StoreUnderTest) {
     assert_eq!(texts(store, FileKind::Closed).await, expected);
     // Retention takes no line back.
     feed.write(store, 9 * DAY, &[(9 * DAY, "z", "1")]).await;
-    while store.writer().retain(&feed.plan, Timestamp(T0 + 9 * DAY)).await.expect("nothing fails").is_some() {
-    }
+    while store
+        .writer()
+        .retain(&feed.plan, Timestamp(T0 + 9 * DAY), 1_000)
+        .await
+        .expect("nothing fails")
+        .is_some()
+    {}
     assert!(cells(store, &rollups()[0]).await.iter().all(|cell| cell.pane > Timestamp(T0)));
     assert_eq!(texts(store, FileKind::Closed).await[..9], expected);
     let ids: Vec<i64> = lines(store, FileKind::Closed).await.iter().map(|line| line.id).collect();

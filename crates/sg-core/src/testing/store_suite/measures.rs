@@ -113,14 +113,14 @@ pub async fn levels_run_through_all_time(store: &mut dyn StoreUnderTest, seed: u
         }
         for step in 0..3 {
             store.fail_after(Some(step));
-            let failed = store.writer().retain(&feeds[0].plan, Timestamp(T0 + now_ms)).await;
+            let failed = store.writer().retain(&feeds[0].plan, Timestamp(T0 + now_ms), 1_000).await;
             store.fail_after(None);
             drop(failed);
             check_levels(store, &rollups, &events).await;
         }
         while store
             .writer()
-            .retain(&feeds[0].plan, Timestamp(T0 + now_ms))
+            .retain(&feeds[0].plan, Timestamp(T0 + now_ms), 1_000)
             .await
             .expect("nothing fails")
             .is_some()
@@ -224,9 +224,13 @@ pub async fn sketches_merge_over_partitions(store: &mut dyn StoreUnderTest, seed
     }
     let mut feed = Feed::claim(store, &rollups, 0).await;
     feed.write(store, 30 * DAY, &[(30 * DAY, "in", "1")]).await;
-    while store.writer().retain(&feed.plan, Timestamp(T0 + 30 * DAY)).await.expect("nothing fails").is_some()
-    {
-    }
+    while store
+        .writer()
+        .retain(&feed.plan, Timestamp(T0 + 30 * DAY), 1_000)
+        .await
+        .expect("nothing fails")
+        .is_some()
+    {}
     let left = cells(store, &rollup).await;
     assert_eq!(left.iter().map(|cell| cell.pane.0).collect::<Vec<_>>(), [T0 + 30 * DAY]);
     // What comes after for a pane that is gone is expired, and leaves no sketch behind.

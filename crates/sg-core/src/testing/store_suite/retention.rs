@@ -14,7 +14,13 @@ const DAY: i64 = 86_400_000;
 /// Removes everything that is to be removed at a time; returns in how many steps.
 async fn retain(store: &dyn StoreUnderTest, feed: &Feed, now_ms: i64) -> usize {
     let mut steps = 0;
-    while store.writer().retain(&feed.plan, Timestamp(T0 + now_ms)).await.expect("nothing fails").is_some() {
+    while store
+        .writer()
+        .retain(&feed.plan, Timestamp(T0 + now_ms), 1_000)
+        .await
+        .expect("nothing fails")
+        .is_some()
+    {
         steps += 1;
         assert!(steps < 1_000, "retention ends");
     }
@@ -34,7 +40,7 @@ pub async fn removes_old_cells(store: &dyn StoreUnderTest) {
     for step in 0.. {
         let before = snapshot(store, &rollups()).await;
         store.fail_after(Some(step));
-        let outcome = store.writer().retain(&feed.plan, Timestamp(T0 + 8 * DAY)).await;
+        let outcome = store.writer().retain(&feed.plan, Timestamp(T0 + 8 * DAY), 1_000).await;
         store.fail_after(None);
         match outcome {
             Ok(_) => break,
@@ -133,7 +139,7 @@ pub async fn keeps_so_many_rows(store: &dyn StoreUnderTest) {
     let before = snapshot(store, &rollups()).await;
     let mut removed = Vec::new();
     while let Some(step) =
-        store.writer().retain(&feed.plan, Timestamp(T0 + 2 * DAY)).await.expect("nothing fails")
+        store.writer().retain(&feed.plan, Timestamp(T0 + 2 * DAY), 1_000).await.expect("nothing fails")
     {
         removed.push((step.what, step.rows));
         assert!(removed.len() < 100, "retention ends");

@@ -36,7 +36,7 @@ async fn remove(store: &dyn StoreUnderTest, feed: &Feed, steps_max: usize) {
     let mut steps = 0;
     while steps < steps_max
         && let Some(removed) =
-            store.writer().retain(&feed.plan, Timestamp(T0 + 8 * DAY)).await.expect("nothing fails")
+            store.writer().retain(&feed.plan, Timestamp(T0 + 8 * DAY), 1_000).await.expect("nothing fails")
     {
         steps += usize::from(removed.what == Removable::Cells);
     }

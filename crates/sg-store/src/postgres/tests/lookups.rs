@@ -64,7 +64,13 @@ async fn a_piece_that_is_old_goes_as_a_whole() {
     feed.write(&fresh, 0, &[(0, "a", "1"), (1, "a", "1"), (2, "b", "1"), (3, "b", "1")]).await;
     let retain = async |ms: i64| {
         let mut steps = 0;
-        while fresh.writer().retain(&feed.plan, Timestamp(T0 + ms)).await.expect("nothing fails").is_some() {
+        while fresh
+            .writer()
+            .retain(&feed.plan, Timestamp(T0 + ms), 1_000)
+            .await
+            .expect("nothing fails")
+            .is_some()
+        {
             steps += 1;
         }
         steps
@@ -98,8 +104,8 @@ async fn a_full_piece_is_sealed() {
     };
     let before = fresh.reader().events(&query).await.expect("nothing fails");
     let now = Timestamp(T0);
-    assert!(fresh.writer().retain(&feed.plan, now).await.expect("nothing fails").is_some());
-    assert!(fresh.writer().retain(&feed.plan, now).await.expect("nothing fails").is_none());
+    assert!(fresh.writer().retain(&feed.plan, now, 1_000).await.expect("nothing fails").is_some());
+    assert!(fresh.writer().retain(&feed.plan, now, 1_000).await.expect("nothing fails").is_none());
     let indexes = "SELECT tablename, count(*) FROM pg_indexes WHERE tablename LIKE 'sg\\_raw\\_orders\\__\\__' \
                    GROUP BY 1 ORDER BY 1";
     assert_eq!(
