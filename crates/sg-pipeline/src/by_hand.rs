@@ -28,6 +28,7 @@ use sg_core::window;
 use tokio::sync::Mutex;
 
 use crate::archiver::ArchivedStream;
+use crate::aside::{self, Say};
 use crate::rebuild::{OpenLog, Rebuilds, Sources};
 
 use remake::Remake;
@@ -77,11 +78,22 @@ impl EventPicker for ByHand {
                 "deleting events: no condition is given, and all events are not meant".to_owned(),
             ));
         }
-        let Ok(_turn) = self.turn.try_lock() else {
+        let Ok(turn) = self.turn.clone().try_lock_owned() else {
             let doing =
                 "deleting events: a rebuild or another delete is under way in this process: wait for its end";
             return Err(PortError::new(ErrorKind::Retry, doing));
         };
+        let (by_hand, wish) = (self.clone(), wish.clone());
+        let work = async move |say: Say<DeleteSaid>| {
+            let _turn = turn;
+            by_hand.delete_all(&wish, &|said| drop(say.send(said))).await
+        };
+        aside::run("delete", work, tell).await
+    }
+}
+
+impl ByHand {
+    async fn delete_all(&self, wish: &DeleteWish, tell: DeleteTell<'_>) -> Result<Deleted, PortError> {
         let is_meant = |plan: &&Arc<Plan>| {
             wish.stream.as_deref().is_none_or(|wanted| *plan.name == *wanted)
                 && wish.selection.may_be_in(&plan.name)

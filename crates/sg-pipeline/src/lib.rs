@@ -14,6 +14,7 @@
 //! Nothing here knows which log or store it works with, and nothing here decides an event's fate: that is `sg_core::fold`.
 
 pub mod archiver;
+mod aside;
 pub mod by_hand;
 pub mod carry;
 pub mod crew;

@@ -24,6 +24,7 @@ use sg_core::window;
 use tokio::sync::Mutex;
 
 use crate::archiver::ArchivedStream;
+use crate::aside::{self, Say};
 
 use again::Again;
 use begin::Standing;
@@ -50,10 +51,14 @@ pub struct Rebuild {
     pub seed: u64,
     /// Cells in memory at once; more are made in several passes over the log.
     pub cells_max: usize,
+    /// The same by their bytes, those of sketches included.
+    pub memory_max: usize,
 }
 
-/// Cells in memory at once unless a test says otherwise: some hundred MiB.
+/// Cells in memory at once unless a test says otherwise.
 pub const CELLS_MAX: usize = 2_000_000;
+/// Bytes of cells in memory at once unless a test says otherwise.
+pub const MEMORY_MAX: usize = 512 << 20;
 
 /// All windows.
 const ALL: (Timestamp, Timestamp) = (Timestamp::NEVER, Timestamp(i64::MAX));
@@ -88,12 +93,16 @@ pub struct Rebuilds {
 impl Rebuilder for Rebuilds {
     async fn rebuild(&self, wish: &Wish, tell: Tell<'_>) -> Result<Rebuilt, PortError> {
         let rebuild = self.of(wish)?;
-        let Ok(_turn) = self.turn.try_lock() else {
+        let Ok(turn) = self.turn.clone().try_lock_owned() else {
             let doing =
                 "rebuilding: another rebuild or a delete is under way in this process: wait for its end";
             return Err(PortError::new(ErrorKind::Retry, doing));
         };
-        rebuild.run(tell).await
+        let work = async move |say: Say<Said>| {
+            let _turn = turn;
+            rebuild.run(&|said| drop(say.send(said))).await
+        };
+        aside::run("rebuild", work, tell).await
     }
 }
 
@@ -115,6 +124,7 @@ impl Rebuilds {
             is_dry: wish.is_dry,
             seed: self.seed,
             cells_max: CELLS_MAX,
+            memory_max: MEMORY_MAX,
         })
     }
 }
@@ -188,17 +198,22 @@ impl Rebuild {
         for at in 0..pass.parts.len() {
             let others: usize = pass.parts.iter().map(Again::cells).sum();
             let room = self.cells_max.saturating_sub(others - pass.parts[at].cells());
+            let others: usize = pass.parts.iter().map(Again::memory).sum();
+            let bytes_room = self.memory_max.saturating_sub(others - pass.parts[at].memory());
             let end = standing.partitions[at].next_offset;
             let part = &mut pass.parts[at];
-            let enough = |fold: &Fold| fold.made(0).0.cells.len() > room;
+            let enough = |fold: &Fold| {
+                let cells = &fold.made(0).0.cells;
+                cells.len() > room || cells.memory() > bytes_room
+            };
             while !part.advance(&*self.rewriter, end, &enough).await? {
                 tell(part.said(end));
-                if part.cells() > room {
+                if enough(&part.fold) {
                     let middle = compare::middle(rollup, &pass.parts);
                     let too_many = || {
-                        let cells_max = self.cells_max;
+                        let (cells, mib) = (self.cells_max, self.memory_max >> 20);
                         refused(format!(
-                            "rebuilding {}: one window has more than {cells_max} cells",
+                            "rebuilding {}: one window has more than {cells} cells, or takes more than {mib} MiB",
                             rollup.name
                         ))
                     };

@@ -1,7 +1,7 @@
 //! What both stores do alike when events are deleted by hand: what becomes of each in a rollup, and which cells are left
 //! without them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use sg_core::cell::Value;
@@ -197,23 +197,31 @@ impl Sorted {
         &mut self,
         erase: &Erase,
         at: usize,
-        stored: &[CellRow],
+        stored: Vec<CellRow>,
     ) -> (Vec<Difference>, Vec<Touched>) {
         let rollup = &erase.plan.rollups[at].rollup;
         let remade = erase.remade.iter().flat_map(|(_, remade)| remade).find(|remade| remade.rollup == at);
+        let remade: HashMap<_, &MadeCell> = remade
+            .iter()
+            .flat_map(|remade| &remade.cells)
+            .map(|made| ((made.pane, made.dimensions.as_slice()), made))
+            .collect();
+        let mut stored: HashMap<Key, CellRow> =
+            stored.into_iter().map(|row| ((row.pane, row.dimensions.clone()), row)).collect();
         let (mut differences, mut touched) = (Vec::new(), Vec::new());
-        for ((pane, dimensions), (events, values)) in std::mem::take(&mut self.cells) {
-            let row = stored.iter().find(|row| row.pane == pane && row.dimensions == dimensions);
-            let made = match row {
+        for (key, (events, values)) in std::mem::take(&mut self.cells) {
+            let row = stored.remove(&key);
+            let (pane, dimensions) = key;
+            let made = match &row {
                 None => Err(Obstacle::Damaged),
                 Some(row) if rollup.subtracts() => without(row, events, &values),
-                Some(row) => remake(remade.map_or(&[][..], |remade| &remade.cells), row, events),
+                Some(row) => remake(remade.get(&(pane, dimensions.as_slice())).copied(), row, events),
             };
             match made {
                 Ok(made) => {
-                    let before = row.map_or(0, |row| row.events);
+                    let before = row.as_ref().map_or(0, |row| row.events);
                     touched.push(Touched { rollup: at, pane, dimensions, before, taken: events });
-                    differences.push(Difference { stored: row.cloned(), made, is_left: false });
+                    differences.push(Difference { stored: row, made, is_left: false });
                 }
                 Err(obstacle) => {
                     let window = window::start_of(pane, rollup.window_ms);
@@ -242,8 +250,7 @@ fn without(row: &CellRow, events: u64, values: &[Value]) -> Result<MadeCell, Obs
 }
 
 /// Returns a cell that was made again, if that was from all its events.
-fn remake(cells: &[MadeCell], row: &CellRow, events: u64) -> Result<MadeCell, Obstacle> {
-    let found = cells.iter().find(|made| made.pane == row.pane && made.dimensions == row.dimensions);
+fn remake(found: Option<&MadeCell>, row: &CellRow, events: u64) -> Result<MadeCell, Obstacle> {
     let mut made =
         found.filter(|made| made.events() + events == row.events).cloned().ok_or(Obstacle::Incomplete)?;
     if made.late() == 0 {

@@ -1,45 +1,46 @@
 //! What both stores do alike when cells are made again: which of them differ, and what is written in their place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sg_core::cell::Value;
 use sg_core::definition::Rollup;
 use sg_core::flush::RollupDelta;
 use sg_core::query::{CellOrder, CellQuery, CellRow};
-use sg_core::rebuild::{Difference, MadeCell, Rewrite};
+use sg_core::rebuild::{Difference, Rewrite};
 use sg_core::time::Timestamp;
 use sg_core::window;
 
 use crate::levels::DAY_MS;
 
-/// Returns the question for all cells of one pane.
-pub(crate) fn pane_query(rollup: &Rollup, pane: Timestamp) -> CellQuery {
-    CellQuery {
-        rollup: rollup.clone(),
-        from: pane,
-        to: Timestamp(pane.0 + 1),
+/// Returns the question for the stored cells of a rewrite, and no others; `None` where it has none.
+pub(crate) fn query(rewrite: &Rewrite) -> Option<CellQuery> {
+    let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup;
+    let from = rewrite.cells.iter().map(|cell| cell.pane).min()?;
+    let last = rewrite.cells.iter().map(|cell| cell.pane).max()?;
+    Some(CellQuery {
+        // Single panes, not the windows that they are part of.
+        rollup: Rollup { window_ms: rollup.pane_ms, ..rollup.clone() },
+        from,
+        to: Timestamp(last.0 + 1),
         filters: Vec::new(),
-        windows: Vec::new(),
+        windows: rewrite.cells.iter().map(|cell| (cell.pane, cell.dimensions.clone())).collect(),
         order: CellOrder::OldestFirst,
         cells_max: usize::MAX,
-    }
+    })
 }
 
-/// Returns the panes of a rewrite's cells, each with its cells.
-pub(crate) fn by_pane(rewrite: &Rewrite) -> impl Iterator<Item = &[MadeCell]> {
-    rewrite.cells.chunk_by(|left, right| left.pane == right.pane)
-}
-
-/// Returns which cells of one pane are not what they must be.
-pub(crate) fn differing(rewrite: &Rewrite, made: &[MadeCell], stored: &[CellRow]) -> Vec<Difference> {
+/// Returns which cells are not what they must be.
+pub(crate) fn differing(rewrite: &Rewrite, stored: Vec<CellRow>) -> Vec<Difference> {
     let rollup = &rewrite.plan.rollups[rewrite.rollup].rollup;
+    let mut stored: HashMap<(Timestamp, Vec<String>), CellRow> =
+        stored.into_iter().map(|row| ((row.pane, row.dimensions.clone()), row)).collect();
     let mut differences = Vec::new();
-    for cell in made {
-        let found = stored.iter().find(|row| row.dimensions == cell.dimensions);
-        if !cell.is(rollup, found) {
-            let shrinks = found.is_some_and(|row| cell.events() < row.events);
+    for cell in &rewrite.cells {
+        let found = stored.remove(&(cell.pane, cell.dimensions.clone()));
+        if !cell.is(rollup, found.as_ref()) {
+            let shrinks = found.as_ref().is_some_and(|row| cell.events() < row.events);
             let is_left = shrinks && !rewrite.may_shrink;
-            differences.push(Difference { stored: found.cloned(), made: cell.clone(), is_left });
+            differences.push(Difference { stored: found, made: cell.clone(), is_left });
         }
     }
     differences
@@ -110,3 +111,6 @@ pub(crate) fn places(rollup: &Rollup, differences: &[Difference]) -> Places {
     places.days.dedup();
     places
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,6 +112,11 @@ impl Again {
         self.fold.made(0).0.cells.len()
     }
 
+    /// Returns about how many bytes they take.
+    pub(crate) fn memory(&self) -> usize {
+        self.fold.made(0).0.cells.memory()
+    }
+
     /// Folds some more records before an offset; returns whether all are folded. Stops early when there is enough.
     pub(crate) async fn advance(
         &mut self,

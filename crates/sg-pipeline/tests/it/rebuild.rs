@@ -13,13 +13,13 @@ use sg_core::erase::{Erase, EraseOutcome};
 use sg_core::fold::{Fates, Fold};
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{
-    Claim, EventLog, FlushOutcome, PortError, Rewriter, RollupReader, RollupWriter, StatusDetail,
+    Claim, EventLog, FlushOutcome, PortError, Rebuilder, Rewriter, RollupReader, RollupWriter, StatusDetail,
 };
 use sg_core::query::{CellOrder, CellQuery};
-use sg_core::rebuild::{Rewrite, RewriteOutcome};
+use sg_core::rebuild::{Rewrite, RewriteOutcome, Said, Wish};
 use sg_core::time::{Clock, Timestamp};
 use sg_log::{EmbeddedLog, Options, RealDisk};
-use sg_pipeline::rebuild::{CELLS_MAX, Rebuild, Sources};
+use sg_pipeline::rebuild::{CELLS_MAX, MEMORY_MAX, Rebuild, Rebuilds, Sources};
 use sg_store::sqlite::SqliteStore;
 
 use crate::owner::{NOW, plan};
@@ -156,12 +156,27 @@ struct Moving {
     minute: AtomicI64,
     is_first: AtomicBool,
     is_last: AtomicBool,
-    rewrites: AtomicUsize,
+    /// The threads that asked what became of records.
+    threads: std::sync::Mutex<Vec<String>>,
+}
+
+impl Moving {
+    fn beside(bench: &Arc<Bench>) -> Moving {
+        Moving {
+            bench: bench.clone(),
+            minute: AtomicI64::new(44),
+            is_first: AtomicBool::new(true),
+            is_last: AtomicBool::new(true),
+            threads: std::sync::Mutex::default(),
+        }
+    }
 }
 
 #[async_trait]
 impl Rewriter for Moving {
     async fn fates(&self, stream: &str, partition: u32, range: (u64, u64)) -> Result<Fates, PortError> {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        self.threads.lock().expect("no test panics while it holds the lock").push(name);
         self.bench.store.fates(stream, partition, range).await
     }
     async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {
@@ -171,7 +186,6 @@ impl Rewriter for Moving {
         self.bench.store.forget(rollup).await
     }
     async fn rewrite(&self, rewrite: &Rewrite) -> Result<RewriteOutcome, PortError> {
-        self.rewrites.fetch_add(1, Ordering::SeqCst);
         let once = if rewrite.settled.is_empty() { &self.is_first } else { &self.is_last };
         if once.swap(false, Ordering::SeqCst) {
             let minute = self.minute.fetch_add(1, Ordering::SeqCst);
@@ -185,7 +199,7 @@ impl Rewriter for Moving {
     }
 }
 
-async fn fills_up_while_retention_removes(cells_max: usize) {
+async fn fills_up_while_retention_removes((cells_max, memory_max): (usize, usize), is_cut: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let bench = Bench::open(folder.path(), &["seen"]).await;
     for minute in 0..40 {
@@ -199,13 +213,7 @@ async fn fills_up_while_retention_removes(cells_max: usize) {
     }
     bench.retain().await;
     assert_ne!(bench.says("added").await, bench.says("seen").await);
-    let moving = Arc::new(Moving {
-        bench: bench.clone(),
-        minute: AtomicI64::new(44),
-        is_first: AtomicBool::new(true),
-        is_last: AtomicBool::new(true),
-        rewrites: AtomicUsize::new(0),
-    });
+    let moving = Arc::new(Moving::beside(&bench));
     let rebuild = Rebuild {
         sources: Sources { log: bench.log.clone(), manifest: bench.store.clone(), archives: Vec::new() },
         reader: bench.store.clone(),
@@ -216,9 +224,11 @@ async fn fills_up_while_retention_removes(cells_max: usize) {
         is_dry: false,
         seed: 5,
         cells_max,
+        memory_max,
     };
     let rebuilt = rebuild.run(&|_| {}).await.expect("it goes on beside retention");
     assert!(rebuilt.is_backfilled && moving.minute.load(Ordering::SeqCst) == 46, "{rebuilt:?}");
+    assert_eq!(rebuilt.records > 1_000, is_cut, "a cut slice is read again: {rebuilt:?}");
     assert_eq!(bench.says("added").await, bench.says("seen").await);
     bench.retain().await;
     bench.take_in(50, 50, 8).await;
@@ -227,10 +237,40 @@ async fn fills_up_while_retention_removes(cells_max: usize) {
 
 #[tokio::test]
 async fn a_rollup_is_filled_up_while_retention_removes() {
-    fills_up_while_retention_removes(CELLS_MAX).await;
+    fills_up_while_retention_removes((CELLS_MAX, MEMORY_MAX), false).await;
 }
 
 #[tokio::test]
 async fn a_rollup_is_filled_up_in_slices_while_retention_removes() {
-    fills_up_while_retention_removes(16).await;
+    fills_up_while_retention_removes((16, MEMORY_MAX), true).await;
+    fills_up_while_retention_removes((CELLS_MAX, 4 << 10), true).await;
+}
+
+#[tokio::test]
+async fn a_rebuild_keeps_no_door_waiting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    Bench::open(folder.path(), &["seen"]).await.take_in(0, 0, 20).await;
+    let bench = Arc::new(Bench::open(folder.path(), &["seen", "added"]).await);
+    let moving = Arc::new(Moving::beside(&bench));
+    let log: Arc<dyn EventLog> = bench.log.clone();
+    let rebuilds = Rebuilds {
+        open_log: Arc::new(move || Ok(log.clone())),
+        manifest: bench.store.clone(),
+        archives: Vec::new(),
+        reader: bench.store.clone(),
+        rewriter: moving.clone(),
+        plans: vec![bench.plan.clone()],
+        seed: 5,
+        turn: Arc::default(),
+    };
+    let wish = Wish { rollup: "added".to_owned(), from: None, to: None, is_dry: false };
+    let told = AtomicUsize::new(0);
+    let tell = |said: Said| {
+        told.fetch_add(usize::from(matches!(said, Said::Differs(_))), Ordering::SeqCst);
+    };
+    let rebuilt = rebuilds.rebuild(&wish, &tell).await.expect("nothing is in its way");
+    assert!(rebuilt.records >= 20 && rebuilt.is_backfilled, "{rebuilt:?}");
+    assert_eq!(told.load(Ordering::SeqCst), 4, "what it says is heard");
+    let threads = moving.threads.lock().expect("no test panics while it holds the lock").clone();
+    assert!(!threads.is_empty() && threads.iter().all(|name| name == "rebuild"), "{threads:?}");
 }

@@ -163,7 +163,7 @@ async fn take_out(
         Some(query) => cells::read(lease, &query).await?,
         None => Vec::new(),
     };
-    let (differences, touched) = sorted.left(erase, at, &stored);
+    let (differences, touched) = sorted.left(erase, at, stored);
     if erase.is_dry || !sorted.refused.is_empty() {
         return Ok((touched, RollupDelta::default(), Gone::new()));
     }

@@ -85,11 +85,11 @@ pub(crate) async fn rewrite(
         return Ok(RewriteOutcome::Missed);
     }
     faults.step()?;
-    let mut differences = Vec::new();
-    for made in rewriting::by_pane(rewrite) {
-        let stored = cells::read(lease, &rewriting::pane_query(rollup, made[0].pane)).await?;
-        differences.extend(rewriting::differing(rewrite, made, &stored));
-    }
+    let stored = match rewriting::query(rewrite) {
+        Some(query) => cells::read(lease, &query).await?,
+        None => Vec::new(),
+    };
+    let differences = rewriting::differing(rewrite, stored);
     if rewrite.is_dry {
         return Ok(RewriteOutcome::Done { differences });
     }

@@ -159,7 +159,7 @@ fn take_out(
         Some(query) => cells::read(connection, &query)?,
         None => Vec::new(),
     };
-    let (differences, touched) = sorted.left(erase, at, &stored);
+    let (differences, touched) = sorted.left(erase, at, stored);
     if erase.is_dry || !sorted.refused.is_empty() {
         return Ok((touched, Keys::new()));
     }

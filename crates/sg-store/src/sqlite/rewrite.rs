@@ -87,11 +87,11 @@ pub(crate) fn rewrite(
         return Ok(RewriteOutcome::Missed);
     }
     faults.step()?;
-    let mut differences = Vec::new();
-    for made in rewriting::by_pane(rewrite) {
-        let stored = cells::read(&transaction, &rewriting::pane_query(rollup, made[0].pane))?;
-        differences.extend(rewriting::differing(rewrite, made, &stored));
-    }
+    let stored = match rewriting::query(rewrite) {
+        Some(query) => cells::read(&transaction, &query)?,
+        None => Vec::new(),
+    };
+    let differences = rewriting::differing(rewrite, stored);
     if rewrite.is_dry {
         return Ok(RewriteOutcome::Done { differences });
     }

@@ -1,0 +1,56 @@
+//! Work that keeps a core busy for minutes, such as folding a log again: it has a thread of its own, and takes what the
+//! doors and the fold leave.
+
+use std::pin::pin;
+
+use rustix::process::nice;
+use sg_core::ports::{ErrorKind, PortError};
+use tokio::sync::{mpsc, oneshot};
+
+/// How far the thread steps back, of 19.
+const NICENESS: i32 = 10;
+
+/// Says what happens on the way.
+pub(crate) type Say<S> = mpsc::UnboundedSender<S>;
+
+/// Does work on a thread of that name, and hears what it says until it ends. It ends early when nobody waits for it any more.
+///
+/// # Errors
+/// Those of the work; [`ErrorKind::Retry`] when there is no thread, or it ended by itself.
+pub(crate) async fn run<T, S, W>(
+    name: &str,
+    work: impl FnOnce(Say<S>) -> W + Send + 'static,
+    hear: impl Fn(S),
+) -> Result<T, PortError>
+where
+    T: Send + 'static,
+    S: Send + 'static,
+    W: Future<Output = Result<T, PortError>>,
+{
+    let (say, mut said) = mpsc::unbounded_channel();
+    let (told, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let thread = move || {
+        if let Err(error) = nice(NICENESS) {
+            tracing::debug!("it works at the priority of the doors: {error}");
+        }
+        runtime.block_on(async {
+            let is_left = say.clone();
+            let work = pin!(work(say));
+            tokio::select! {
+                done = work => drop(told.send(done)),
+                () = is_left.closed() => {}
+            }
+        });
+    };
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(thread);
+    if let Err(error) = started {
+        let doing = format!("starting a thread for a {name}");
+        return Err(PortError::from_source(ErrorKind::Retry, doing, error));
+    }
+    while let Some(one) = said.recv().await {
+        hear(one);
+    }
+    let lost = |_| PortError::new(ErrorKind::Retry, format!("the thread of a {name} ended by itself"));
+    ended.await.map_err(lost)?
+}
