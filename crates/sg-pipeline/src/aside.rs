@@ -27,6 +27,7 @@ where
     S: Send + 'static,
     W: Future<Output = Result<T, PortError>>,
 {
+    #[expect(clippy::disallowed_methods, reason = "whoever hears takes at once and waits for nobody")]
     let (say, mut said) = mpsc::unbounded_channel();
     let (told, ended) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();

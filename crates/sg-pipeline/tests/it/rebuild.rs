@@ -117,7 +117,8 @@ impl Bench {
     }
 
     async fn retain(&self) {
-        while self.store.retain(&self.plan, self.clock.now()).await.expect("nothing fails").is_some() {}
+        while self.store.retain(&self.plan, self.clock.now(), 1_000).await.expect("nothing fails").is_some() {
+        }
     }
 
     /// What a rollup says of itself and its cells, but for its name.

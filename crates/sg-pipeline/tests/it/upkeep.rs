@@ -97,7 +97,7 @@ impl EventLog for Trimmed {
         Err(not_asked())
     }
     async fn extent(&self, _: &str, _: u32) -> Result<Extent, PortError> {
-        Ok(Extent { start: 0, end: 0, newest: Timestamp::NEVER })
+        Ok(Extent { start: 0, end: 0, newest: Timestamp::NEVER, is_surplus: false })
     }
     async fn partitions(&self, _: &str) -> Result<u32, PortError> {
         Ok(1)
