@@ -101,8 +101,8 @@ pub struct Rewrite {
     pub removed_before: Timestamp,
     /// Cells that may differ, by pane and dimensions ascending.
     pub cells: Vec<MadeCell>,
-    /// Whether cells may lose events: all records of their windows were there.
-    pub may_shrink: bool,
+    /// Whether every record is known to have the fate that it had: only then may a cell have more or fewer events after.
+    pub is_known: bool,
     /// Whether events that come to cells by this are new to the rollup.
     pub is_backfill: bool,
     /// Compares only.
@@ -139,7 +139,8 @@ pub struct Difference {
     pub stored: Option<CellRow>,
     /// What must be.
     pub made: MadeCell,
-    /// Whether it was left as it is, since it would have lost events whose records may be gone.
+    /// Whether it was left as it is, since it is not known whether the events that it would lose or gain are those of the
+    /// first time.
     pub is_left: bool,
 }
 
@@ -208,7 +209,7 @@ pub struct Rebuilt {
     pub records: u64,
     /// Cells that were not what they must be.
     pub differing: u64,
-    /// Cells that have events whose records may be gone: they are as they were.
+    /// Cells of which it cannot be told how many events they must have: they are as they were.
     pub left: u64,
     /// Whether log and archive reach back to the first record that was ever folded.
     pub is_whole: bool,

@@ -267,7 +267,7 @@ impl Rebuild {
                 deleted: pass.deleted,
                 removed_before: pass.removed_before,
                 cells,
-                may_shrink: pass.is_known(),
+                is_known: pass.is_known(),
                 is_backfill: pass.is_backfill,
                 is_dry: self.is_dry,
                 settled: if is_end { pass.settled()? } else { Vec::new() },

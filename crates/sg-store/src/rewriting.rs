@@ -38,8 +38,8 @@ pub(crate) fn differing(rewrite: &Rewrite, stored: Vec<CellRow>) -> Vec<Differen
     for cell in &rewrite.cells {
         let found = stored.remove(&(cell.pane, cell.dimensions.clone()));
         if !cell.is(rollup, found.as_ref()) {
-            let shrinks = found.as_ref().is_some_and(|row| cell.events() < row.events);
-            let is_left = shrinks && !rewrite.may_shrink;
+            let events = found.as_ref().map_or(0, |row| row.events);
+            let is_left = cell.events() != events && !rewrite.is_known;
             differences.push(Difference { stored: found, made: cell.clone(), is_left });
         }
     }

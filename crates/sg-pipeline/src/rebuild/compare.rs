@@ -89,8 +89,8 @@ impl Rebuild {
                 let key = (row.pane, row.dimensions.clone());
                 let cell = made(&pass.parts, &key);
                 let is_incomplete = window_of(row.pane) < complete_from;
-                if is_incomplete || (!is_known && cell.events() < row.events) {
-                    // Records are gone, or may be: it is left, and never made smaller.
+                if is_incomplete || (!is_known && cell.events() != row.events) {
+                    // Records are gone, or may be, or had another fate: it is left, and never made smaller or larger.
                     keys.remove(&key);
                     rebuilt.left += 1;
                     left.insert(window_of(row.pane));

@@ -25,7 +25,7 @@ fn rewrite(cells: &[(i64, &str)]) -> Rewrite {
         deleted: 0,
         removed_before: Timestamp::NEVER,
         cells: cells.iter().map(made).collect(),
-        may_shrink: true,
+        is_known: true,
         is_backfill: false,
         is_dry: true,
         settled: Vec::new(),

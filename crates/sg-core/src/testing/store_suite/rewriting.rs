@@ -78,7 +78,7 @@ pub async fn settles_what_retention_has_passed(store: &dyn StoreUnderTest) {
         deleted: 0,
         removed_before: halfway.removed_before,
         cells: Vec::new(),
-        may_shrink: true,
+        is_known: true,
         is_backfill: true,
         is_dry: false,
         settled: vec![settled],

@@ -40,7 +40,7 @@ async fn no_partition_comes_while_cells_are_made_again() {
         deleted: 0,
         removed_before: Timestamp::NEVER,
         cells: Vec::new(),
-        may_shrink: true,
+        is_known: true,
         is_backfill: false,
         is_dry: false,
         settled: Vec::new(),

@@ -388,6 +388,24 @@ fn nothing_is_dropped_that_cannot_be_made_again() {
 }
 
 #[test]
+fn no_cell_grows_by_events_of_which_nothing_is_known() {
+    let ground = Ground::new("", None);
+    let archive = format!("file:{}", ground.folder.path().join("archive").display());
+    let toml = ground.toml.replace(&archive, "off");
+    let mut server = ground.start_as(&toml);
+    post(&server, &orders(0..3_500));
+    flush(&server);
+    trimmed(&server);
+    let before = rows(&server, "hourly");
+    assert!(server.terminate().success());
+    // What was a duplicate would be counted now.
+    let server = ground.start_as(&toml.replacen(&format!("records = {WINDOW},"), "records = 20,", 1));
+    let (code, _, last) = rebuild(&server, &["--rollup", "hourly"]);
+    assert!(code == Some(1) && last["done"]["left"].as_u64() > Some(0), "{last}");
+    assert_eq!(rows(&server, "hourly"), before);
+}
+
+#[test]
 fn replays_keep_their_fates_on_both_sides_of_the_border() {
     let ground = Ground::new("", None);
     let unflushed = |toml: &str| toml.replacen("[embedded]", "[flush]\ninterval = \"120s\"\n[embedded]", 1);
