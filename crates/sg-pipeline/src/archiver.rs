@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::nice;
 use sg_core::archive::ArchiveRules;
 use sg_core::metrics::ArchiveMetrics;
 use sg_core::ports::{Archive, Change, ErrorKind, EventLog, Manifest, Membership, PartitionName, PortError};
@@ -27,8 +26,6 @@ pub use sweep::Sweeper;
 
 /// The pause before the log is asked again after it failed.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
-/// How far an archiver's thread steps back, of 19.
-const NICENESS: i32 = 10;
 /// How long archivers may take to write what they have gathered when they are told to stop: the log has it all.
 const RELEASE_MAX: Duration = Duration::from_secs(4);
 
@@ -153,12 +150,9 @@ impl Archivers {
             stop.clone(),
         );
         let runtime = tokio::runtime::Handle::current();
-        // Packing files keeps a core busy for long: it has a thread of its own, as folding has, and takes what the
-        // doors and the fold leave.
+        // Packing files keeps a core busy for long: it has a thread of its own, as folding has. At the same priority:
+        // threads that the runtime begins from here inherit it, and serve everybody.
         let work = move || {
-            if let Err(error) = nice(NICENESS) {
-                tracing::debug!("an archiver works at the priority of the doors: {error}");
-            }
             runtime.block_on(archiver.run());
             // Nobody listens to an archiver that was given up.
             told.send(()).ok();

@@ -1,17 +1,16 @@
-//! Work that keeps a core busy for minutes, such as folding a log again: it has a thread of its own, and takes what the
-//! doors and the fold leave.
+//! Work that keeps a core busy for minutes, such as folding a log again: it has a thread of its own, so that requests do not
+//! wait for it.
 
 use std::pin::pin;
 
-use rustix::process::nice;
 use sg_core::ports::{ErrorKind, PortError};
 use tokio::sync::{mpsc, oneshot};
 
-/// How far the thread steps back, of 19.
-const NICENESS: i32 = 10;
+/// What is said and not yet heard: more than any caller lists.
+const UNHEARD_MAX: usize = 16_384;
 
-/// Says what happens on the way.
-pub(crate) type Say<S> = mpsc::UnboundedSender<S>;
+/// Says what happens on the way; what nobody hears fast enough is not said.
+pub(crate) type Say<S> = mpsc::Sender<S>;
 
 /// Does work on a thread of that name, and hears what it says until it ends. It ends early when nobody waits for it any more.
 ///
@@ -27,14 +26,11 @@ where
     S: Send + 'static,
     W: Future<Output = Result<T, PortError>>,
 {
-    #[expect(clippy::disallowed_methods, reason = "whoever hears takes at once and waits for nobody")]
-    let (say, mut said) = mpsc::unbounded_channel();
+    let (say, mut said) = mpsc::channel(UNHEARD_MAX);
     let (told, ended) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     let thread = move || {
-        if let Err(error) = nice(NICENESS) {
-            tracing::debug!("it works at the priority of the doors: {error}");
-        }
+        // At the priority of the others: it asks the store for what is done behind the locks that flushes wait for.
         runtime.block_on(async {
             let is_left = say.clone();
             let work = pin!(work(say));

@@ -86,7 +86,7 @@ impl EventPicker for ByHand {
         let (by_hand, wish) = (self.clone(), wish.clone());
         let work = async move |say: Say<DeleteSaid>| {
             let _turn = turn;
-            by_hand.delete_all(&wish, &|said| drop(say.send(said))).await
+            by_hand.delete_all(&wish, &|said| drop(say.try_send(said))).await
         };
         aside::run("delete", work, tell).await
     }

@@ -100,7 +100,7 @@ impl Rebuilder for Rebuilds {
         };
         let work = async move |say: Say<Said>| {
             let _turn = turn;
-            rebuild.run(&|said| drop(say.send(said))).await
+            rebuild.run(&|said| drop(say.try_send(said))).await
         };
         aside::run("rebuild", work, tell).await
     }
