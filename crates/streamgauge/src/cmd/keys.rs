@@ -54,8 +54,8 @@ struct Create {
     /// What it allows: ingest, query or admin; several with commas between
     #[arg(long, value_name = "SCOPE", value_delimiter = ',', required = true)]
     scope: Vec<String>,
-    /// A page that may send events by it, such as https://shop.example; may be given several times. Without this page
-    /// nobody can use it, and anybody may see it
+    /// The origin of a page, `https://HOST`, that may send events with it; may be given several times. Such a key works
+    /// from its pages only, and only to send, so that it may stand in them
     #[arg(long, value_name = "ORIGIN")]
     origin: Vec<String>,
     /// Events a second that it may send, in each process

@@ -210,6 +210,7 @@ impl Settings {
         outputs::check(&streams, &rollups, &mut errors);
         let is_embedded = matches!(log, LogChoice::Embedded(_));
         let note = if is_embedded { outputs::without_kafka(&mut streams) } else { None };
+        let displaced = streams::displaced(&streams, &rollups);
         let needs_key = matches!(auth, Auth::Keys { given: None });
         let reached = listen.iter().find(|listen| !listen.is_loopback()).filter(|_| needs_key);
         let unguarded = reached.map(|listen| unguarded(&listen.address));
@@ -242,7 +243,7 @@ impl Settings {
             cloudwatch,
             notes: {
                 let of_traces = traces.iter().flat_map(|traces| traces.notes.clone());
-                note.into_iter().chain(unguarded).chain(of_traces).collect()
+                note.into_iter().chain(displaced).chain(unguarded).chain(of_traces).collect()
             },
             traces,
         };

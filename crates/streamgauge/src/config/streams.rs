@@ -7,8 +7,10 @@ use sg_core::archive::FileKind;
 use sg_core::definition::{Dedup, FieldType, Keep, LatePolicy, LettersKept, RawTable, Rollup, Stream};
 use sg_core::time::millis;
 use sg_http::Answers;
+use toml::Value;
 
 use super::archive;
+use super::layers::Layers;
 use super::measures::measure;
 use super::outputs;
 use super::reader::{Errors, Reader};
@@ -259,6 +261,25 @@ fn check_columns(item: &Reader<'_>, rollup: &Rollup, errors: &mut Errors) {
                 .add(&item.place("measure"), format!("{column} stands twice among dimensions and measures"));
         }
     }
+}
+
+/// Says which built-in rollups a file's own have taken the place of, where the streams that they are of are still there.
+pub(crate) fn displaced(streams: &[StreamSettings], rollups: &[Rollup]) -> Option<String> {
+    let builtin = Layers::builtin().ok()?;
+    let text = |item: &Value, key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
+    let is_left_out = |item: &&Value| {
+        let (name, of) = (text(item, "name"), text(item, "stream"));
+        streams.iter().any(|stream| Some(&stream.stream.name) == of.as_ref())
+            && !rollups.iter().any(|rollup| Some(&rollup.name) == name.as_ref())
+    };
+    let all = builtin.table.get("rollup")?.as_array()?.iter();
+    let names: Vec<String> = all.filter(is_left_out).filter_map(|item| text(item, "name")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "the built-in rollups {} are not in this configuration and not counted: a file with a [[rollup]] defines all of them",
+            names.join(", ")
+        )
+    })
 }
 
 #[cfg(test)]

@@ -276,3 +276,26 @@ fn what_is_kept_has_a_number_where_one_is_given() {
         "{errors:?}"
     );
 }
+
+#[test]
+fn built_in_rollups_that_a_file_displaces_are_named() {
+    let rollup = |name: &str| {
+        format!(
+            "[[rollup]]\nname = \"{name}\"\nstream = \"events\"\nwindow = \"1m\"\nby = []\n\
+             measure = [{{ name = \"n\", fn = \"count\" }}]\n"
+        )
+    };
+    let stream = "[[stream]]\nname = \"events\"\n";
+    for (text, expect) in [
+        (rollup("revenue"), "hourly_aggregations, pageview_aggregates, stream_metrics_minute"),
+        (rollup("hourly_aggregations"), "pageview_aggregates, stream_metrics_minute"),
+        (format!("{stream}{}", rollup("revenue")), "hourly_aggregations are"),
+        (format!("{stream}{}", rollup("hourly_aggregations")), ""),
+        (String::new(), ""),
+    ] {
+        let notes = resolve(&text).expect("it is right").notes;
+        let found = notes.iter().find(|note| note.starts_with("the built-in rollups"));
+        assert_eq!(found.is_some(), !expect.is_empty(), "{text}: {notes:?}");
+        assert!(found.is_none_or(|note| note.contains(expect)), "{notes:?}");
+    }
+}
