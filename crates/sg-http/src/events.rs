@@ -137,14 +137,16 @@ pub(crate) async fn fate(State(app): State<Arc<App>>, Named(event_id): Named) ->
             .filter(|door| door.plan.stream.raw_table.is_none())
             .map(|door| door.plan.stream.name.as_str())
             .collect();
-        let or_not_kept = if without.is_empty() {
-            String::new()
+        let because = if without.is_empty() {
+            "or it is older than what is kept".to_owned()
         } else {
-            format!(", or it was counted in a stream that keeps no raw events ({})", without.join(", "))
+            let without = without.join(", ");
+            format!(
+                "it is older than what is kept, or it was counted in a stream that keeps no raw events ({without})"
+            )
         };
-        let why = format!(
-            "no raw table and no dead letter has this id{log}; it was never accepted, it is older than what is kept{or_not_kept}"
-        );
+        let why =
+            format!("no raw table and no dead letter has this id{log}; it was never accepted, {because}");
         body["why"] = why.into();
     }
     Ok(answer::json(body.to_string()))

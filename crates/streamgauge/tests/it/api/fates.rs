@@ -69,7 +69,7 @@ fn a_counted_event_names_its_cells_and_a_resend_is_a_duplicate() {
       "event_id": "never sent",
       "fate": "unknown",
       "found": [],
-      "why": "no raw table and no dead letter has this id, nor have the last 200000 records of any log partition here; it was never accepted, or it is older than what is kept"
+      "why": "no raw table and no dead letter has this id, nor have the last 200000 records of any log partition here; it was never accepted, it is older than what is kept, or it was counted in a stream that keeps no raw events (pageviews, stream.events)"
     }
     "#);
 }
