@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -65,7 +66,10 @@ impl LineWriters {
             stop.cancelled().await;
             tokio::time::sleep(LAST_MOMENTS).await;
         };
-        let lanes = self.files.iter().map(|files| Lane { writers: &self, files, stop: &stop }.run());
+        let lanes = self.files.iter().map(|files| {
+            let cuts = AtomicU64::new(0);
+            Lane { writers: &self, files, stop: &stop, cuts }.run()
+        });
         tokio::select! {
             _ = join_all(lanes) => {}
             () = over => {}
@@ -78,6 +82,8 @@ struct Lane<'w> {
     writers: &'w LineWriters,
     files: &'w LineFiles,
     stop: &'w CancellationToken,
+    /// Cuts so far, given up ones included: the name of one that was given up is not used again.
+    cuts: AtomicU64,
 }
 
 impl Lane<'_> {
@@ -191,11 +197,12 @@ impl Lane<'_> {
     fn pack(&self, lines: &[Line]) -> Result<Vec<(String, CutFile)>, PortError> {
         let LineFiles { rules, archive, .. } = self.files;
         let now = self.writers.clock.now().0;
+        let number = self.cuts.fetch_add(1, Ordering::Relaxed);
+        let mark = (self.writers.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) as u32;
         let mut packed = Vec::new();
         for of_file in files(lines, rules) {
             let Some(first) = of_file.first() else { continue };
-            // The time says when, the first line which, the rest makes it one of a kind in a shared bucket.
-            let mark = (self.writers.seed ^ (first.id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)) as u32;
+            // The time says when, the first line which, the mark makes it one of a kind in a shared bucket.
             let path = rules.path(first.window_start, &format!("{now}-{}-{mark:08x}", first.id));
             let texts: Vec<&str> = of_file.iter().map(|line| line.text.as_str()).collect();
             packed.push((path, archive.pack(rules, first.window_start, &texts)?));
