@@ -17,7 +17,7 @@ run: web/dist/index.html ## Builds and starts the server with a demo producer.
 
 test: web/dist/index.html ## Runs every test, beside a Kafka and a Postgres of its own, and the dashboard in a browser.
 	tools/need $(BUILD) strace sqlite3 curl
-	tools/services run cargo test --workspace
+	tools/services run cargo test --workspace --no-fail-fast
 	cargo build --bin streamgauge
 	tools/need chromium || [[ "$${CI:-}" != true ]]
 	cd web && npm test
