@@ -13,11 +13,12 @@ use atomic_waker::AtomicWaker;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use sg_core::metrics::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::places::Places;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 
 /// Time for the first byte of a new connection.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,8 +42,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_CHECK: Duration = Duration::from_secs(5);
 /// Bytes of the read buffer, which also bounds a request's headers: whole batches arrive in few pieces.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Headers of a request.
+/// Headers of a request over HTTP/1.1.
 const HEADERS_MAX: usize = 64;
+/// Bytes of a request's headers over HTTP/2.
+const HEADER_BYTES_MAX: u32 = 64 << 10;
+/// Requests of one connection at once over HTTP/2: a page with all its streams, and then some.
+const REQUESTS_AT_ONCE: u32 = 100;
+/// Bytes that a connection of HTTP/2 may send before they are read: its requests together have what four have alone.
+const CONNECTION_BYTES: u32 = 1 << 20;
 /// Connections at once unless configured otherwise.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// How long accepting pauses when the system has no more file descriptors.
@@ -286,14 +293,18 @@ async fn serve(stream: TcpStream, peer: IpAddr, serving: Serving) -> bool {
         return true;
     }
     let Some(tls) = &serving.tls else {
-        return converse(stream, Extra { peer, is_secured: false }, serving).await;
+        return converse(stream, Extra { peer, is_secured: false }, Version::One, serving).await;
     };
     let shaken = tokio::select! {
         () = serving.stop.cancelled() => return false,
         shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)) => shaken,
     };
     match shaken {
-        Ok(Ok(stream)) => converse(stream, Extra { peer, is_secured: true }, serving).await,
+        Ok(Ok(stream)) => {
+            let is_two = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
+            let version = if is_two { Version::Two } else { Version::One };
+            converse(stream, Extra { peer, is_secured: true }, version, serving).await
+        }
         Ok(Err(error)) => {
             tracing::debug!("a handshake failed: {error}");
             true
@@ -315,11 +326,54 @@ impl Extra {
         if self.is_secured {
             request.extensions_mut().insert(Secured);
         }
+        // HTTP/2 says in the address who is asked, where HTTP/1.1 has a header.
+        let asked = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+        if let (Some(host), false) = (asked, request.headers().contains_key(header::HOST)) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+    }
+}
+
+/// How a connection speaks: over TLS both sides agree on it, without it everybody begins with HTTP/1.1.
+#[derive(Debug, Clone, Copy)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Version {
+    fn builder(self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        match self {
+            Version::One => {
+                builder
+                    .http1()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEADER_TIMEOUT)
+                    .max_buf_size(BUFFER_BYTES)
+                    .max_headers(HEADERS_MAX);
+                builder.http1_only()
+            }
+            Version::Two => {
+                builder
+                    .http2()
+                    .max_concurrent_streams(REQUESTS_AT_ONCE)
+                    .max_header_list_size(HEADER_BYTES_MAX)
+                    .initial_stream_window_size(BUFFER_BYTES as u32)
+                    .initial_connection_window_size(CONNECTION_BYTES);
+                builder.http2_only()
+            }
+        }
     }
 }
 
 /// Answers the requests of a connection; returns whether it was dropped because its client was too slow.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, extra: Extra, serving: Serving) -> bool {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    extra: Extra,
+    version: Version,
+    serving: Serving,
+) -> bool {
     let Serving { router, housekeeper, stop, .. } = serving;
     let watch = Arc::new(Watch::new());
     housekeeper.add(&watch);
@@ -339,12 +393,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, extra: Extra, ser
             Ok::<Response, Infallible>(answer)
         }
     });
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(BUFFER_BYTES)
-        .max_headers(HEADERS_MAX);
+    let builder = version.builder();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut is_finishing = false;
     std::future::poll_fn(|context| {
@@ -358,7 +407,11 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, extra: Extra, ser
             }
             Order::Close => return Poll::Ready(true),
         }
-        connection.as_mut().poll(context).map(|ended| ended.is_err_and(|error| error.is_timeout()))
+        connection.as_mut().poll(context).map(|ended| ended.is_err_and(|error| was_too_slow(&*error)))
     })
     .await
+}
+
+fn was_too_slow(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout)
 }

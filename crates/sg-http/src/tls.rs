@@ -1,5 +1,5 @@
 //! TLS at the doors: a certificate and its key from two files, looked at again every few seconds, so that a renewed pair is
-//! served without a restart. Connections that are there keep what they began with. Speaks HTTP/1.1, as the server does.
+//! served without a restart. Connections that are there keep what they began with. Clients choose between HTTP/2 and HTTP/1.1.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at: a renewed certificate is served soon, and reading two small files costs nothing.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// HTTP/2, as the two sides of a handshake call it.
+pub(crate) const HTTP_2: &[u8] = b"h2";
 
 /// Why a pair cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +132,7 @@ fn acceptor(cert: &Path, key: &Path, files: &Files) -> Result<TlsAcceptor, TlsEr
     let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = versions.and_then(|config| config.with_no_client_auth().with_single_cert(chain, secret));
     let mut config = config.map_err(unfit)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -37,7 +38,7 @@ fn connect(address: SocketAddr, trusted: &CertificateDer<'static>) -> std::io::R
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config =
         versions.expect("the usual versions").with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = ServerName::try_from("localhost").expect("a name");
     let connection = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
     let socket = TcpStream::connect(address)?;
@@ -68,7 +69,7 @@ fn a_client_that_checks_certificates_is_served() {
     let cert = put_pair(folder.path());
     let server = Server::ready(&launch(folder.path()));
     let mut stream = connect(server.address(), &cert).expect("the certificate is trusted");
-    assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]), "what the client offers alone");
     assert!(ask(&mut stream, LIVE, "\r\n\r\n").starts_with("HTTP/1.1 200"));
     let event = r#"{"event_id":"t1","event_type":"a"}"#;
     let head =
@@ -140,4 +141,82 @@ fn an_address_may_stay_plain() {
         answer["streams"][0]["partitions"][0]["log_end"].as_u64().is_some_and(|end| end > 0)
     };
     until(PATIENCE, "the demo sends", received);
+}
+
+/// Asks with curl over HTTP/2; returns the version that was spoken, the status and the body.
+fn curl(folder: &Path, port: u16, path: &str, more: &[&str]) -> (String, u16, String) {
+    let asking = Command::new("curl")
+        .args(["--http2", "--silent", "--show-error", "--max-time", "60", "--noproxy", "*"])
+        .args(["--write-out", "\n%{http_version} %{http_code}"])
+        .args(["--resolve", &format!("localhost:{port}:127.0.0.1")])
+        .arg("--cacert")
+        .arg(folder.join("cert.pem"))
+        .args(more)
+        .arg(format!("https://localhost:{port}{path}"))
+        .output()
+        .expect("curl runs");
+    let text = String::from_utf8(asking.stdout).expect("text");
+    let (body, last) = text.rsplit_once('\n').expect("the last line is curl's");
+    let (version, status) = last.split_once(' ').expect("two words");
+    let told = String::from_utf8_lossy(&asking.stderr);
+    (version.to_owned(), status.parse().unwrap_or_else(|_| panic!("{told}")), body.to_owned())
+}
+
+#[test]
+fn a_client_may_speak_http_2() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    put_pair(folder.path());
+    let server = Server::ready(&launch(folder.path()));
+    let port = server.address().port();
+    // More than a window of the connection, so that the server must say that it read.
+    let events: Vec<String> = (0..20_000)
+        .map(|number| {
+            format!(r#"{{"event_id":"{number}","event_type":"a","properties":{{"of":"{number:0>100}"}}}}"#)
+        })
+        .collect();
+    let body = folder.path().join("events.ndjson");
+    std::fs::write(&body, events.join("\n")).expect("it can be written");
+    let body = format!("@{}", body.to_str().expect("a path of letters"));
+    let sent = ["--header", "content-type: application/x-ndjson", "--data-binary", &body];
+    let (version, status, answer) = curl(folder.path(), port, "/v1/events?wait=true", &sent);
+    assert_eq!((version.as_str(), status), ("2", 202), "{answer}");
+    assert!(answer.contains("\"accepted\":20000"), "{answer}");
+    let (version, status, answer) = curl(folder.path(), port, "/v1/events?limit=1000", &[]);
+    assert_eq!((version.as_str(), status), ("2", 200), "{answer}");
+    // Whose page asks is told by the address that was asked.
+    let from = |origin: String| {
+        curl(
+            folder.path(),
+            port,
+            "/v1/flush",
+            &["--request", "POST", "--header", &format!("origin: {origin}")],
+        )
+        .1
+    };
+    assert_eq!(from(format!("https://localhost:{port}")), 200);
+    assert_eq!(from("https://elsewhere.example".to_owned()), 403);
+    let long = format!("x-long: {}", "a".repeat(64 << 10));
+    // Who sends too much in headers gets no answer at all; others go on.
+    assert_eq!(curl(folder.path(), port, "/livez", &["--header", &long]).1, 0);
+    assert_eq!(curl(folder.path(), port, "/livez", &[]).1, 200);
+}
+
+/// A stream that lasts does not keep a server from stopping, and ends in order.
+#[test]
+fn a_live_stream_over_http_2_ends_with_the_server() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    put_pair(folder.path());
+    let mut server = Server::ready(&launch(folder.path()));
+    let port = server.address().port();
+    let seen = folder.path().join("seen");
+    let stream = std::thread::spawn({
+        let (folder, seen) = (folder.path().to_owned(), seen.to_str().expect("a path of letters").to_owned());
+        move || curl(&folder, port, "/v1/stream", &["--no-buffer", "--output", &seen])
+    });
+    until(PATIENCE, "the stream has begun", || {
+        std::fs::read_to_string(&seen).is_ok_and(|text| text.contains("event: "))
+    });
+    assert!(server.terminate().success());
+    let (version, status, _) = stream.join().expect("it ends");
+    assert_eq!((version.as_str(), status), ("2", 200));
 }
