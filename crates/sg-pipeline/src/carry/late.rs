@@ -20,7 +20,7 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    /// Leafs through all pages once.
+    /// Turns all pages once.
     pub(super) async fn look(store: &dyn RollupReader, rollup: &str) -> Result<Shelf, PortError> {
         let mut shelf = Shelf { rollup: rollup.to_owned(), ..Shelf::default() };
         let mut before = None;

@@ -99,8 +99,8 @@ fn three_topics(services: &Services, name: &str, store: &str) {
     assert_eq!(server.post("/api/pageviews?wait=true", &[], view(now)).status, 202);
     let late = view(1_611_662_685);
     assert_eq!(server.post("/api/pageviews?wait=true", &[], &late).status, 202);
-    let mut lates = reader("late-pageview-aggregates");
-    let told = lates.wait_for(1, PATIENCE)[0].clone();
+    let mut late_reader = reader("late-pageview-aggregates");
+    let told = late_reader.wait_for(1, PATIENCE)[0].clone();
     assert_eq!((told.text(), told.key()), (late, "SW19".to_owned()));
     assert_eq!(
         (told.header("rollup"), told.header("window_start"), told.header("stream")),
@@ -130,9 +130,9 @@ fn three_topics(services: &Services, name: &str, store: &str) {
     }
     assert_eq!(places[0], places[1]);
     audit(&server, &[]);
-    lates.take();
+    late_reader.take();
     aggregates.take();
-    assert_eq!((lates.records.len(), aggregates.records.len()), (1, 1), "each once");
+    assert_eq!((late_reader.records.len(), aggregates.records.len()), (1, 1), "each once");
     let metrics = server.get("/metrics").text();
     let waits = "streamgauge_outbox_rows{stream=\"pageviews\",topic=\"\"} 0";
     assert!(metrics.contains(waits), "{metrics}");
