@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use sg_core::batch::{EventBatch, LetterPlace, Span};
 use sg_core::time::Timestamp;
+use sg_core::varint;
 use uuid::Uuid;
 
 const MAGIC: &[u8; 4] = b"SGR2";
@@ -96,23 +97,23 @@ impl Companion {
         let Companion { rows, before, .. } = self;
         rows.push(flags);
         rows.extend_from_slice(&entry.key_hash.to_le_bytes());
-        push_varint(rows, offset.wrapping_sub(before.offset));
+        varint::push(rows, offset.wrapping_sub(before.offset));
         before.offset = offset;
-        push_time(rows, appended_at, &mut before.appended_at);
+        varint::push_time(rows, appended_at, &mut before.appended_at);
         if let Some(time) = entry.event_time {
-            push_time(rows, time, &mut before.event_time);
+            varint::push_time(rows, time, &mut before.event_time);
         }
         if let Some(time) = entry.received_at {
-            push_time(rows, time, &mut before.received_at);
+            varint::push_time(rows, time, &mut before.received_at);
         }
         if let Some((partition, offset)) = letter {
-            push_varint(rows, u64::from(partition));
-            push_varint(rows, offset);
+            varint::push(rows, u64::from(partition));
+            varint::push(rows, offset);
         }
         id.push(rows);
         kind.without_uuid().push(rows);
         if let Some(original) = original {
-            push_varint(rows, original.len() as u64);
+            varint::push(rows, original.len() as u64);
             rows.extend_from_slice(original);
         }
         self.count += 1;
@@ -165,11 +166,11 @@ impl Place<'_> {
         match self {
             Place::Absent => {}
             Place::InLine { at, bytes } => {
-                push_varint(rows, *at as u64);
-                push_varint(rows, *bytes as u64);
+                varint::push(rows, *at as u64);
+                varint::push(rows, *bytes as u64);
             }
             Place::Apart(text) => {
-                push_varint(rows, text.len() as u64);
+                varint::push(rows, text.len() as u64);
                 rows.extend_from_slice(text);
             }
             Place::Uuid(uuid, _) => rows.extend_from_slice(uuid.as_bytes()),
@@ -226,19 +227,19 @@ impl<'a> Rows<'a> {
     fn record(&mut self, before: &mut Before) -> Option<Known<'a>> {
         let flags = self.take(1)?[0];
         let key_hash = u64::from_le_bytes(self.take(8)?.try_into().ok()?);
-        before.offset = before.offset.wrapping_add(self.varint()?);
-        let appended_at = self.time(&mut before.appended_at)?;
+        before.offset = before.offset.wrapping_add(varint::take(&mut self.0)?);
+        let appended_at = varint::take_time(&mut self.0, &mut before.appended_at)?;
         let event_time = match flags & HAS_EVENT_TIME {
             0 => None,
-            _ => Some(self.time(&mut before.event_time)?),
+            _ => Some(varint::take_time(&mut self.0, &mut before.event_time)?),
         };
         let received_at = match flags & HAS_RECEIVED_AT {
             0 => None,
-            _ => Some(self.time(&mut before.received_at)?),
+            _ => Some(varint::take_time(&mut self.0, &mut before.received_at)?),
         };
         let letter = match flags & HAS_LETTER {
             0 => None,
-            _ => Some((u32::try_from(self.varint()?).ok()?, self.varint()?)),
+            _ => Some((u32::try_from(varint::take(&mut self.0)?).ok()?, varint::take(&mut self.0)?)),
         };
         let id = self.text(flags >> ID_SHIFT & 3)?;
         let kind = self.text(flags >> KIND_SHIFT & 3)?;
@@ -274,40 +275,7 @@ impl<'a> Rows<'a> {
         Some(taken)
     }
 
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
     fn length(&mut self) -> Option<usize> {
-        usize::try_from(self.varint()?).ok().filter(|length| *length <= BYTES_MAX)
+        usize::try_from(varint::take(&mut self.0)?).ok().filter(|length| *length <= BYTES_MAX)
     }
-
-    fn time(&mut self, before: &mut i64) -> Option<Timestamp> {
-        let number = self.varint()?;
-        let difference = (number >> 1) as i64 ^ -((number & 1) as i64);
-        *before = before.wrapping_add(difference);
-        Some(Timestamp(*before))
-    }
-}
-
-fn push_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn push_time(out: &mut Vec<u8>, time: Timestamp, before: &mut i64) {
-    let difference = time.0.wrapping_sub(*before);
-    push_varint(out, (difference << 1 ^ difference >> 63) as u64);
-    *before = time.0;
 }

@@ -17,6 +17,7 @@
 //! - [`key`]: who may do what.
 //! - [`query`] and [`interval`]: how cells become answers.
 //! - [`metrics`]: what this process has done since it began; [`trace`]: the place of a span that travels with events.
+//! - [`varint`]: numbers as files and sketches hold them.
 //! - [`limits`]: every limit with its reason.
 //!
 //! The glossary: an *event* comes through the *door* into a *log* and is then a *record* of a *partition* at an
@@ -62,4 +63,5 @@ pub mod sketch;
 pub mod testing;
 pub mod time;
 pub mod trace;
+pub mod varint;
 pub mod window;

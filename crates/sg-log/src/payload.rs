@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sg_core::batch::{Entry, EventBatch, Span, content_hash};
-use sg_core::time::Timestamp;
+use sg_core::varint;
 
 use crate::frame::{ALIGN, HEADER_BYTES, u32_at, u64_at};
 
@@ -77,21 +77,19 @@ pub(crate) fn encode(batch: &EventBatch) -> Option<Encoded> {
         }
         table.push(flags);
         table.extend_from_slice(&entry.key_hash.to_le_bytes());
-        push_varint(&mut table, raw.len() as u64);
+        varint::push(&mut table, raw.len() as u64);
         frame.extend_from_slice(raw);
         id.push(&mut table, &mut frame);
         kind.push(&mut table, &mut frame);
         if let Some(time) = entry.event_time {
-            push_varint(&mut table, zigzag(time.0.wrapping_sub(event_time_before)));
-            event_time_before = time.0;
+            varint::push_time(&mut table, time, &mut event_time_before);
         }
         if let Some(time) = entry.received_at {
-            push_varint(&mut table, zigzag(time.0.wrapping_sub(received_before)));
-            received_before = time.0;
+            varint::push_time(&mut table, time, &mut received_before);
         }
         if let Some((partition, offset)) = replay_of {
-            push_varint(&mut table, u64::from(partition));
-            push_varint(&mut table, offset);
+            varint::push(&mut table, u64::from(partition));
+            varint::push(&mut table, offset);
         }
     }
     let texts = (frame.len() - HEADER_BYTES - 4) as u32;
@@ -129,15 +127,15 @@ pub(crate) fn decode(stream: Arc<str>, count: u32, payload: Bytes) -> Option<Eve
         let kind = table.text(flags >> KIND_SHIFT & 3, raw, &mut texts)?;
         let event_time = match flags & HAS_EVENT_TIME {
             0 => None,
-            _ => Some(table.time(&mut event_time_before)?),
+            _ => Some(varint::take_time(&mut table.bytes, &mut event_time_before)?),
         };
         let received_at = match flags & HAS_RECEIVED_AT {
             0 => None,
-            _ => Some(table.time(&mut received_before)?),
+            _ => Some(varint::take_time(&mut table.bytes, &mut received_before)?),
         };
         if flags & HAS_REPLAY_OF != 0 {
-            let partition = u32::try_from(table.varint()?).ok()?;
-            replays.push((index as u32, (partition, table.varint()?)));
+            let partition = u32::try_from(varint::take(&mut table.bytes)?).ok()?;
+            replays.push((index as u32, (partition, varint::take(&mut table.bytes)?)));
         }
         let (raw_at, raw_end) = (raw.at, raw.at + raw.bytes);
         let content = content_hash(&payload[raw_at..raw_end]);
@@ -170,11 +168,11 @@ impl Place<'_> {
         match self {
             Place::Absent => {}
             Place::InRaw { at, bytes } => {
-                push_varint(table, *at as u64);
-                push_varint(table, *bytes as u64);
+                varint::push(table, *at as u64);
+                varint::push(table, *bytes as u64);
             }
             Place::Apart(text) => {
-                push_varint(table, text.len() as u64);
+                varint::push(table, text.len() as u64);
                 texts.extend_from_slice(text);
             }
         }
@@ -235,25 +233,10 @@ impl Table<'_> {
         Some(u64_at(number, 0))
     }
 
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
     fn length(&mut self) -> Option<usize> {
-        self.varint().filter(|length| *length <= PAYLOAD_BYTES_MAX as u64).map(|length| length as usize)
-    }
-
-    fn time(&mut self, before: &mut i64) -> Option<Timestamp> {
-        *before = before.wrapping_add(unzigzag(self.varint()?));
-        Some(Timestamp(*before))
+        varint::take(&mut self.bytes)
+            .filter(|length| *length <= PAYLOAD_BYTES_MAX as u64)
+            .map(|length| length as usize)
     }
 
     fn text(&mut self, code: u8, raw: Piece, texts: &mut Texts) -> Option<Span> {
@@ -270,22 +253,6 @@ impl Table<'_> {
             _ => None,
         }
     }
-}
-
-fn push_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! depend on the order.
 
 use super::Unreadable;
+use crate::varint;
 
 /// The bits of a value that its bucket keeps: all buckets are less than 1/128 of their values wide.
 const BUCKET_BITS: u32 = 7;
@@ -61,12 +62,12 @@ impl Quantile {
         let mut last = None;
         for (bucket, count) in &self.buckets {
             let distance = match last {
-                None => zigzag(*bucket),
+                None => varint::zigzag(i64::from(*bucket)),
                 // Invariant: buckets ascend.
                 Some(last) => (i64::from(*bucket) - i64::from(last)) as u64,
             };
-            push_varint(&mut bytes, distance);
-            push_varint(&mut bytes, *count);
+            varint::push(&mut bytes, distance);
+            varint::push(&mut bytes, *count);
             last = Some(*bucket);
         }
         bytes
@@ -83,10 +84,10 @@ impl Quantile {
         };
         let mut buckets: Vec<(i32, u64)> = Vec::new();
         while !rest.is_empty() {
-            let distance = take_varint(&mut rest).ok_or_else(|| unreadable("it ends early"))?;
-            let count = take_varint(&mut rest).ok_or_else(|| unreadable("it ends early"))?;
+            let distance = varint::take(&mut rest).ok_or_else(|| unreadable("it ends early"))?;
+            let count = varint::take(&mut rest).ok_or_else(|| unreadable("it ends early"))?;
             let bucket = match buckets.last() {
-                None => unzigzag(distance),
+                None => Some(varint::unzigzag(distance)),
                 Some((last, _)) => {
                     i64::try_from(distance).ok().and_then(|more| i64::from(*last).checked_add(more))
                 }
@@ -131,34 +132,4 @@ fn middle_of(bucket: i32) -> i128 {
     let first = u128::from(bucket - (shift << BUCKET_BITS)) << shift;
     let middle = first + ((1u128 << shift) - 1) / 2;
     sign * i128::try_from(middle).unwrap_or(i128::MAX)
-}
-
-fn zigzag(value: i32) -> u64 {
-    let value = i64::from(value);
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn unzigzag(value: u64) -> Option<i64> {
-    Some((value >> 1) as i64 ^ -((value & 1) as i64))
-}
-
-fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value: u64 = 0;
-    for place in 0..10 {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f).checked_shl(7 * place)?;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
