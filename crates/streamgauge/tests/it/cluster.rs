@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::harness::dice;
 use crate::harness::services::Services;
-use crate::harness::{Launch, Server};
+use crate::harness::{HOURLY, Launch, Server};
 
 /// A broker, a database and a topic for one test, and how its processes are configured.
 pub(crate) struct Cluster {
@@ -52,17 +52,7 @@ impl Cluster {
             raw_table = {{ name = "events", keep = "7d" }}
             dedup = {{ records = 5_000_000, horizon = "24h" }}
             idle_timeout = "2s"
-            [[rollup]]
-            name = "hourly_aggregations"
-            stream = "events"
-            window = "1h"
-            pane = "15m"
-            grace = "30s"
-            by = ["event_type"]
-            [[rollup.measure]]
-            name = "event_count"
-            fn = "count"
-            "#,
+            {HOURLY}"#,
             services.kafka(),
             services.database(&name),
         );

@@ -34,6 +34,20 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// The built-in rollup over events, so that a file may add others.
+pub(crate) const HOURLY: &str = r#"
+[[rollup]]
+name = "hourly_aggregations"
+stream = "events"
+window = "1h"
+pane = "15m"
+grace = "30s"
+by = ["event_type"]
+[[rollup.measure]]
+name = "event_count"
+fn = "count"
+"#;
+
 /// Waits until a condition holds; panics naming it when it does not within the deadline.
 pub(crate) fn until(deadline: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::harness::{Launch, Server};
+use super::super::harness::{HOURLY, Launch, Server};
 use super::{get_json, masked, post_seen, post_seen_at};
 
 fn fate(server: &Server, id: &str) -> Value {
@@ -101,20 +101,6 @@ fn an_event_that_no_flush_took_is_in_flight() {
     assert_eq!((flushed.status, &flushed.json()["flushed_events"]), (200, &1.into()), "{}", flushed.text());
     assert_eq!(fate(&server, "one")["fate"], "counted");
 }
-
-/// The built-in rollup over events, so that a file may add others.
-const HOURLY: &str = r#"
-[[rollup]]
-name = "hourly_aggregations"
-stream = "events"
-window = "1h"
-pane = "15m"
-grace = "30s"
-by = ["event_type"]
-[[rollup.measure]]
-name = "event_count"
-fn = "count"
-"#;
 
 #[test]
 fn an_event_that_does_not_fit_what_was_defined_meanwhile_is_a_dead_letter() {

@@ -2,7 +2,7 @@
 
 use crate::harness::dice::{self, Dice};
 use crate::harness::witness::{Senders, audit};
-use crate::harness::{Launch, PATIENCE, Server, pause, say, until};
+use crate::harness::{HOURLY, Launch, PATIENCE, Server, pause, say, until};
 
 use super::{agree_with_the_ledger, archived, lines};
 
@@ -23,17 +23,7 @@ fn config(folder: &std::path::Path, packed: &str) -> String {
         partition_by = ["session_id", "user_id"]
         raw_table = {{ name = "events", keep = "7d" }}
         archive = {{ layout = "e/{{yyyy}}/{{MM}}/{{dd}}/{{HH}}/events-{{ts}}.json", rows = 20, age = "150ms", {packed} }}
-        [[rollup]]
-        name = "hourly_aggregations"
-        stream = "events"
-        window = "1h"
-        pane = "15m"
-        grace = "30s"
-        by = ["event_type"]
-        [[rollup.measure]]
-        name = "event_count"
-        fn = "count"
-        "#,
+        {HOURLY}"#,
         folder.display()
     )
 }
