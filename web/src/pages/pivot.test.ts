@@ -20,7 +20,7 @@ const definition: Definition = {
 };
 const row = (minute: number, id: string, values: Record<string, unknown>): Row => ({
   window_start: new Date(minute * 60_000).toISOString(),
-  window_end: "",
+  window_end: new Date((minute + 1) * 60_000).toISOString(),
   id,
   revision: 0,
   is_final: false,
@@ -71,4 +71,17 @@ it.each([
 it("draws the largest and counts the rest", () => {
   const { series, left } = pivot(definition, "n", rows, 1);
   expect([series.map(({ name }) => name), left]).toEqual([["b"], 1]);
+});
+
+it("draws no line across windows that are not there", () => {
+  const sparse = [0, 1, 3, 9].map((minute) => row(minute, "a", { n: 5, viewers: 2, best: 7 }));
+  const drawn = (measure: string) => {
+    const { times, series } = pivot(definition, measure, sparse, 8);
+    return times.map((time, index) => [time / 60_000, series[0]!.values[index]]);
+  };
+  const minutes = [0, 1, 2, 3, 4, 8, 9];
+  const values = { n: [5, 5, 0, 5, 0, 0, 5], viewers: [2, 2, 2, 2, 2, 2, 2], best: [7, 7, null, 7, null, null, 7] };
+  for (const [measure, expected] of Object.entries(values)) {
+    expect(drawn(measure)).toEqual(minutes.map((minute, index) => [minute, expected[index]]));
+  }
 });

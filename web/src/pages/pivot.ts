@@ -12,7 +12,7 @@ export interface Pivot {
 }
 
 export function pivot(definition: Definition, measure: string, rows: Row[], seriesMax: number): Pivot {
-  const times = [...new Set(rows.map((row) => Date.parse(row.window_start)))].sort((left, right) => left - right);
+  const times = withGaps(new Map(rows.map((row) => [Date.parse(row.window_start), Date.parse(row.window_end)])));
   const place = new Map(times.map((time, index) => [time, index]));
   const fn = definition.measures.find((known) => known.name === measure)?.fn;
   const all = new Map<string, { name: string; values: (number | null)[]; size: number }>();
@@ -36,6 +36,20 @@ export function pivot(definition: Definition, measure: string, rows: Row[], seri
   const ranked = [...all.values()].sort((left, right) => right.size - left.size);
   const series = ranked.slice(0, seriesMax).map(({ name, values }) => ({ name, values }));
   return { times, series, left: ranked.length - series.length };
+}
+
+/**
+ * The starts of all windows, in order; where some are missing, the first and the last of these too, so that no line is
+ * drawn across them as if it were known what lies between.
+ */
+function withGaps(ends: Map<number, number>): number[] {
+  const starts = [...ends.keys()].sort((left, right) => left - right);
+  return starts.flatMap((start, index) => {
+    const [end, next] = [ends.get(start)!, starts[index + 1]];
+    if (next === undefined || end >= next) return [start];
+    const last = next - (ends.get(next)! - next);
+    return last > end ? [start, end, last] : [start, end];
+  });
 }
 
 /** A level holds until the next one. */
