@@ -133,6 +133,7 @@ describe.runIf(canRun())("the dashboard", () => {
     await server.post("/v1/events?wait=true", at(0));
     const { page, faults } = await show("/#/pipeline");
     await page.getByText("kinds: 1 open, 0 in grace, 0 final").waitFor();
+    await page.getByText("No files are written.").waitFor();
     await server.post("/v1/events?wait=true", at(5));
     await page.getByText("kinds: 1 open, 0 in grace, 1 final").waitFor();
     await server.post("/v1/events?wait=true", at(0));
@@ -148,6 +149,33 @@ describe.runIf(canRun())("the dashboard", () => {
       (rows) => /\b2\b.*final.*1/.test(rows.join().replaceAll("\t", " ")),
     );
     expect(faults).toEqual([]);
+  });
+
+  it("says how far the files of the archive are", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "streamgauge-"));
+    const rows = { waiting: 1_000, done: 1 };
+    const archived = Object.entries(rows).map(
+      ([name, count]) => `[[stream]]\nname = "${name}"\narchive = { rows = ${count}, age = "1h" }\n`,
+    );
+    const rollup =
+      '[[rollup]]\nname = "kinds"\nstream = "done"\nwindow = "1m"\nby = ["event_type"]\n[[rollup.measure]]\nname = "n"\nfn = "count"\n';
+    server = await Server.start({ config: `archive = "file:${folder}"\n${archived.join("")}${rollup}` });
+    for (const stream of Object.keys(rows)) {
+      await server.post(`/v1/events?stream=${stream}&wait=true`, { event_type: "buy" });
+    }
+    const { page, faults } = await show("/#/pipeline");
+    for (const [name, state] of [
+      ["waiting", "gathers"],
+      ["done", "all in files"],
+    ] as const) {
+      await page
+        .locator("tr", { hasText: `${name} · partition 0` })
+        .getByText(state)
+        .waitFor();
+    }
+    expect(faults).toEqual([]);
+    await server.end();
+    rmSync(folder, { recursive: true, force: true });
   });
 
   it("keeps every digit, and the address says what is shown", async () => {

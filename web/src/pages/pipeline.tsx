@@ -8,6 +8,7 @@ import { live } from "../live/feed";
 import type { Live, Partition, Stream } from "../live/state";
 import { Panel, ScopedButton } from "../ui/parts";
 import { Table } from "../ui/table";
+import { Archive } from "./archive";
 import { stations } from "./stations";
 
 export function Pipeline() {
@@ -27,6 +28,7 @@ export function Pipeline() {
       <Panel title="Partitions">
         <Partitions streams={now.stats.streams} now={Date.parse(now.stats.at)} />
       </Panel>
+      <Archive />
     </>
   );
 }
