@@ -171,7 +171,16 @@ pub(crate) fn rollups(
             errors.add(&item.place("name"), format!("{} stands twice", rollup.name));
         }
         if !streams.iter().any(|settings| settings.stream.name == rollup.stream) {
-            errors.add(&item.place("stream"), format!("there is no stream {}", rollup.stream));
+            let there: Vec<&str> = streams.iter().map(|settings| settings.stream.name.as_str()).collect();
+            errors.add(
+                &item.place("stream"),
+                format!(
+                    "there is no stream {} for the rollup {}, only {}; a file that defines streams defines its rollups too",
+                    rollup.stream,
+                    rollup.name,
+                    there.join(", ")
+                ),
+            );
         }
         check_columns(&item, &rollup, errors);
         item.finish(errors);

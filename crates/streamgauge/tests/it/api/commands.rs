@@ -110,7 +110,7 @@ fn = "median"
       rollup.0.late: is correct or divert, not never
       rollup.0.measure.0.fn: is count, sum, min, max, avg, level, distinct, quantile or top, not median
       rollup.0.name: b stands twice
-      rollup.0.stream: there is no stream c
+      rollup.0.stream: there is no stream c for the rollup b, only sg_mine, b; a file that defines streams defines its rollups too
       rollup.0.measure: x stands twice among dimensions and measures
       rollup.0.measure: window_start is a column of every rollup: choose another name
       archiv: there is no such key; did you mean archive?
