@@ -45,6 +45,8 @@ pub(crate) enum ApiError {
     PaneTooCoarse(String),
     RangeTooLarge(String),
     StoreUnavailable(String),
+    /// A question was stopped because it took too long.
+    QueryTimeout(String),
     Internal(String),
     KeyMissing,
     KeyUnknown,
@@ -91,6 +93,7 @@ impl ApiError {
             ApiError::PaneTooCoarse(_) => (StatusCode::BAD_REQUEST, "pane_too_coarse"),
             ApiError::RangeTooLarge(_) => (StatusCode::BAD_REQUEST, "range_too_large"),
             ApiError::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+            ApiError::QueryTimeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "query_timeout"),
             ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             ApiError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             ApiError::TooManyQuestions => (StatusCode::SERVICE_UNAVAILABLE, "too_many_questions"),
@@ -160,6 +163,7 @@ impl ApiError {
             | ApiError::PaneTooCoarse(detail)
             | ApiError::RangeTooLarge(detail)
             | ApiError::StoreUnavailable(detail)
+            | ApiError::QueryTimeout(detail)
             | ApiError::Internal(detail) => detail.clone(),
         }
     }
@@ -177,6 +181,9 @@ impl ApiError {
 
     /// Makes the error of a question that failed.
     pub(crate) fn of_store(error: &PortError) -> ApiError {
+        if error.is_overdue() {
+            return ApiError::QueryTimeout(error.to_string());
+        }
         match error.kind {
             ErrorKind::Invalid => ApiError::RangeTooLarge(error.to_string()),
             ErrorKind::Retry | ErrorKind::Full | ErrorKind::Closed => {
@@ -260,3 +267,6 @@ pub(crate) async fn not_found(State(app): State<Arc<App>>, uri: axum::http::Uri)
 pub(crate) async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! What a failure of the store is answered, and what goes with the answer.
+
+use sg_core::ports::Overdue;
+
+use super::*;
+
+#[test]
+fn a_question_that_took_too_long_has_its_own_code() {
+    let retry = |why: &str| PortError::new(ErrorKind::Retry, why);
+    let cases = [
+        (
+            PortError::overdue("reading cells", Overdue::Reading),
+            "query_timeout",
+            "ask for a shorter time range",
+        ),
+        (PortError::overdue("reading cells", Overdue::Waiting), "query_timeout", "ask again"),
+        (retry("reading cells: connection refused"), "store_unavailable", "connection refused"),
+    ];
+    for (error, code, part) in cases {
+        let error = ApiError::of_store(&error);
+        assert_eq!(error.meaning(), (StatusCode::SERVICE_UNAVAILABLE, code));
+        assert!(error.detail().contains(part), "{}", error.detail());
+        assert_eq!(error.into_response().headers()[header::RETRY_AFTER], "1");
+    }
+}
