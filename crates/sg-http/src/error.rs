@@ -11,8 +11,8 @@ use sg_core::key::Scope;
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::reason::Refusal;
 
-use crate::App;
 use crate::limits::{self, Standing};
+use crate::{App, traces};
 
 /// How a key is shown. Basic is taken too, but not asked for: browsers would put a window of their own in front of the page.
 const CHALLENGE: &str = "Bearer realm=\"streamgauge\"";
@@ -62,6 +62,13 @@ pub(crate) enum ApiError {
     TooManyQuestions,
     /// A key that is not made.
     KeyRefused(String),
+}
+
+/// What stands beside an answer that is a problem, for whoever traces: nobody reads a body again for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) code: &'static str,
+    pub(crate) request_id: String,
 }
 
 impl ApiError {
@@ -194,6 +201,19 @@ impl ApiError {
     }
 }
 
+/// Makes the id that an error has in its answer, in its line of the log and in the span of its request.
+fn new_request_id() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
+}
+
+/// Tells the log and the span of its request of a failure after an answer has begun; returns the last line of that answer.
+pub(crate) fn failed(doing: &str, error: &PortError) -> serde_json::Value {
+    let request_id = new_request_id();
+    tracing::warn!(%request_id, "{doing}: {error}");
+    traces::name_error(&request_id);
+    serde_json::json!({"failed": {"detail": error.to_string(), "request_id": request_id}})
+}
+
 /// One refused event of a request, as answers list it.
 pub(crate) fn item_json(index: usize, refusal: &Refusal) -> serde_json::Value {
     serde_json::json!({"index": index, "code": refusal.code.as_str(), "field": refusal.field, "detail": refusal.detail})
@@ -202,7 +222,7 @@ pub(crate) fn item_json(index: usize, refusal: &Refusal) -> serde_json::Value {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.meaning();
-        let request_id = uuid::Uuid::now_v7().simple().to_string();
+        let request_id = new_request_id();
         if status.is_server_error() {
             tracing::warn!(%request_id, code, "answered {}: {}", status.as_u16(), self.detail());
         }
@@ -248,6 +268,7 @@ impl IntoResponse for ApiError {
         if matches!(self, ApiError::BodyTooLarge(_) | ApiError::OverBudget | ApiError::SlowBody) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response.extensions_mut().insert(Problem { code, request_id });
         response
     }
 }

@@ -29,7 +29,8 @@ use patience::{Pause, retrying, write};
 pub use progress::Progress;
 pub use stop::{Leave, Stop};
 use traced::Traced;
-pub use traced::Tracer;
+
+use crate::spans::Tracer;
 
 /// What an owner owns.
 #[derive(Debug, Clone)]

@@ -23,3 +23,12 @@ fn a_question_that_took_too_long_has_its_own_code() {
         assert_eq!(error.into_response().headers()[header::RETRY_AFTER], "1");
     }
 }
+
+#[test]
+fn a_failure_after_the_answer_has_begun_is_told_by_an_id_of_its_own() {
+    let error = PortError::new(ErrorKind::Retry, "rebuilding hourly: the log does not answer");
+    let [one, other] = [failed("rebuilding", &error), failed("rebuilding", &error)];
+    assert_eq!(one["failed"]["detail"], "rebuilding hourly: the log does not answer");
+    let ids = [&one, &other].map(|line| line["failed"]["request_id"].as_str().unwrap_or_default().to_owned());
+    assert!(ids.iter().all(|id| id.len() == 32) && ids[0] != ids[1], "{ids:?}");
+}
