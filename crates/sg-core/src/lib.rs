@@ -16,7 +16,8 @@
 //! - [`archive`]: files of raw events.
 //! - [`key`]: who may do what.
 //! - [`query`] and [`interval`]: how cells become answers.
-//! - [`metrics`]: what this process has done since it began; [`trace`]: the place of a span that travels with events.
+//! - [`metrics`]: what this process has done since it began; [`timing`]: when the records of a flush came; [`trace`]: the
+//!   place of a span that travels with events.
 //! - [`limits`]: every limit with its reason.
 //!
 //! The glossary: an *event* comes through the *door* into a *log* and is then a *record* of a *partition* at an
@@ -61,5 +62,6 @@ pub mod sketch;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod timing;
 pub mod trace;
 pub mod window;

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sg_core::key::Scope;
+use sg_core::metrics::{Bar, Limit};
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::reason::Refusal;
 
@@ -58,17 +59,26 @@ pub(crate) enum ApiError {
     RateLimited {
         wait: Duration,
         standing: Standing,
+        limit: Limit,
     },
     TooManyQuestions,
     /// A key that is not made.
     KeyRefused(String),
 }
 
-/// What stands beside an answer that is a problem, for whoever traces: nobody reads a body again for it.
+/// What kept a request out that is counted by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hurdle {
+    Bar(Bar),
+    Limit(Limit),
+}
+
+/// What stands beside an answer that is a problem, for whoever counts and traces: nobody reads a body again for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) code: &'static str,
     pub(crate) request_id: String,
+    pub(crate) hurdle: Option<Hurdle>,
 }
 
 impl ApiError {
@@ -111,6 +121,21 @@ impl ApiError {
             ApiError::KeysUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable"),
             ApiError::KeyRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "key_refused"),
         }
+    }
+
+    /// Returns what kept the request out, if it was refused for its key or for a limit.
+    fn hurdle(&self) -> Option<Hurdle> {
+        Some(match self {
+            ApiError::KeyMissing => Hurdle::Bar(Bar::KeyMissing),
+            ApiError::KeyUnknown => Hurdle::Bar(Bar::KeyUnknown),
+            ApiError::ScopeMissing(_) => Hurdle::Bar(Bar::ScopeMissing),
+            ApiError::OriginRefused => Hurdle::Bar(Bar::OriginRefused),
+            ApiError::RateLimited { limit, .. } => Hurdle::Limit(*limit),
+            ApiError::OverBudget => Hurdle::Limit(Limit::BodyBudget),
+            ApiError::TooManyQuestions => Hurdle::Limit(Limit::Questions),
+            ApiError::TooManyWatchers(_) => Hurdle::Limit(Limit::Watchers),
+            _ => return None,
+        })
     }
 
     fn detail(&self) -> String {
@@ -253,7 +278,7 @@ impl IntoResponse for ApiError {
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if let ApiError::RateLimited { wait, standing } = &self {
+        if let ApiError::RateLimited { wait, standing, .. } = &self {
             let wait_s = wait.as_millis().div_ceil(1_000).max(1);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(wait_s).unwrap_or(u64::MAX)));
             limits::show(*standing, headers);
@@ -268,7 +293,7 @@ impl IntoResponse for ApiError {
         if matches!(self, ApiError::BodyTooLarge(_) | ApiError::OverBudget | ApiError::SlowBody) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.extensions_mut().insert(Problem { code, request_id });
+        response.extensions_mut().insert(Problem { code, request_id, hurdle: self.hurdle() });
         response
     }
 }

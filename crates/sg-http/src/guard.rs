@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access};
-use crate::error::ApiError;
+use crate::error::{ApiError, Hurdle, Problem};
 use crate::server::LongAnswer;
 use crate::traces::RequestSpan;
 use crate::{App, BareMetrics, cors};
@@ -272,7 +272,7 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
             path == "/metrics" && (post.bare_metrics == BareMetrics::Rows || request.uri().query().is_some());
         access = if is_rows { Access::Query } else { Access::Open };
     }
-    match app.guard.admit(access, request.method(), request.headers()) {
+    let answer = match app.guard.admit(access, request.method(), request.headers()) {
         Ok(caller) => {
             let by_key = caller.key.clone();
             request.extensions_mut().insert(caller);
@@ -293,7 +293,13 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
             let origin = if access == Access::Ingest { app.post_origin(request.headers()) } else { None };
             cors::mark(error.into_response(), origin)
         }
+    };
+    match answer.extensions().get::<Problem>().and_then(|problem| problem.hurdle) {
+        None => {}
+        Some(Hurdle::Bar(bar)) => app.metrics.barred.add(bar, 1),
+        Some(Hurdle::Limit(limit)) => app.metrics.limited.add(limit, 1),
     }
+    answer
 }
 
 /// Serves a request, when it is its turn.

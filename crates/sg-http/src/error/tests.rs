@@ -32,3 +32,19 @@ fn a_failure_after_the_answer_has_begun_is_told_by_an_id_of_its_own() {
     let ids = [&one, &other].map(|line| line["failed"]["request_id"].as_str().unwrap_or_default().to_owned());
     assert!(ids.iter().all(|id| id.len() == 32) && ids[0] != ids[1], "{ids:?}");
 }
+
+#[test]
+fn what_stands_beside_a_problem_is_what_its_body_says() {
+    let cases = [
+        (ApiError::KeyMissing, "key_missing", Some(Hurdle::Bar(Bar::KeyMissing))),
+        (ApiError::TooManyQuestions, "too_many_questions", Some(Hurdle::Limit(Limit::Questions))),
+        (ApiError::EmptyBody, "empty_body", None),
+        (ApiError::KeysUnavailable, "keys_unavailable", None),
+    ];
+    for (error, code, hurdle) in cases {
+        let answer = error.into_response();
+        let problem = answer.extensions().get::<Problem>().expect("it stands beside each").clone();
+        assert_eq!((problem.code, problem.hurdle), (code, hurdle));
+        assert_eq!(problem.request_id.len(), 32);
+    }
+}
