@@ -7,6 +7,7 @@ use crate::cell::Cells;
 use crate::plan::Plan;
 use crate::reason::Code;
 use crate::time::Timestamp;
+use crate::timing::Timing;
 
 /// The two clocks of a partition, stored with its offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +189,8 @@ pub struct Flush {
     pub dead_letters: Vec<DeadLetter>,
     /// Records that stand for dead letters, ascending by offset.
     pub replays: Vec<Replay>,
+    /// When its records came, for whoever watches; no store looks at it.
+    pub timing: Timing,
 }
 
 impl Flush {

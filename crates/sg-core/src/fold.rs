@@ -17,6 +17,7 @@ use crate::judge::{Fingerprint, Judge, Verdict};
 use crate::plan::{Filter, Plan, Takes};
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
+use crate::timing::Timing;
 use crate::window;
 
 use again::{Again, Place};
@@ -44,6 +45,9 @@ pub struct Fold {
     replays: Vec<Replay>,
     /// Replays of letters that others have replayed already: they are duplicates, however far back the others lie.
     repeated: BTreeSet<u64>,
+    timing: Timing,
+    /// The rollup with the shortest windows.
+    shortest: Option<usize>,
     /// Set when records are folded again.
     again: Option<Box<Again>>,
     scratch: Scratch,
@@ -104,6 +108,8 @@ impl Fold {
             refused_by_store: BTreeMap::new(),
             replays: Vec::new(),
             repeated: BTreeSet::new(),
+            timing: Timing::default(),
+            shortest: (0..plan.rollups.len()).min_by_key(|at| plan.rollups[*at].rollup.window_ms),
             again: None,
             scratch: Scratch { empty: empty.collect(), ..Scratch::default() },
             plan,
@@ -216,6 +222,7 @@ impl Fold {
             let keeps = is_counted && self.plan.raw.is_some();
             return keeps.then_some(RawRow { index: index as u32, offset, event_time, received_at });
         }
+        self.timing.arrived(received_at);
         if event_time > arrived.plus(self.plan.stream.max_future) {
             let detail = format!("{event_time} lies ahead of the time of arrival, {arrived}");
             self.dead_letter(&record, &Refusal::new(Code::FutureTimestamp, "timestamp", detail));
@@ -255,6 +262,9 @@ impl Fold {
         let end = window::end_of(record.event_time, rollup.window_ms);
         let is_late = window::is_late(self.clock.m, end, rollup.grace_ms);
         delta.folded += 1;
+        if self.shortest == Some(at) {
+            self.timing.lateness.add(self.clock.m.0.saturating_sub(end.0), 1);
+        }
         let row = &record.fields.texts[record.index * self.plan.text_slots()..];
         if is_late && rollup.late == LatePolicy::Divert {
             if let Some(again) = &mut self.again {
@@ -386,6 +396,7 @@ impl Fold {
             raw: std::mem::take(&mut self.raw),
             dead_letters: std::mem::take(&mut self.dead_letters),
             replays: std::mem::take(&mut self.replays),
+            timing: std::mem::take(&mut self.timing),
         };
         self.base = self.next_offset;
         self.raw_bytes = 0;

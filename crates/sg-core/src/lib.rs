@@ -16,7 +16,8 @@
 //! - [`archive`]: files of raw events.
 //! - [`key`]: who may do what.
 //! - [`query`] and [`interval`]: how cells become answers.
-//! - [`metrics`]: what this process has done since it began; [`trace`]: the place of a span that travels with events.
+//! - [`metrics`]: what this process has done since it began; [`timing`]: when the records of a flush came; [`trace`]: the
+//!   place of a span that travels with events.
 //! - [`varint`]: numbers as files and sketches hold them.
 //! - [`limits`]: every limit with its reason.
 //!
@@ -62,6 +63,7 @@ pub mod sketch;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod timing;
 pub mod trace;
 pub mod varint;
 pub mod window;

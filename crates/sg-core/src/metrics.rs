@@ -2,14 +2,16 @@
 //! events were counted) is read from the store instead and rendered elsewhere.
 
 mod archive;
+mod labelled;
+mod spread;
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::reason::Code;
-
 pub use archive::{ArchiveMetrics, ArchiverStanding, WriterMetrics};
+pub use labelled::{Bar, By, ByBar, ByCode, ByLimit, ByRemovable, Label, Limit, Removable};
+pub use spread::{Bounds, ByStream, Latencies, LatencyBounds, LatenessBounds, Latenesses, Spread};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -95,22 +97,6 @@ impl Histogram {
     }
 }
 
-/// One counter per refusal code.
-#[derive(Debug, Default)]
-pub struct ByCode([Counter; Code::ALL.len()]);
-
-impl ByCode {
-    /// Adds to a code's counter.
-    pub fn add(&self, code: Code, more: u64) {
-        self.0[code as usize].add(more);
-    }
-
-    /// Returns the sum over all codes.
-    pub fn total(&self) -> u64 {
-        self.0.iter().map(Counter::get).sum()
-    }
-}
-
 /// Declares a group of metrics: kind, field, metric name, help text.
 macro_rules! metrics {
     ($(#[$doc:meta])* $group:ident $($kind:ident $field:ident $name:literal $help:literal;)*) => {
@@ -145,6 +131,9 @@ metrics! {
     Counter flush_missed "streamgauge_store_flush_missed_total" "Flushes refused because another owner had the partition.";
     Counter reclaims "streamgauge_partition_reclaims_total" "Partitions claimed again after another process had claimed them.";
     Counter flush_refused "streamgauge_store_flush_refused_total" "Flushes that the store refused as bad data.";
+    Latencies committed "streamgauge_event_commit_latency_seconds" "From receiving an event to the commit of the flush that holds it.";
+    Latencies visible "streamgauge_event_visible_latency_seconds" "From receiving an event until its owner knows that queries see it and answers who waits for that.";
+    Latenesses lateness "streamgauge_event_lateness_seconds" "How far the partition's clock was past the end of an event's window; zero is in time.";
     Counter cells_flushed "streamgauge_cells_flushed_total" "Cells written by flushes.";
     Counter windows_closed "streamgauge_windows_closed_total" "Cells announced as final.";
     Counter corrections "streamgauge_rollup_corrections_total" "Cells of final windows announced as changed.";
@@ -153,6 +142,8 @@ metrics! {
     Counter output_records_refused "streamgauge_output_records_refused_total" "Times that a topic refused a record, which then waits.";
     Counter output_records_shortened "streamgauge_output_records_shortened_total" "Records sent shorter than they are, because their topic takes no longer ones.";
     Counter analytics_queries "analytics_queries_total" "Questions to /analytics/… that were answered.";
+    ByBar barred "streamgauge_http_requests_barred_total" "Requests kept out for want of a key that may do this, by what was wrong.";
+    ByLimit limited "streamgauge_http_requests_limited_total" "Requests refused because more came than may, by the limit.";
     Counter connections "streamgauge_http_connections_total" "Connections accepted.";
     Counter connections_dropped "streamgauge_http_connections_dropped_total" "Connections closed because their client was too slow, or its address had too many.";
 }
@@ -179,66 +170,10 @@ metrics! {
     Counter dropped "streamgauge_trace_spans_dropped_total" "Spans dropped because too many waited to be sent.";
 }
 
-/// What retention removes beside files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removable {
-    /// Raw events.
-    RawRows,
-    /// Cells of rollups.
-    Cells,
-    /// Dead letters.
-    DeadLetters,
-    /// Diverted events.
-    LateEvents,
-}
-
-impl Removable {
-    /// All of them.
-    pub const ALL: [Removable; 4] =
-        [Removable::RawRows, Removable::Cells, Removable::DeadLetters, Removable::LateEvents];
-
-    /// Returns its name in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Removable::RawRows => "raw_rows",
-            Removable::Cells => "cells",
-            Removable::DeadLetters => "dead_letters",
-            Removable::LateEvents => "late_events",
-        }
-    }
-}
-
-/// One counter for each thing that retention removes.
-#[derive(Debug, Default)]
-pub struct ByRemovable([Counter; Removable::ALL.len()]);
-
-impl ByRemovable {
-    /// Adds to a counter.
-    pub fn add(&self, what: Removable, more: u64) {
-        self.0[what as usize].add(more);
-    }
-
-    fn render(&self, name: &str, help: &str, out: &mut String) {
-        head(out, name, "counter", help);
-        for what in Removable::ALL {
-            line(out, format_args!("{name}{{what=\"{}\"}} {}", what.name(), self.0[what as usize].get()));
-        }
-    }
-}
-
 impl Counter {
     fn render(&self, name: &str, help: &str, out: &mut String) {
         head(out, name, "counter", help);
         line(out, format_args!("{name} {}", self.get()));
-    }
-}
-
-impl ByCode {
-    fn render(&self, name: &str, help: &str, out: &mut String) {
-        head(out, name, "counter", help);
-        for code in Code::ALL {
-            line(out, format_args!("{name}{{reason=\"{code}\"}} {}", self.0[code as usize].get()));
-        }
     }
 }
 

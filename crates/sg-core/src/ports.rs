@@ -73,6 +73,30 @@ impl PortError {
     ) -> PortError {
         PortError { kind, doing: doing.into(), source: Some(source.into()) }
     }
+
+    /// Makes the error of a question that was stopped because it took too long. It is tried again like whatever may pass;
+    /// whoever asked by hand is told what to ask instead.
+    pub fn overdue(doing: impl Into<String>, why: Overdue) -> PortError {
+        PortError::from_source(ErrorKind::Retry, doing, why)
+    }
+
+    /// Returns whether a question took too long, as the store said itself.
+    pub fn is_overdue(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.is::<Overdue>())
+    }
+}
+
+/// On what a question that was stopped spent its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Overdue {
+    /// On reading.
+    #[error("it took too long and was stopped: ask for a shorter time range, fewer rows or by an id")]
+    Reading,
+    /// On waiting for somebody who changes the tables.
+    #[error(
+        "it waited too long for a table that is being changed and was stopped: ask again when that is done"
+    )]
+    Waiting,
 }
 
 /// What a log holds of one partition.

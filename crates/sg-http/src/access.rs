@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use axum::http::Method;
 use sg_core::key::Scope;
 
-use Access::{Admin, Ask, Ingest, Metrics, Open, Query};
+use Access::{Admin, Ask, Export, Ingest, Metrics, Open, Query};
 
 /// What a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum Access {
     Query,
     /// As [`Access::Query`]; it has the store work for it, and takes its turn.
     Ask,
+    /// As [`Access::Query`]; it has the store work for it for as long as it takes.
+    Export,
     /// As [`Access::Query`], unless metrics are open.
     Metrics,
     /// A key that may do everything.
@@ -32,9 +34,14 @@ impl Access {
         match self {
             Open => None,
             Ingest => Some(Scope::Ingest),
-            Query | Ask | Metrics => Some(Scope::Query),
+            Query | Ask | Export | Metrics => Some(Scope::Query),
             Admin => Some(Scope::Admin),
         }
+    }
+
+    /// Returns whether its requests may have spans: those that have something done, not those that only look on.
+    pub(crate) fn is_traced(self) -> bool {
+        matches!(self, Ingest | Ask | Export | Admin)
     }
 }
 
@@ -61,7 +68,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("POST", "/v1/events", Ingest),
     ("GET", "/v1/events", Ask),
     ("GET", "/v1/events/{event_id}", Ask),
-    ("GET", "/v1/events/export", Query),
+    ("GET", "/v1/events/export", Export),
     ("POST", "/v1/events/delete", Admin),
     ("GET", "/v1/rollups", Query),
     ("GET", "/v1/rollups/{name}", Ask),

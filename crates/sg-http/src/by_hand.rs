@@ -14,6 +14,7 @@ use axum::extract::{RawQuery, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
+use opentelemetry::context::FutureExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use sg_core::erase::{DeleteSaid, DeleteWish};
@@ -22,10 +23,10 @@ use sg_core::selection::Selection;
 use sg_core::time::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, failed};
 use crate::params::Params;
 use crate::server::LongAnswer;
-use crate::{App, Door, body};
+use crate::{App, Door, body, traces};
 
 use lines::{Written, deleted_json, said_json};
 
@@ -53,7 +54,7 @@ pub(crate) async fn export(
     let selection = selection.map_err(ApiError::BadQuery)?;
     let stream = stream_of(&app, params.get("stream"))?.plan.name.to_string();
     let picking = app.picker.pick(&stream, &selection).await.map_err(|error| ApiError::of_store(&error))?;
-    let export = Export { picking, stream, written, heading: Some(written.heading()) };
+    let export = Export { picking, stream, written, heading: Some(written.heading()), rows: 0 };
     let body = Body::from_stream(unfold(Some(export), |export| async move {
         let mut export = export?;
         match export.next().await {
@@ -96,6 +97,7 @@ struct Export {
     stream: String,
     written: Written,
     heading: Option<String>,
+    rows: u64,
 }
 
 impl Export {
@@ -104,10 +106,14 @@ impl Export {
         let mut text = self.heading.take().unwrap_or_default();
         loop {
             let events = self.picking.next().await.map_err(|error| {
-                tracing::warn!(stream = %self.stream, "exporting events: {error}");
+                failed(&format!("exporting events of {}", self.stream), &error);
                 io::Error::other(error)
             })?;
-            let Some(events) = events else { return Ok((!text.is_empty()).then_some(text)) };
+            let Some(events) = events else {
+                traces::note("streamgauge.events.exported", self.rows);
+                return Ok((!text.is_empty()).then_some(text));
+            };
+            self.rows += events.len() as u64;
             for (event, sent) in &events {
                 self.written.push(&mut text, &self.stream, event, sent.as_deref())?;
             }
@@ -148,7 +154,7 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, request: Request) -> Res
     let wish = DeleteWish { stream: asked.stream, selection, is_dry: asked.dry_run };
     let (lines, told) = mpsc::channel::<String>(LINES_MAX);
     // Who asked may leave: each step is right by itself, and the rest follows.
-    tokio::spawn(async move { run(&app, &wish, lines).await });
+    tokio::spawn(async move { run(&app, &wish, lines).await }.with_current_context());
     let stream = unfold(told, |mut told| async move {
         told.recv().await.map(|line| (Ok::<_, Infallible>(line + "\n"), told))
     });
@@ -174,10 +180,7 @@ async fn run(app: &App, wish: &DeleteWish, lines: mpsc::Sender<String>) {
     };
     let last = match done {
         Ok(deleted) => json!({"done": deleted_json(wish, &deleted)}),
-        Err(error) => {
-            tracing::warn!("deleting events: {error}");
-            json!({"failed": {"detail": error.to_string()}})
-        }
+        Err(error) => failed("deleting events", &error),
     };
     drop(lines.send(last.to_string()).await);
 }

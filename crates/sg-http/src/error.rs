@@ -8,11 +8,12 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sg_core::key::Scope;
+use sg_core::metrics::{Bar, Limit};
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::reason::Refusal;
 
-use crate::App;
 use crate::limits::{self, Standing};
+use crate::{App, traces};
 
 /// How a key is shown. Basic is taken too, but not asked for: browsers would put a window of their own in front of the page.
 const CHALLENGE: &str = "Bearer realm=\"streamgauge\"";
@@ -45,6 +46,8 @@ pub(crate) enum ApiError {
     PaneTooCoarse(String),
     RangeTooLarge(String),
     StoreUnavailable(String),
+    /// A question was stopped because it took too long.
+    QueryTimeout(String),
     Internal(String),
     KeyMissing,
     KeyUnknown,
@@ -56,10 +59,26 @@ pub(crate) enum ApiError {
     RateLimited {
         wait: Duration,
         standing: Standing,
+        limit: Limit,
     },
     TooManyQuestions,
     /// A key that is not made.
     KeyRefused(String),
+}
+
+/// What kept a request out that is counted by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hurdle {
+    Bar(Bar),
+    Limit(Limit),
+}
+
+/// What stands beside an answer that is a problem, for whoever counts and traces: nobody reads a body again for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) code: &'static str,
+    pub(crate) request_id: String,
+    pub(crate) hurdle: Option<Hurdle>,
 }
 
 impl ApiError {
@@ -91,6 +110,7 @@ impl ApiError {
             ApiError::PaneTooCoarse(_) => (StatusCode::BAD_REQUEST, "pane_too_coarse"),
             ApiError::RangeTooLarge(_) => (StatusCode::BAD_REQUEST, "range_too_large"),
             ApiError::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+            ApiError::QueryTimeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "query_timeout"),
             ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             ApiError::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             ApiError::TooManyQuestions => (StatusCode::SERVICE_UNAVAILABLE, "too_many_questions"),
@@ -101,6 +121,21 @@ impl ApiError {
             ApiError::KeysUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable"),
             ApiError::KeyRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "key_refused"),
         }
+    }
+
+    /// Returns what kept the request out, if it was refused for its key or for a limit.
+    fn hurdle(&self) -> Option<Hurdle> {
+        Some(match self {
+            ApiError::KeyMissing => Hurdle::Bar(Bar::KeyMissing),
+            ApiError::KeyUnknown => Hurdle::Bar(Bar::KeyUnknown),
+            ApiError::ScopeMissing(_) => Hurdle::Bar(Bar::ScopeMissing),
+            ApiError::OriginRefused => Hurdle::Bar(Bar::OriginRefused),
+            ApiError::RateLimited { limit, .. } => Hurdle::Limit(*limit),
+            ApiError::OverBudget => Hurdle::Limit(Limit::BodyBudget),
+            ApiError::TooManyQuestions => Hurdle::Limit(Limit::Questions),
+            ApiError::TooManyWatchers(_) => Hurdle::Limit(Limit::Watchers),
+            _ => return None,
+        })
     }
 
     fn detail(&self) -> String {
@@ -160,6 +195,7 @@ impl ApiError {
             | ApiError::PaneTooCoarse(detail)
             | ApiError::RangeTooLarge(detail)
             | ApiError::StoreUnavailable(detail)
+            | ApiError::QueryTimeout(detail)
             | ApiError::Internal(detail) => detail.clone(),
         }
     }
@@ -177,6 +213,9 @@ impl ApiError {
 
     /// Makes the error of a question that failed.
     pub(crate) fn of_store(error: &PortError) -> ApiError {
+        if error.is_overdue() {
+            return ApiError::QueryTimeout(error.to_string());
+        }
         match error.kind {
             ErrorKind::Invalid => ApiError::RangeTooLarge(error.to_string()),
             ErrorKind::Retry | ErrorKind::Full | ErrorKind::Closed => {
@@ -187,6 +226,19 @@ impl ApiError {
     }
 }
 
+/// Makes the id that an error has in its answer, in its line of the log and in the span of its request.
+fn new_request_id() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
+}
+
+/// Tells the log and the span of its request of a failure after an answer has begun; returns the last line of that answer.
+pub(crate) fn failed(doing: &str, error: &PortError) -> serde_json::Value {
+    let request_id = new_request_id();
+    tracing::warn!(%request_id, "{doing}: {error}");
+    traces::name_error(&request_id);
+    serde_json::json!({"failed": {"detail": error.to_string(), "request_id": request_id}})
+}
+
 /// One refused event of a request, as answers list it.
 pub(crate) fn item_json(index: usize, refusal: &Refusal) -> serde_json::Value {
     serde_json::json!({"index": index, "code": refusal.code.as_str(), "field": refusal.field, "detail": refusal.detail})
@@ -195,7 +247,7 @@ pub(crate) fn item_json(index: usize, refusal: &Refusal) -> serde_json::Value {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.meaning();
-        let request_id = uuid::Uuid::now_v7().simple().to_string();
+        let request_id = new_request_id();
         if status.is_server_error() {
             tracing::warn!(%request_id, code, "answered {}: {}", status.as_u16(), self.detail());
         }
@@ -226,7 +278,7 @@ impl IntoResponse for ApiError {
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if let ApiError::RateLimited { wait, standing } = &self {
+        if let ApiError::RateLimited { wait, standing, .. } = &self {
             let wait_s = wait.as_millis().div_ceil(1_000).max(1);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(wait_s).unwrap_or(u64::MAX)));
             limits::show(*standing, headers);
@@ -241,6 +293,7 @@ impl IntoResponse for ApiError {
         if matches!(self, ApiError::BodyTooLarge(_) | ApiError::OverBudget | ApiError::SlowBody) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response.extensions_mut().insert(Problem { code, request_id, hurdle: self.hurdle() });
         response
     }
 }
@@ -260,3 +313,6 @@ pub(crate) async fn not_found(State(app): State<Arc<App>>, uri: axum::http::Uri)
 pub(crate) async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
+
+#[cfg(test)]
+mod tests;

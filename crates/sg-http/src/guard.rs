@@ -21,8 +21,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access};
-use crate::error::ApiError;
+use crate::error::{ApiError, Hurdle, Problem};
 use crate::server::LongAnswer;
+use crate::traces::RequestSpan;
 use crate::{App, BareMetrics, cors};
 
 pub(crate) use credentials::{COOKIE, Place, has_session, is_from_elsewhere, is_from_here};
@@ -271,18 +272,16 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
             path == "/metrics" && (post.bare_metrics == BareMetrics::Rows || request.uri().query().is_some());
         access = if is_rows { Access::Query } else { Access::Open };
     }
-    let mut by_key = None;
-    let turn = match app.guard.admit(access, request.method(), request.headers()) {
+    let answer = match app.guard.admit(access, request.method(), request.headers()) {
         Ok(caller) => {
-            by_key.clone_from(&caller.key);
+            let by_key = caller.key.clone();
             request.extensions_mut().insert(caller);
-            if access == Access::Ask { app.questions.take().await.map(Some) } else { Ok(None) }
-        }
-        Err(error) => Err(error),
-    };
-    match turn {
-        Ok(_turn) => {
-            let answer = next.run(request).await;
+            let span = if access.is_traced() { RequestSpan::begin(&app.tracer, &request) } else { None };
+            let serving = in_turn(app, access, request, next);
+            let answer = match span {
+                Some(span) => span.around(serving).await,
+                None => serving.await,
+            };
             match by_key {
                 Some(key) if answer.extensions().get::<LongAnswer>().is_some() => {
                     while_it_works(app.guard.clone(), key, answer)
@@ -294,5 +293,20 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
             let origin = if access == Access::Ingest { app.post_origin(request.headers()) } else { None };
             cors::mark(error.into_response(), origin)
         }
+    };
+    match answer.extensions().get::<Problem>().and_then(|problem| problem.hurdle) {
+        None => {}
+        Some(Hurdle::Bar(bar)) => app.metrics.barred.add(bar, 1),
+        Some(Hurdle::Limit(limit)) => app.metrics.limited.add(limit, 1),
+    }
+    answer
+}
+
+/// Serves a request, when it is its turn.
+async fn in_turn(app: &App, access: Access, request: Request, next: Next) -> Response {
+    let turn = if access == Access::Ask { app.questions.take().await.map(Some) } else { Ok(None) };
+    match turn {
+        Ok(_turn) => next.run(request).await,
+        Err(error) => error.into_response(),
     }
 }

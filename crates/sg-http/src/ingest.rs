@@ -17,8 +17,8 @@ use sg_core::reason::Refusal;
 use crate::error::{ApiError, item_json};
 use crate::params::Params;
 use crate::split::{Items, split};
-use crate::traces::{AppendSpan, RequestSpan};
-use crate::{Answers, App, Door, body, cors, limits};
+use crate::traces::AppendSpan;
+use crate::{Answers, App, Door, body, cors, limits, traces};
 
 /// The longest time that `?wait=true` waits before it answers without.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -87,28 +87,15 @@ struct Taken {
 async fn take(app: &App, door: usize, wish: Wish, request: Request) -> Result<Response, ApiError> {
     let began = Instant::now();
     app.metrics.requests.add(1);
-    let mut span = RequestSpan::begin(&app.tracer, &request);
-    let taken = take_in(app, &app.doors[door], wish, request, span.as_mut()).await;
+    let taken = take_in(app, &app.doors[door], wish, request).await;
     app.metrics.ingest_duration.observe(began.elapsed());
     if taken.is_err() {
         app.metrics.requests_refused.add(1);
     }
-    if let Some(span) = span {
-        match &taken {
-            Ok(response) => span.end(response.status(), None),
-            Err(error) => span.end(error.meaning().0, Some(error.meaning().1)),
-        }
-    }
     taken
 }
 
-async fn take_in(
-    app: &App,
-    door: &Door,
-    wish: Wish,
-    request: Request,
-    span: Option<&mut RequestSpan<'_>>,
-) -> Result<Response, ApiError> {
+async fn take_in(app: &App, door: &Door, wish: Wish, request: Request) -> Result<Response, ApiError> {
     let plan = &door.plan;
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, &app.budget).await?;
@@ -120,7 +107,7 @@ async fn take_in(
     if wish.answers == Answers::Empty && rejected > 0 {
         return Err(ApiError::AllRejected(accepted + rejected, errors));
     }
-    let span = span.and_then(|span| span.append(app.backends.0, &plan.name, (accepted, rejected)));
+    let span = traces::append(&app.tracer, app.backends.0, &plan.name, (accepted, rejected));
     let appended = append(app, batch, span).await?;
     app.metrics.accepted.add(accepted as u64);
     let taken = if single.is_some() { &door.taken_singly } else { &door.taken_in_batches };

@@ -1,10 +1,10 @@
 //! The doors: events in, answers out. Holds no business rule: every answer is a call of a port and a translation.
 //!
 //! All routes stand in [`router`]. `server` accepts connections, `body` reads them within limits, `split` finds the
-//! events in a body, `ingest` is the way in; `rollups`, `events`, `by_hand`, `late`, `archive`, `status` and `health` are the ways out, `live` tells
+//! events in a body, `ingest` is the way in; `rollups`, `events`, `by_hand`, `late`, `archive`, `status`, `health` and `metrics` are the ways out, `live` tells
 //! what changes, `systems` are those in which clients of other systems ask; `dashboard` and `docs` hand out the pages; `error`
 //! is the one place where a failure becomes a status; `guard` lets in whom `access` allows, by `keys` or a `session`; `traces` are the
-//! spans of the way in; `openapi` says of all of them what they take and answer.
+//! spans of requests; `openapi` says of all of them what they take and answer.
 
 mod access;
 mod answer;
@@ -26,6 +26,7 @@ mod keys;
 mod late;
 mod limits;
 mod live;
+mod metrics;
 mod openapi;
 mod pages;
 mod params;
@@ -63,7 +64,7 @@ pub use live::Watchers;
 pub use places::{Each, Places};
 pub use systems::{Measured, MetricsApi, Reading, readings as cloudwatch_readings};
 pub use tls::{Tls, TlsError};
-pub use traces::Tracer;
+pub use traces::{Tracer, with_spans};
 
 use systems::{actuator, event_platform, hourly_aggregations, stream_metrics, web_analytics};
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use sg_core::key::{KEYS_MAX, Rates};
+use sg_core::metrics::Limit;
 
 use crate::error::ApiError;
 use crate::guard::Caller;
@@ -28,6 +29,10 @@ use senders::Senders;
 /// Addresses that are remembered: some megabytes. When there are more, those that come then share one rate until others
 /// have been quiet for [`bucket::BURST_S`] seconds.
 const ADDRESSES_MAX: usize = 65_536;
+
+/// What the rates of a key and of an address are called.
+const OF_KEY: (Limit, Limit) = (Limit::KeyEvents, Limit::KeyBytes);
+const OF_ADDRESS: (Limit, Limit) = (Limit::AddressEvents, Limit::AddressBytes);
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -77,14 +82,14 @@ impl Limits {
         let mut standing = None;
         if let Some(key) = key.filter(|_| of_key != Rates::default()) {
             let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-            standing = Some(keys.of(&key.id, of_key, now).take(load, now)?);
+            standing = Some(keys.of(&key.id, of_key, now).take(load, OF_KEY, now)?);
         }
         let address = || Some(masked(self.client(extensions.get::<Peer>()?.0, headers)));
         if self.address != Rates::default()
             && let Some(address) = address()
         {
             let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_address = addresses.of(&address, self.address, now).take(load, now)?;
+            let of_address = addresses.of(&address, self.address, now).take(load, OF_ADDRESS, now)?;
             standing = Some(standing.map_or(of_address, |of_key: Standing| of_key.tighter(of_address)));
         }
         Ok(standing)

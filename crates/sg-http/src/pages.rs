@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::params::Named;
 
 /// Code and page.
-const PAGES: [(&str, &str); 50] = [
+const PAGES: [(&str, &str); 51] = [
     ("all_rejected", include_str!("../../../docs/errors/all_rejected.md")),
     ("bad_encoding", include_str!("../../../docs/errors/bad_encoding.md")),
     ("bad_field", include_str!("../../../docs/errors/bad_field.md")),
@@ -42,6 +42,7 @@ const PAGES: [(&str, &str); 50] = [
     ("origin_refused", include_str!("../../../docs/errors/origin_refused.md")),
     ("over_budget", include_str!("../../../docs/errors/over_budget.md")),
     ("pane_too_coarse", include_str!("../../../docs/errors/pane_too_coarse.md")),
+    ("query_timeout", include_str!("../../../docs/errors/query_timeout.md")),
     ("range_too_large", include_str!("../../../docs/errors/range_too_large.md")),
     ("rate_limited", include_str!("../../../docs/errors/rate_limited.md")),
     ("scope_missing", include_str!("../../../docs/errors/scope_missing.md")),

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
+use opentelemetry::context::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sg_core::definition::Rollup;
@@ -18,7 +19,7 @@ use sg_core::time::Timestamp;
 use sg_core::window;
 use tokio::sync::mpsc;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, failed};
 use crate::server::LongAnswer;
 use crate::{App, body};
 
@@ -62,7 +63,7 @@ pub(crate) async fn rebuild(State(app): State<Arc<App>>, request: Request) -> Re
     };
     let (lines, told) = mpsc::channel::<String>(LINES_MAX);
     // Who asked may leave: what was begun is right at every moment, and ends by itself.
-    tokio::spawn(async move { run(&app, &wish, &rollup, lines).await });
+    tokio::spawn(async move { run(&app, &wish, &rollup, lines).await }.with_current_context());
     let stream = unfold(told, |mut told| async move {
         told.recv().await.map(|line| (Ok::<_, Infallible>(line + "\n"), told))
     });
@@ -83,10 +84,7 @@ async fn run(app: &App, wish: &Wish, rollup: &Rollup, lines: mpsc::Sender<String
     };
     let last = match app.rebuilder.rebuild(wish, &tell).await {
         Ok(rebuilt) => json!({"done": done_json(wish, rebuilt)}),
-        Err(error) => {
-            tracing::warn!(rollup = %wish.rollup, "rebuilding: {error}");
-            json!({"failed": {"detail": error.to_string()}})
-        }
+        Err(error) => failed("rebuilding", &error),
     };
     drop(lines.send(last.to_string()).await);
 }

@@ -6,6 +6,7 @@ mod back;
 mod lines;
 mod partition;
 mod sweep;
+mod traced;
 mod upload;
 
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use sg_core::ports::{Archive, Change, ErrorKind, EventLog, Manifest, Membership,
 use sg_core::time::Clock;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
+
+use crate::spans::Tracer;
 
 pub use back::Back;
 pub use lines::{LineFiles, LineWriters};
@@ -57,6 +60,8 @@ pub struct Settings {
     pub name: String,
     /// Tells this process's files from any other's.
     pub seed: u64,
+    /// Makes spans of cuts.
+    pub tracer: Tracer,
 }
 
 /// The archivers of a process: one for each partition that is its own.

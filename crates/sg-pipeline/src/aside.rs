@@ -3,6 +3,8 @@
 
 use std::pin::pin;
 
+use opentelemetry::Context;
+use opentelemetry::context::FutureExt as _;
 use sg_core::ports::{ErrorKind, PortError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,11 +31,13 @@ where
     let (say, mut said) = mpsc::channel(UNHEARD_MAX);
     let (told, ended) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
+    // Spans of the work stand below that of whoever asked for it.
+    let context = Context::current();
     let thread = move || {
         // At the priority of the others: it asks the store for what is done behind the locks that flushes wait for.
         runtime.block_on(async {
             let is_left = say.clone();
-            let work = pin!(work(say));
+            let work = pin!(work(say).with_context(context));
             tokio::select! {
                 done = work => drop(told.send(done)),
                 () = is_left.closed() => {}

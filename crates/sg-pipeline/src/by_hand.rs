@@ -30,6 +30,7 @@ use tokio::sync::Mutex;
 use crate::archiver::ArchivedStream;
 use crate::aside::{self, Say};
 use crate::rebuild::{OpenLog, Rebuilds, Sources};
+use crate::spans::{self, Tracer};
 
 use remake::Remake;
 use source::Source;
@@ -61,6 +62,8 @@ pub struct ByHand {
     pub seed: u64,
     /// Held by the one delete or rebuild that is under way.
     pub turn: Arc<Mutex<()>>,
+    /// Makes spans of the steps of a delete.
+    pub tracer: Tracer,
 }
 
 #[async_trait]
@@ -86,7 +89,8 @@ impl EventPicker for ByHand {
         let (by_hand, wish) = (self.clone(), wish.clone());
         let work = async move |say: Say<DeleteSaid>| {
             let _turn = turn;
-            by_hand.delete_all(&wish, &|said| drop(say.try_send(said))).await
+            let tell = |said| drop(say.try_send(said));
+            spans::step(&by_hand.tracer, "delete events".to_owned(), by_hand.delete_all(&wish, &tell)).await
         };
         aside::run("delete", work, tell).await
     }
@@ -107,14 +111,18 @@ impl ByHand {
         let mut deleted = Deleted::default();
         // All of it is looked at first: nothing is deleted when some of it cannot be.
         for job in &jobs {
-            job.look(wish, tell, &mut deleted).await?;
+            let looking = job.look(wish, tell, &mut deleted);
+            spans::step(&self.tracer, format!("look for events of {}", job.plan.name), looking).await?;
         }
+        spans::note("streamgauge.events.matched", deleted.matched);
         if wish.is_dry || deleted.refused > 0 {
             return Ok(deleted);
         }
         for job in &jobs {
-            job.run(wish, tell, &mut deleted).await?;
+            let deleting = job.run(wish, tell, &mut deleted);
+            spans::step(&self.tracer, format!("delete events of {}", job.plan.name), deleting).await?;
         }
+        spans::note("streamgauge.events.deleted", deleted.deleted);
         Ok(deleted)
     }
 }
@@ -131,6 +139,7 @@ impl ByHand {
             plans: rebuilds.plans.clone(),
             seed: rebuilds.seed,
             turn: rebuilds.turn.clone(),
+            tracer: rebuilds.tracer.clone(),
         }
     }
 }

@@ -22,4 +22,7 @@ pub mod fleet;
 pub mod outbox;
 pub mod owner;
 pub mod rebuild;
+mod spans;
 pub mod upkeep;
+
+pub use spans::Tracer;

@@ -29,7 +29,8 @@ use patience::{Pause, retrying, write};
 pub use progress::Progress;
 pub use stop::{Leave, Stop};
 use traced::Traced;
-pub use traced::Tracer;
+
+use crate::spans::Tracer;
 
 /// What an owner owns.
 #[derive(Debug, Clone)]
@@ -307,11 +308,14 @@ impl Owner {
         self.progress.flush_due.set(None);
         let Some(flush) = stretch.fold.take() else { return };
         let flush = Arc::new(flush);
-        let (store, metrics) = (self.settings.store.clone(), self.settings.metrics.clone());
+        let Settings { store, metrics, clock, .. } = self.settings.clone();
         let (tracer, store_name) = &self.settings.tracer;
         let spans = stretch.traced.flush(tracer, store_name, &flush);
         stretch.in_flight = Some(tokio::spawn(async move {
             let outcome = traced::ended(spans, write(store, &metrics, &flush)).await;
+            if matches!(outcome, Ok(FlushOutcome::Done)) {
+                metrics.committed.add(&flush.plan.name, &flush.timing.latencies(clock.now()));
+            }
             (flush, outcome)
         }));
     }
@@ -326,7 +330,7 @@ impl Owner {
         match outcome? {
             FlushOutcome::Done => {
                 self.progress.judge_bytes.store(stretch.fold.judge_memory() as u64, Ordering::Relaxed);
-                self.note_written(&flush);
+                self.progress.note_written(&flush, &self.settings.metrics, self.settings.clock.now());
                 self.repeated.retain(|offset| *offset >= flush.end);
                 // The search for a refused record goes on in larger steps, until they are no search any more.
                 self.flush_offsets_max = self.flush_offsets_max.saturating_mul(2);
@@ -348,16 +352,6 @@ impl Owner {
                 Ok(Some(End::Again))
             }
         }
-    }
-
-    fn note_written(&self, flush: &Flush) {
-        let cells: usize = flush.rollups.iter().map(|delta| delta.cells.len()).sum();
-        self.settings.metrics.flushes.add(1);
-        self.settings.metrics.cells_flushed.add(cells as u64);
-        self.progress.written.0.fetch_add(flush.end - flush.base, Ordering::Relaxed);
-        self.progress.written.1.fetch_add(cells as u64, Ordering::Relaxed);
-        self.progress.flushed_at.set(Some(self.settings.clock.now()));
-        self.progress.flushed.send_replace(flush.end);
     }
 
     /// Halves the range that a flush covers; a range of one offset makes its record a dead letter.

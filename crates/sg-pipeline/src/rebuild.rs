@@ -25,6 +25,7 @@ use tokio::sync::Mutex;
 
 use crate::archiver::ArchivedStream;
 use crate::aside::{self, Say};
+use crate::spans::{self, Tracer};
 
 use again::Again;
 use begin::Standing;
@@ -53,6 +54,8 @@ pub struct Rebuild {
     pub cells_max: usize,
     /// The same by their bytes, those of sketches included.
     pub memory_max: usize,
+    /// Makes spans of its steps.
+    pub tracer: Tracer,
 }
 
 /// Cells in memory at once unless a test says otherwise.
@@ -87,6 +90,8 @@ pub struct Rebuilds {
     pub seed: u64,
     /// Held by the one rebuild or delete that is under way.
     pub turn: Arc<Mutex<()>>,
+    /// Makes spans of their steps.
+    pub tracer: Tracer,
 }
 
 #[async_trait]
@@ -125,6 +130,7 @@ impl Rebuilds {
             seed: self.seed,
             cells_max: CELLS_MAX,
             memory_max: MEMORY_MAX,
+            tracer: self.tracer.clone(),
         })
     }
 }
@@ -154,6 +160,11 @@ impl Rebuild {
     /// [`ErrorKind::Invalid`] when it cannot be shown what became of the records; nothing is changed then. Those of the log
     /// and the store, after which cells that were replaced are right and the others are as they were.
     pub async fn run(&self, tell: Tell<'_>) -> Result<Rebuilt, PortError> {
+        let rollup = &self.plan.rollups[self.rollup].rollup.name;
+        spans::step(&self.tracer, format!("rebuild {rollup}"), self.run_all(tell)).await
+    }
+
+    async fn run_all(&self, tell: Tell<'_>) -> Result<Rebuilt, PortError> {
         let rollup = &self.plan.rollups[self.rollup].rollup;
         let (from, to) = self.range;
         let from = if from == Timestamp::NEVER { from } else { window::start_of(from, rollup.window_ms) };
@@ -163,19 +174,17 @@ impl Rebuild {
         while let Some(slice) = slices.pop() {
             let standing = self.standing().await?;
             let mut pass = self.begin(&standing, slice, tell).await?;
-            if let Some(middle) = self.read(&mut pass, &standing, tell).await? {
+            let reading = self.read(&mut pass, &standing, tell);
+            if let Some(middle) = self.step("read records of", reading).await? {
                 rebuilt.records += pass.records();
                 // The oldest comes last: of the windows that retention removes meanwhile, the last pass knows the cells.
                 slices.extend([(slice.0, middle), (middle, slice.1)]);
                 continue;
             }
             self.check_ledgers(&pass, &standing)?;
-            let keys = self.differing(&mut pass, slice, &mut rebuilt, tell).await?;
-            for chunk in keys.chunks(compare::CELLS_AT_ONCE) {
-                self.replace(&mut pass, chunk, false, &mut rebuilt, tell).await?;
-                // Who listens hears that it goes on.
-                pass.parts.iter().take(1).for_each(|part| tell(part.said(part.fold.next_offset())));
-            }
+            let comparing = self.differing(&mut pass, slice, &mut rebuilt, tell);
+            let keys = self.step("compare cells of", comparing).await?;
+            self.step("replace cells of", self.replace_all(&mut pass, &keys, &mut rebuilt, tell)).await?;
             let is_last = slices.is_empty() && self.range == ALL;
             if pass.is_backfill && is_last && !self.is_dry {
                 self.replace(&mut pass, &[], true, &mut rebuilt, tell).await?;
@@ -184,7 +193,35 @@ impl Rebuild {
             rebuilt.records += pass.records();
             rebuilt.is_whole = standing.is_whole;
         }
+        spans::note("streamgauge.records", rebuilt.records);
+        spans::note("streamgauge.cells.differing", rebuilt.differing);
         Ok(rebuilt)
+    }
+
+    /// Does one of the steps of which a rebuild is made.
+    async fn step<T>(
+        &self,
+        doing: &str,
+        work: impl Future<Output = Result<T, PortError>>,
+    ) -> Result<T, PortError> {
+        let rollup = &self.plan.rollups[self.rollup].rollup.name;
+        spans::step(&self.tracer, format!("{doing} {rollup}"), work).await
+    }
+
+    /// Has the store replace what differs, some cells at a time.
+    async fn replace_all(
+        &self,
+        pass: &mut Pass,
+        keys: &[compare::Key],
+        rebuilt: &mut Rebuilt,
+        tell: Tell<'_>,
+    ) -> Result<(), PortError> {
+        for chunk in keys.chunks(compare::CELLS_AT_ONCE) {
+            self.replace(pass, chunk, false, rebuilt, tell).await?;
+            // Who listens hears that it goes on.
+            pass.parts.iter().take(1).for_each(|part| tell(part.said(part.fold.next_offset())));
+        }
+        Ok(())
     }
 
     /// Reads all partitions up to where the store stands; returns where to cut the slice when it has too many cells.

@@ -14,12 +14,6 @@ fn invalid(what: String) -> PortError {
     PortError::new(ErrorKind::Invalid, what)
 }
 
-/// A question was stopped at its deadline.
-pub(crate) fn too_slow(doing: &str) -> PortError {
-    let why = "it took too long and was stopped: ask for a shorter time range, fewer rows or by an id";
-    PortError::new(ErrorKind::Retry, format!("{doing}: {why}"))
-}
-
 /// The store was written by a newer program.
 pub(crate) fn newer_schema(stored: i64, known: usize) -> PortError {
     invalid(format!(

@@ -161,6 +161,8 @@ pub(crate) async fn open(
     let StoreParts { writer, reader, manifest, rewriter, keys, name: store_name } =
         open_store(&settings.store, &clock).await?;
     let archive = open_archive(settings, &log.log, &plans)?;
+    let traces = settings.traces.as_ref().map(Traces::start).transpose();
+    let traces = traces.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
     let rebuilds = Rebuilds {
         open_log: log.another.clone(),
         manifest: manifest.clone(),
@@ -170,6 +172,7 @@ pub(crate) async fn open(
         plans: plans.clone(),
         seed: uuid::Uuid::now_v7().as_u64_pair().1,
         turn: Arc::default(),
+        tracer: traces.as_ref().map(|traces| traces.tracer.clone()),
     };
     for name in rebuild {
         if patiently("looking at the store", || rebuilds.adopt(name)).await? {
@@ -186,8 +189,6 @@ pub(crate) async fn open(
         settings.cloudwatch.as_ref().map(|cloudwatch| CloudWatch::new(cloudwatch, &settings.aws));
     let cloudwatch = cloudwatch.transpose();
     let cloudwatch = cloudwatch.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
-    let traces = settings.traces.as_ref().map(Traces::start).transpose();
-    let traces = traces.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
     Ok(Parts {
         log,
         writer,

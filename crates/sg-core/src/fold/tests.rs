@@ -8,6 +8,7 @@ use bytes::Bytes;
 use std::time::Duration;
 
 mod again;
+mod timing;
 
 const MINUTE: i64 = 60_000;
 

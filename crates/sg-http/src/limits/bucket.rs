@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sg_core::key::Rates;
+use sg_core::metrics::Limit;
 
 use crate::error::ApiError;
 
@@ -109,18 +110,24 @@ impl Sender {
         self.events.into_iter().chain(self.bytes)
     }
 
-    /// Takes a batch off both, or off none.
-    pub(crate) fn take(&mut self, load: Load, now: Duration) -> Result<Standing, ApiError> {
+    /// Takes a batch off both, or off none; `limits` are the names of both.
+    pub(crate) fn take(
+        &mut self,
+        load: Load,
+        limits: (Limit, Limit),
+        now: Duration,
+    ) -> Result<Standing, ApiError> {
         if let Some(events) = self.events.filter(|events| load.events > events.burst()) {
             return Err(ApiError::TooManyEvents(events.burst() as usize));
         }
         if let Some(bytes) = self.bytes.filter(|bytes| load.bytes > bytes.burst()) {
             return Err(ApiError::BodyTooLarge(bytes.burst() as usize));
         }
-        let waits = [(self.events, load.events), (self.bytes, load.bytes)];
-        let wait = waits.into_iter().filter_map(|(bucket, units)| Some(bucket?.wait(units, now))).max();
-        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
-            return Err(ApiError::RateLimited { wait, standing: self.standing(now) });
+        let waits = [(self.events, load.events, limits.0), (self.bytes, load.bytes, limits.1)];
+        let waits =
+            waits.into_iter().filter_map(|(bucket, units, limit)| Some((bucket?.wait(units, now), limit)));
+        if let Some((wait, limit)) = waits.filter(|(wait, _)| !wait.is_zero()).max_by_key(|(wait, _)| *wait) {
+            return Err(ApiError::RateLimited { wait, standing: self.standing(now), limit });
         }
         for (bucket, units) in [(&mut self.events, load.events), (&mut self.bytes, load.bytes)] {
             if let Some(bucket) = bucket {

@@ -15,7 +15,7 @@ fn rates(events: Option<u64>, bytes: Option<u64>) -> Rates {
 }
 
 fn send(sender: &mut Sender, now_ms: u64, events: u64, bytes: u64) -> Result<Standing, ApiError> {
-    sender.take(Load { events, bytes }, Duration::from_millis(now_ms))
+    sender.take(Load { events, bytes }, OF_KEY, Duration::from_millis(now_ms))
 }
 
 fn waits(answer: Result<Standing, ApiError>) -> Option<Duration> {
@@ -81,14 +81,14 @@ fn a_million_addresses_take_no_more_room_than_fits() {
     let mut taken = 0;
     for n in 0..1_000_000 {
         let sender = senders.of(&address(n), limit, Duration::ZERO);
-        taken += usize::from(sender.take(one, Duration::ZERO).is_ok());
+        taken += usize::from(sender.take(one, OF_KEY, Duration::ZERO).is_ok());
     }
     assert_eq!(senders.len(), ADDRESSES_MAX);
     // Each of those that are known had its own, and the others one among them.
     assert_eq!(taken, ADDRESSES_MAX + BURST_S as usize);
     // Those who were there before keep theirs; the quiet ones make room.
     let known = senders.of(&address(0), limit, Duration::ZERO);
-    assert_eq!(known.take(one, Duration::ZERO).expect("it has some left").remaining, 8);
+    assert_eq!(known.take(one, OF_KEY, Duration::ZERO).expect("it has some left").remaining, 8);
     senders.of(&address(2_000_000), limit, Duration::from_millis(1_000));
     assert_eq!(senders.len(), 2, "all but the first have been quiet for as long as they had sent");
 }

@@ -17,7 +17,7 @@ use crate::answer;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::rollups;
-use crate::{App, BareMetrics, health};
+use crate::{App, BareMetrics, metrics};
 
 use super::newest::{self, ALWAYS};
 
@@ -45,7 +45,7 @@ pub(crate) async fn metrics(
 ) -> Response {
     let query = query.filter(|query| !query.is_empty());
     if !app.roles.query || (query.is_none() && bare == BareMetrics::Prometheus) {
-        return health::metrics(&app).await;
+        return metrics::answer(&app).await;
     }
     recent(&app, query.as_deref()).await.into_response()
 }

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::traced::{self, Traced};
 use super::upload::{Pause, Upload};
 use super::{ArchivedStream, Settings};
 
@@ -89,6 +90,8 @@ struct Gathering {
     is_behind: bool,
     /// Where the log ended when the cut began: one that is behind does not follow what still comes in.
     log_end: u64,
+    /// The requests in it that are traced.
+    traced: Traced,
 }
 
 impl Archiver {
@@ -170,8 +173,9 @@ impl Archiver {
             };
             let (base, held) = (cut.base, cut.large);
             let files = cut.builder.finish()?;
+            let size = traced::size_of(&files);
             tokio::select! {
-                done = upload.run(base, end, files) => done?,
+                done = cut.traced.ended((base, size), upload.run(base, end, files)) => done?,
                 () = self.out_of_time() => return Err(Left::Stopped),
             }
             drop(held);
@@ -335,7 +339,17 @@ impl Archiver {
         let not_before = stretch.last_cut.map_or(now, |last| last + CUT_INTERVAL);
         let due = not_before.max(now + rules.age.saturating_sub(waited));
         let builder = self.archived.archive.begin(rules, self.number);
-        Ok(Gathering { builder, base, end: base, due, not_before, large, is_behind, log_end: extent.end })
+        Ok(Gathering {
+            builder,
+            base,
+            end: base,
+            due,
+            not_before,
+            large,
+            is_behind,
+            log_end: extent.end,
+            traced: Traced::default(),
+        })
     }
 
     /// Adds a batch's records from an index on, as far as they fit; returns the index behind them.
@@ -351,6 +365,7 @@ impl Archiver {
             usize::try_from(limits.rows.saturating_sub(cut.builder.rows() % limits.rows)).unwrap_or(records);
         let until = records.min(from.saturating_add(room.clamp(1, 4_096)));
         cut.builder.add(batch, from..until, limits)?;
+        cut.traced.note(&self.settings.tracer, batch, (from, until), self.number);
         cut.end = batch.place(until - 1).0 + 1;
         Ok(until)
     }

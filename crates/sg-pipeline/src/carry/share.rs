@@ -14,6 +14,7 @@ use sg_core::ports::{Claim, ErrorKind, FlushOutcome, PortError};
 use sg_core::query::{CellRow, StoredDeadLetter, StoredLate};
 use sg_core::reason::Code;
 use sg_core::time::Timestamp;
+use sg_core::timing::Timing;
 
 use super::heads::Found;
 use super::{Fault, Old, Target};
@@ -183,6 +184,7 @@ impl Share {
             raw: Vec::new(),
             dead_letters: Vec::new(),
             replays: Vec::new(),
+            timing: Timing::default(),
         };
         let (raw, dead_letters) = (std::mem::take(&mut self.raw), std::mem::take(&mut self.letters));
         let replays = std::mem::take(&mut self.replays);

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use sg_core::flush::Flush;
+use sg_core::metrics::Metrics;
 use sg_core::time::Timestamp;
 use tokio::sync::{Notify, watch};
 
@@ -68,5 +70,19 @@ impl Progress {
             flush_now: Notify::new(),
             stopped: watch::Sender::new(None),
         }
+    }
+
+    /// Takes note of a flush that the store has taken, tells those who wait for it, and counts it.
+    pub(super) fn note_written(&self, flush: &Flush, metrics: &Metrics, now: Timestamp) {
+        let cells: usize = flush.rollups.iter().map(|delta| delta.cells.len()).sum();
+        metrics.flushes.add(1);
+        metrics.cells_flushed.add(cells as u64);
+        self.written.0.fetch_add(flush.end - flush.base, Ordering::Relaxed);
+        self.written.1.fetch_add(cells as u64, Ordering::Relaxed);
+        metrics.visible.add(&flush.plan.name, &flush.timing.latencies(now));
+        metrics.lateness.add(&flush.plan.name, &flush.timing.lateness);
+        self.flushed_at.set(Some(now));
+        // Whoever is told finds everything else in its place.
+        self.flushed.send_replace(flush.end);
     }
 }

@@ -1,45 +1,24 @@
 //! The span of a flush that holds traced requests: it begins with the first of their records that is folded, ends with the
 //! transaction, and links to the appends. No span is of a single event, and a flush without traced requests has none.
 
-use std::sync::Arc;
-
 use opentelemetry::global::{BoxedSpan, BoxedTracer};
-use opentelemetry::trace::{
-    Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-    Tracer as _,
-};
+use opentelemetry::trace::{Span as _, SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 use sg_core::batch::LogBatch;
 use sg_core::flush::Flush;
 use sg_core::ports::{FlushOutcome, PortError};
-use sg_core::trace::TraceContext;
 
-/// Who makes spans; nobody where nothing is traced.
-pub type Tracer = Option<Arc<BoxedTracer>>;
-
-/// Requests that one span links to: as many as OpenTelemetry keeps of a span unless told otherwise.
-const LINKS_MAX: usize = 128;
+use crate::spans::{self, Linked, Tracer};
 
 /// What is folded and not yet flushed of traced requests.
 #[derive(Default)]
-pub(super) struct Traced {
-    span: Option<BoxedSpan>,
-    links: usize,
-}
+pub(super) struct Traced(Linked);
 
 impl Traced {
     /// Takes note of the traced requests among records that were folded, those before `folded`.
     pub(super) fn note(&mut self, tracer: &Tracer, batch: &LogBatch, folded: u64, partition: u32) {
-        let Some(tracer) = tracer.as_deref() else { return };
-        for (index, context) in &batch.events.traces {
-            if batch.place(*index as usize).0 >= folded || self.links == LINKS_MAX {
-                return;
-            }
-            let stream = &batch.events.stream;
-            let span = self.span.get_or_insert_with(|| begin(tracer, stream, partition, *context));
-            span.add_link(remote(*context), Vec::new());
-            self.links += 1;
-        }
+        let stream = &batch.events.stream;
+        self.0.note(tracer, (batch, 0..folded), |tracer, below| begin(tracer, stream, partition, below));
     }
 
     /// Begins the transaction of what is noted; `None` where that is nothing.
@@ -49,7 +28,7 @@ impl Traced {
         store: &'static str,
         flush: &Flush,
     ) -> Option<FlushSpans> {
-        let Traced { span, .. } = std::mem::take(self);
+        let span = std::mem::take(&mut self.0).into_span();
         let (tracer, mut process) = (tracer.as_deref()?, span?);
         let records = (flush.end - flush.base) as i64;
         process.set_attribute(KeyValue::new("messaging.batch.message_count", records));
@@ -90,19 +69,12 @@ impl FlushSpans {
             Ok(FlushOutcome::Refused { .. }) => Some("refused"),
             Err(_) => Some("failed"),
         };
-        for span in [&mut self.write, &mut self.process] {
-            if let Some(fault) = fault {
-                span.set_attribute(KeyValue::new("error.type", fault));
-                span.set_status(Status::error(fault));
-            }
-            span.end();
-        }
+        spans::end(&mut self.write, fault);
+        spans::end(&mut self.process, fault);
     }
 }
 
-/// Begins the span of one flush's records, below the first append of them: so that the trace of a request that is alone goes
-/// on to the store. The others are only linked to.
-fn begin(tracer: &BoxedTracer, stream: &str, partition: u32, first: TraceContext) -> BoxedSpan {
+fn begin(tracer: &BoxedTracer, stream: &str, partition: u32, below: &Context) -> BoxedSpan {
     let builder =
         tracer.span_builder(format!("process {stream}")).with_kind(SpanKind::Consumer).with_attributes([
             KeyValue::new("messaging.operation.name", "process"),
@@ -110,10 +82,5 @@ fn begin(tracer: &BoxedTracer, stream: &str, partition: u32, first: TraceContext
             KeyValue::new("messaging.destination.name", stream.to_owned()),
             KeyValue::new("messaging.destination.partition.id", partition.to_string()),
         ]);
-    builder.start_with_context(tracer, &Context::new().with_remote_span_context(remote(first)))
-}
-
-fn remote(context: TraceContext) -> SpanContext {
-    let (trace, span) = (TraceId::from(context.trace_id), SpanId::from(context.span_id));
-    SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::default())
+    builder.start_with_context(tracer, below)
 }

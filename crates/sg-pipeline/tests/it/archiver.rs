@@ -150,6 +150,7 @@ impl Ground {
             metrics: Arc::new(ArchiveMetrics::default()),
             name: "the test".to_owned(),
             seed: 7,
+            tracer: None,
         }
     }
 

@@ -226,6 +226,7 @@ async fn fills_up_while_retention_removes((cells_max, memory_max): (usize, usize
         seed: 5,
         cells_max,
         memory_max,
+        tracer: None,
     };
     let rebuilt = rebuild.run(&|_| {}).await.expect("it goes on beside retention");
     assert!(rebuilt.is_backfilled && moving.minute.load(Ordering::SeqCst) == 46, "{rebuilt:?}");
@@ -263,6 +264,7 @@ async fn a_rebuild_keeps_no_door_waiting() {
         plans: vec![bench.plan.clone()],
         seed: 5,
         turn: Arc::default(),
+        tracer: None,
     };
     let wish = Wish { rollup: "added".to_owned(), from: None, to: None, is_dry: false };
     let told = AtomicUsize::new(0);

@@ -4,10 +4,9 @@
 use std::error::Error as _;
 
 use deadpool_postgres::PoolError;
-use sg_core::ports::{ErrorKind, PortError};
+use sg_core::ports::{ErrorKind, Overdue, PortError};
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::answers::too_slow;
 use crate::unfit::Unfit;
 
 use super::wire::Unreadable;
@@ -99,7 +98,10 @@ impl Error {
 
     /// As [`Error::into_port`], for a question: one that the server has stopped took too long.
     pub(crate) fn into_answer(self, doing: &str) -> PortError {
-        if self.code() == Some(&SqlState::QUERY_CANCELED) { too_slow(doing) } else { self.into_port(doing) }
+        match self.code().and_then(overdue) {
+            Some(why) => PortError::overdue(doing, why),
+            None => self.into_port(doing),
+        }
     }
 
     fn kind(&self) -> ErrorKind {
@@ -150,6 +152,15 @@ fn kind_of_code(code: &SqlState) -> ErrorKind {
         bad if BAD_DATA.contains(&bad) => ErrorKind::Invalid,
         // Nobody knows what this is: leave, and let somebody look.
         _ => ErrorKind::Closed,
+    }
+}
+
+/// Returns on what a statement spent its time that the server stopped for it.
+fn overdue(code: &SqlState) -> Option<Overdue> {
+    match *code {
+        SqlState::QUERY_CANCELED => Some(Overdue::Reading),
+        SqlState::LOCK_NOT_AVAILABLE => Some(Overdue::Waiting),
+        _ => None,
     }
 }
 

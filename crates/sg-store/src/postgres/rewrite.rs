@@ -12,6 +12,7 @@ use sg_core::plan::Plan;
 use sg_core::reason::Code;
 use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::Timestamp;
+use sg_core::timing::Timing;
 use sg_core::window;
 
 use crate::answers;
@@ -147,6 +148,7 @@ pub(super) fn as_flush(plan: &Arc<Plan>, rollups: Vec<RollupDelta>) -> Flush {
         raw: Vec::new(),
         dead_letters: Vec::new(),
         replays: Vec::new(),
+        timing: Timing::default(),
     }
 }
 

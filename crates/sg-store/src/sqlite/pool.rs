@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use sg_core::ports::{ErrorKind, PortError};
+use sg_core::ports::{ErrorKind, Overdue, PortError};
 use tokio::sync::Semaphore;
 
-use crate::answers::{READ_TIME_MAX, too_slow};
+use crate::answers::READ_TIME_MAX;
 
 use super::error::Error;
 
@@ -93,6 +93,10 @@ impl Pool {
         });
         answer.await.map_err(|error| PortError::from_source(ErrorKind::Retry, "asking the store", error))?
     }
+}
+
+fn too_slow(doing: &str) -> PortError {
+    PortError::overdue(doing, Overdue::Reading)
 }
 
 /// Opens a connection that only reads.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sg_core::metrics::ArchiveMetrics;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
-use sg_http::{App, ArchiveView, Door, Headrooms, MetricsApi, Watchers};
+use sg_http::{App, ArchiveView, Door, Headrooms, MetricsApi, Watchers, with_spans};
 use sg_pipeline::archiver::{ArchivedStream, LineFiles};
 use sg_pipeline::by_hand::ByHand;
 use sg_pipeline::crew::Crew;
@@ -335,7 +335,7 @@ fn app(
             .map(|(plan, stream)| Door::new(plan.clone(), stream.paths.clone(), stream.answer))
             .collect(),
         log: parts.log.log.clone(),
-        store: parts.reader.clone(),
+        store: with_spans(parts.reader.clone(), &parts.tracer(), parts.store_name),
         manifest: parts.manifest.clone(),
         archive: ArchiveView {
             streams: parts.archive.streams.iter().map(place).collect(),

@@ -271,3 +271,26 @@ fn the_demo_needs_no_key_of_anybody() {
     };
     until(PATIENCE, "the demo sends", || ends().is_some_and(|end| end > 0));
 }
+
+#[test]
+fn who_is_kept_out_is_counted_by_what_was_wrong() {
+    let server = Server::ready(&Launch::new().variables(&[("STREAMGAUGE_ADMIN_KEY", GIVEN)]));
+    let sender = create(&server, GIVEN, &["--name", "app", "--scope", "ingest"]);
+    let origin = ["--name", "shop", "--scope", "ingest", "--origin", "https://shop.example"];
+    let shop = create(&server, GIVEN, &origin);
+    let post = |key: &str| server.post("/v1/events", &[("x-api-key", key)], r#"{"event_type":"a"}"#);
+    assert_eq!(server.get("/v1/status").status, 401);
+    assert_eq!(server.post("/v1/events", &[], "{}").status, 401);
+    assert_eq!(post("x").status, 401);
+    assert_eq!(server.post("/v1/session", &[], r#"{"key":"y"}"#).status, 401);
+    assert_eq!(get(&server, &sender, "/v1/status").status, 403);
+    assert_eq!(code(&post(&shop)), refused(403, "origin_refused"));
+    assert_eq!(post(&sender).status, 202);
+    let text = get(&server, GIVEN, "/metrics").text();
+    for (reason, count) in
+        [("key_missing", 2), ("key_unknown", 2), ("scope_missing", 1), ("origin_refused", 1)]
+    {
+        let line = format!("streamgauge_http_requests_barred_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(text.contains(&line), "no {line} in\n{text}");
+    }
+}

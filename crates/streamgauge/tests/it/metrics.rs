@@ -139,6 +139,25 @@ fn the_page_lists_what_servers_announce_and_nothing_else() {
     assert!(missing.is_empty(), "docs/metrics.md lists what nobody serves: {missing:?}");
 }
 
+#[test]
+fn the_times_of_events_are_told_when_queries_see_them() {
+    let server = Server::start(&[]);
+    let body = r#"[{"event_type":"a"},{"event_type":"a","event_id":"e"},{"event_type":"a","event_id":"e"}]"#;
+    assert_eq!(server.post("/v1/events?wait=true", &[], body).status, 202);
+    let text = server.get("/metrics").text();
+    // A copy takes its time like any record, and is counted in no window.
+    for (name, count) in [("commit_latency", 3), ("visible_latency", 3), ("lateness", 2)] {
+        let line = format!("streamgauge_event_{name}_seconds_count{{stream=\"events\"}} {count}\n");
+        assert!(text.contains(&line), "no {line} in\n{text}");
+    }
+    let bucket = |bound: &str| {
+        let line =
+            format!("streamgauge_event_visible_latency_seconds_bucket{{stream=\"events\",le=\"{bound}\"}} ");
+        text.lines().find_map(|text| text.strip_prefix(&line)?.parse::<u64>().ok())
+    };
+    assert_eq!((bucket("3600"), bucket("+Inf")), (Some(3), Some(3)), "it took no hour");
+}
+
 /// Returns the values of a key in a file of rules.
 fn values<'t>(text: &'t str, key: &str) -> Vec<&'t str> {
     let strip =

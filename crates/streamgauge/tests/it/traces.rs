@@ -1,5 +1,7 @@
 //! Traces as a collector gets them: from the request over the log to the store, and what happens without one.
 
+mod asked;
+
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 

@@ -39,3 +39,17 @@ fn every_code_has_its_kind() {
         assert_eq!(kind_of_code(&SqlState::from_code(code)), kind, "{code}");
     }
 }
+
+#[test]
+fn a_question_that_was_stopped_is_overdue_and_others_are_not() {
+    let cases = [
+        ("57014", Some(Overdue::Reading)),
+        ("55P03", Some(Overdue::Waiting)),
+        ("57P01", None),
+        ("40P01", None),
+        ("53300", None),
+    ];
+    for (code, expected) in cases {
+        assert_eq!(overdue(&SqlState::from_code(code)), expected, "{code}");
+    }
+}

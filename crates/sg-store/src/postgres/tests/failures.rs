@@ -184,7 +184,24 @@ async fn stops_a_question_that_takes_too_long() {
     let query = sg_core::query::DeadLetterQuery { limit: 1, ..Default::default() };
     let stopped = fresh.reader().dead_letters(&query).await.expect_err("it takes a minute");
     assert_eq!(stopped.kind, ErrorKind::Retry);
-    assert!(stopped.to_string().contains("took too long"), "{stopped}");
+    assert!(stopped.is_overdue() && stopped.to_string().contains("took too long"), "{stopped}");
+    fresh.drop().await;
+}
+
+#[tokio::test]
+async fn stops_a_question_that_waits_for_a_table_too_long() {
+    let Some(fresh) = Fresh::new().await else { return };
+    let mut feed = Feed::claim(&fresh, &rollups(), 0).await;
+    feed.write(&fresh, 0, &[(0, "a", "1")]).await;
+    let mut outside = fresh.outside().await;
+    let held = outside.transaction().await.expect("the server is there");
+    held.batch_execute("LOCK TABLE sg_dead_letters IN ACCESS EXCLUSIVE MODE").await.expect("it is our table");
+    let query = sg_core::query::DeadLetterQuery { limit: 1, ..Default::default() };
+    let stopped = fresh.reader().dead_letters(&query).await.expect_err("another holds the table");
+    assert_eq!(stopped.kind, ErrorKind::Retry);
+    assert!(stopped.is_overdue() && stopped.to_string().contains("waited too long"), "{stopped}");
+    held.rollback().await.expect("it holds a lock only");
+    fresh.reader().dead_letters(&query).await.expect("nobody holds it any more");
     fresh.drop().await;
 }
 

@@ -19,6 +19,7 @@ async fn stops_what_takes_too_long() {
     for _ in 0..3 {
         let stopped = ask(endless).await.expect_err("it does not end");
         assert_eq!(stopped.kind, ErrorKind::Retry);
+        assert!(stopped.is_overdue(), "{stopped:?}");
         assert!(stopped.to_string().starts_with("counting: it took too long"), "{stopped}");
     }
     assert_eq!(ask("SELECT 7").await.expect("it is short"), 7);
@@ -28,5 +29,6 @@ async fn stops_what_takes_too_long() {
 fn short_statements_look_at_the_clock_themselves() {
     assert!(Deadline::after(Duration::from_secs(3_600)).check().is_ok());
     let over = Deadline::after(Duration::ZERO).check().expect_err("it is over");
-    assert_eq!(over.into_port("reading").kind, ErrorKind::Retry);
+    let over = over.into_port("reading");
+    assert_eq!((over.kind, over.is_overdue()), (ErrorKind::Retry, true), "{over:?}");
 }

@@ -29,6 +29,7 @@ pub(super) fn start_archive(
         metrics: metrics.clone(),
         name: process_name(),
         seed: secret(),
+        tracer: parts.tracer(),
     };
     let sweeper = Sweeper {
         manifest: parts.manifest.clone(),

@@ -200,6 +200,8 @@ fn bytes_in_flight() {
     let answer = server.post("/v1/events", &[], padded(MIB + 1));
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")), "{}", answer.text());
     assert_eq!(answer.json()["code"], "over_budget");
+    let text = server.get("/metrics").text();
+    assert!(text.contains("streamgauge_http_requests_limited_total{limit=\"body_budget\"} 1\n"), "{text}");
     assert_well(&server);
     assert_eq!(server.get("/v1/status").json()["memory"]["body_bytes_in_flight"], 0);
 }

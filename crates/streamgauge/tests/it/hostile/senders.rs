@@ -48,6 +48,21 @@ fn a_key_sends_its_rate() {
     assert_eq!(post(&other, padded(10_000)).0, 202);
     assert_eq!(post(&other, padded(10_240)).1, "rate_limited");
     assert_eq!(post(GIVEN, events(11)).2, [None; 4], "who has no rate is told none");
+    assert_eq!(
+        limited(&server),
+        [("key_events", 1), ("key_bytes", 1), ("address_events", 0), ("address_bytes", 0)]
+    );
+}
+
+/// Returns how many batches each rate refused.
+fn limited(server: &Server) -> [(&'static str, u64); 4] {
+    let answer = server.client().request("GET", "/metrics", &[("x-api-key", GIVEN)], b"").expect("an answer");
+    let text = answer.text();
+    ["key_events", "key_bytes", "address_events", "address_bytes"].map(|limit| {
+        let name = format!("streamgauge_http_requests_limited_total{{limit=\"{limit}\"}} ");
+        let count = text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok());
+        (limit, count.unwrap_or_else(|| panic!("no {name} in\n{text}")))
+    })
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn each_key_opens_what_its_scope_says() {
         let opens = |key: &str| match access.as_str() {
             "Open" => true,
             "Ingest" => key == sender || key == both || key == GIVEN,
-            "Query" | "Ask" | "Metrics" => key == asker || key == both || key == GIVEN,
+            "Query" | "Ask" | "Export" | "Metrics" => key == asker || key == both || key == GIVEN,
             "Admin" => key == GIVEN,
             other => panic!("{other} is no access"),
         };

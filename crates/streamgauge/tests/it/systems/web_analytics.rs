@@ -100,6 +100,10 @@ fn so_many_may_watch_and_no_more() {
     assert_eq!(refused.header("retry-after"), Some("1"));
     // Both streams have the same places.
     assert_refused(&server.get("/v1/stream"), 503, "too_many_watchers", None);
+    let request_id = refused.json()["request_id"].as_str().expect("an id").to_owned();
+    assert!(server.stderr().contains(&request_id), "its line in the log has it: {}", server.stderr());
+    let text = server.get("/metrics").text();
+    assert!(text.contains("streamgauge_http_requests_limited_total{limit=\"watchers\"} 2\n"), "{text}");
     drop(watching.pop());
     until(PATIENCE, "a place is free again", || watch(&server).1 == "HTTP/1.1 200 OK");
 }
