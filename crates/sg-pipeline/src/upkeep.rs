@@ -10,6 +10,8 @@ use sg_core::time::Clock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::outage::Outage;
+
 /// How often the log is trimmed.
 const TRIM_INTERVAL: Duration = Duration::from_secs(15);
 /// How long no old rows are looked for when all are removed.
@@ -50,9 +52,11 @@ impl Upkeep {
     }
 
     async fn keep_log_small(&self, stop: &CancellationToken) {
+        let mut outage = Outage::default();
         while !stops_within(stop, TRIM_INTERVAL).await {
-            if let Err(error) = self.trim().await {
-                tracing::warn!("trimming the log: {error}");
+            match self.trim().await {
+                Ok(()) => outage.succeeded("trimming the log"),
+                Err(error) => outage.failed("trimming the log", &error),
             }
         }
     }
