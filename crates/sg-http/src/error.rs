@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sg_core::key::Scope;
+use sg_core::nearest;
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::reason::Refusal;
 
-use crate::App;
+use crate::access;
 use crate::limits::{self, Standing};
+use crate::{App, Roles};
 
 /// How a key is shown. Basic is taken too, but not asked for: browsers would put a window of their own in front of the page.
 const CHALLENGE: &str = "Bearer realm=\"streamgauge\"";
@@ -39,6 +41,9 @@ pub(crate) enum ApiError {
     Draining,
     UnknownStream(String),
     UnknownRollup(String),
+    NoRawTable(String),
+    /// The process lacks the role that serves the path; those that it has.
+    RoleMissing(&'static str, Roles),
     NotFound(String),
     MethodNotAllowed,
     BadQuery(String),
@@ -85,6 +90,8 @@ impl ApiError {
             ApiError::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             ApiError::UnknownStream(_) => (StatusCode::NOT_FOUND, "unknown_stream"),
             ApiError::UnknownRollup(_) => (StatusCode::NOT_FOUND, "unknown_rollup"),
+            ApiError::NoRawTable(_) => (StatusCode::NOT_FOUND, "no_raw_table"),
+            ApiError::RoleMissing(..) => (StatusCode::NOT_FOUND, "role_missing"),
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             ApiError::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             ApiError::BadQuery(_) => (StatusCode::BAD_REQUEST, "bad_query"),
@@ -124,6 +131,14 @@ impl ApiError {
             ApiError::Refused(refusal) => refusal.detail.clone(),
             ApiError::AllRejected(count, _) => format!("none of the {count} events was accepted"),
             ApiError::Draining => "the server is stopping: send again".to_owned(),
+            ApiError::RoleMissing(missing, roles) => format!(
+                "this process has the roles {} only: {}, or add {missing} to its roles",
+                roles.names().join(", "),
+                match *missing {
+                    "ingest" => "send events to one with the role ingest",
+                    _ => "ask one with the role query",
+                },
+            ),
             ApiError::MethodNotAllowed => "the path is there, but not for this method".to_owned(),
             ApiError::RateLimited { .. } => {
                 "more came than this sender may send: send again after the time in Retry-After".to_owned()
@@ -155,6 +170,7 @@ impl ApiError {
             | ApiError::DiskFull(detail)
             | ApiError::UnknownStream(detail)
             | ApiError::UnknownRollup(detail)
+            | ApiError::NoRawTable(detail)
             | ApiError::NotFound(detail)
             | ApiError::BadQuery(detail)
             | ApiError::PaneTooCoarse(detail)
@@ -162,6 +178,12 @@ impl ApiError {
             | ApiError::StoreUnavailable(detail)
             | ApiError::Internal(detail) => detail.clone(),
         }
+    }
+
+    /// Makes the error of a stream that is not configured.
+    pub(crate) fn unknown_stream(app: &App, name: &str) -> ApiError {
+        let known = app.doors.iter().map(|door| door.plan.stream.name.as_str());
+        ApiError::UnknownStream(format!("there is no stream {name}{}", nearest::hint(name, known)))
     }
 
     /// Makes the error of an append that failed.
@@ -246,14 +268,12 @@ impl IntoResponse for ApiError {
 }
 
 /// Answers a path that is not there.
-pub(crate) async fn not_found(State(app): State<Arc<App>>, uri: axum::http::Uri) -> ApiError {
-    let roles = app.roles;
-    let missing = if roles.ingest && roles.query {
-        String::new()
-    } else {
-        format!("; this process has the roles {} only", roles.names().join(", "))
-    };
-    ApiError::NotFound(format!("there is nothing at {}{missing}", uri.path()))
+pub(crate) async fn not_found(State(app): State<Arc<App>>, uri: Uri) -> ApiError {
+    let path = uri.path();
+    let doors = app.doors.iter().flat_map(|door| &door.paths).map(String::as_str);
+    let meant = access::meant(path, doors)
+        .map_or_else(|| "; /docs lists every path".to_owned(), |meant| format!("; did you mean {meant}?"));
+    ApiError::NotFound(format!("there is nothing at {path}{meant}"))
 }
 
 /// Answers a method that a path does not have.

@@ -264,7 +264,7 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
     let app = &post.app;
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let is_door = || app.doors.iter().any(|door| door.paths.iter().any(|known| known == path));
-    let mut access = access::of(request.method(), path, is_door());
+    let (mut access, role) = access::of(request.method(), path, is_door());
     if access == Access::Metrics && app.guard.is_metrics_open {
         // Rows are answers, whoever may have the process's own numbers.
         let is_rows =
@@ -272,7 +272,12 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
         access = if is_rows { Access::Query } else { Access::Open };
     }
     let mut by_key = None;
-    let turn = match app.guard.admit(access, request.method(), request.headers()) {
+    // Whose question is for another process need not show a key here.
+    let admitted = match role.missing_in(app.roles) {
+        Some(missing) => Err(ApiError::RoleMissing(missing, app.roles)),
+        None => app.guard.admit(access, request.method(), request.headers()),
+    };
+    let turn = match admitted {
         Ok(caller) => {
             by_key.clone_from(&caller.key);
             request.extensions_mut().insert(caller);
