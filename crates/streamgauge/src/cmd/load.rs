@@ -6,6 +6,7 @@ mod body;
 mod form;
 mod live;
 mod report;
+mod stream;
 mod worker;
 
 use std::io::Write as _;
