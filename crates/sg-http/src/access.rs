@@ -7,11 +7,15 @@ use std::sync::LazyLock;
 
 use axum::http::Method;
 use sg_core::key::Scope;
+use sg_core::nearest;
 
 use crate::Roles;
 
 use Access::{Admin, Ask, Ingest, Metrics, Open, Query};
 use Role::{Answers, Any, Takes};
+
+/// How like a path must be to be meant: many begin alike.
+const PATH_LIKENESS_MIN: f64 = 0.95;
 
 /// What a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +131,10 @@ const TABLE: &[(&str, &str, Access, Role)] = &[
     ("DELETE", "/v1/keys/{id}", Admin, Any),
 ];
 
-static LINES: LazyLock<HashMap<(&str, &str), (Access, Role)>> = LazyLock::new(|| {
+/// Method and path.
+type Route = (&'static str, &'static str);
+
+static LINES: LazyLock<HashMap<Route, (Access, Role)>> = LazyLock::new(|| {
     TABLE.iter().map(|(method, path, access, role)| ((*method, *path), (*access, *role))).collect()
 });
 
@@ -145,13 +152,26 @@ pub(crate) fn of(method: &Method, path: &str, is_door: bool) -> (Access, Role) {
     }
 }
 
-/// Returns the path that was meant by one that is not there: with other letters, or a slash too many. `doors` are the
-/// paths of streams.
+/// Returns the methods of a route, but for those that every one has.
+pub(crate) fn methods(path: &str, is_door: bool) -> Vec<&'static str> {
+    let lines = TABLE.iter().filter(|(_, known, ..)| *known == path);
+    let mut methods: Vec<&str> = lines.map(|(method, ..)| *method).collect();
+    if is_door && !methods.contains(&"POST") {
+        methods.push("POST");
+    }
+    methods
+}
+
+/// Returns the path that was meant by one that is not there: in other letters, with a slash too many, or mistyped. `doors`
+/// are the paths of streams.
 pub(crate) fn meant<'a>(path: &str, doors: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |path: &str| path.trim_end_matches('/').to_ascii_lowercase();
     let wanted = plain(path);
-    let mut known = TABLE.iter().map(|(_, known, ..)| *known).chain(doors);
-    known.find(|known| plain(known) == wanted && *known != path && !wanted.is_empty())
+    let known: Vec<&str> = TABLE.iter().map(|(_, known, ..)| *known).chain(doors).collect();
+    let same = known.iter().find(|known| plain(known) == wanted && **known != path);
+    let whole = known.iter().copied().filter(|known| !known.contains('{'));
+    let typed = || nearest::find(&wanted, whole, PATH_LIKENESS_MIN);
+    if wanted.is_empty() { None } else { same.copied().or_else(typed) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sg_core::key::Scope;
@@ -45,7 +45,7 @@ pub(crate) enum ApiError {
     /// The process lacks the role that serves the path; those that it has.
     RoleMissing(&'static str, Roles),
     NotFound(String),
-    MethodNotAllowed,
+    MethodNotAllowed(String),
     BadQuery(String),
     PaneTooCoarse(String),
     RangeTooLarge(String),
@@ -93,7 +93,7 @@ impl ApiError {
             ApiError::NoRawTable(_) => (StatusCode::NOT_FOUND, "no_raw_table"),
             ApiError::RoleMissing(..) => (StatusCode::NOT_FOUND, "role_missing"),
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
-            ApiError::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            ApiError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             ApiError::BadQuery(_) => (StatusCode::BAD_REQUEST, "bad_query"),
             ApiError::PaneTooCoarse(_) => (StatusCode::BAD_REQUEST, "pane_too_coarse"),
             ApiError::RangeTooLarge(_) => (StatusCode::BAD_REQUEST, "range_too_large"),
@@ -139,7 +139,6 @@ impl ApiError {
                     _ => "ask one with the role query",
                 },
             ),
-            ApiError::MethodNotAllowed => "the path is there, but not for this method".to_owned(),
             ApiError::RateLimited { .. } => {
                 "more came than this sender may send: send again after the time in Retry-After".to_owned()
             }
@@ -172,6 +171,7 @@ impl ApiError {
             | ApiError::UnknownRollup(detail)
             | ApiError::NoRawTable(detail)
             | ApiError::NotFound(detail)
+            | ApiError::MethodNotAllowed(detail)
             | ApiError::BadQuery(detail)
             | ApiError::PaneTooCoarse(detail)
             | ApiError::RangeTooLarge(detail)
@@ -277,6 +277,9 @@ pub(crate) async fn not_found(State(app): State<Arc<App>>, uri: Uri) -> ApiError
 }
 
 /// Answers a method that a path does not have.
-pub(crate) async fn method_not_allowed() -> ApiError {
-    ApiError::MethodNotAllowed
+pub(crate) async fn method_not_allowed(State(app): State<Arc<App>>, request: Request) -> ApiError {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let is_door = app.doors.iter().any(|door| door.paths.iter().any(|known| known == route));
+    let methods = access::methods(route, is_door).join(" and ");
+    ApiError::MethodNotAllowed(format!("{} takes {methods}, not {}", request.uri().path(), request.method()))
 }

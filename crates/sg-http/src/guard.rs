@@ -139,6 +139,9 @@ impl Guard {
             {
                 tracing::warn!("reading the keys: {error}; those that are known go on for an hour");
             }
+            if read.is_ok() && !is_well {
+                tracing::info!("reading the keys: succeeds again");
+            }
             is_well = read.is_ok();
         }
     }

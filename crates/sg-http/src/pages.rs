@@ -78,7 +78,7 @@ pub(crate) async fn error_page(Named(name): Named) -> Result<Response, ApiError>
     let code = name.strip_suffix(".md").unwrap_or(&name);
     let found = PAGES.iter().find(|(known, _)| *known == code);
     found.map(|(_, page)| markdown(page)).ok_or_else(|| {
-        let meant = nearest::find(code, codes()).map_or_else(
+        let meant = nearest::find(code, codes(), nearest::NAME_LIKENESS_MIN).map_or_else(
             || "; /docs/errors lists all".to_owned(),
             |meant| format!("; did you mean {meant}?"),
         );

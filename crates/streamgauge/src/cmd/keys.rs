@@ -135,6 +135,12 @@ async fn list(is_json: bool, target: &Target) -> anyhow::Result<ExitCode> {
         writeln!(out, "{keys}")?;
         return Ok(ExitCode::SUCCESS);
     }
+    if keys["keys"].as_array().is_none_or(Vec::is_empty) {
+        writeln!(
+            std::io::stderr(),
+            "there are no keys: `streamgauge keys create --name me --scope admin` makes the first, and from then on every request needs one"
+        )?;
+    }
     writeln!(out, "{}", line(["ID", "NAME", "SCOPES", "MADE", "STATE", "RATES", "ORIGINS"]))?;
     for key in keys["keys"].as_array().into_iter().flatten() {
         let text = |member: &str| key[member].as_str().unwrap_or_default();

@@ -292,6 +292,9 @@ fn what_was_refused_is_told_with_its_reason() {
         let lines = lines.lines().filter(|told| told.contains(" times: ") && told.contains(says));
         assert_eq!(lines.count(), 1, "{line}: {}", told(&output));
     }
+    let unknown = run_with(&[], &["load", "--stream", "pageview", "--url", &url]);
+    assert_eq!(unknown.status.code(), Some(1), "{}", told(&unknown));
+    assert!(told(&unknown).contains("did you mean pageviews? (--stream"), "{}", told(&unknown));
     let json = summary(1, &[], &format!("load --batch 5 --duration 100ms --url {url}"));
     assert!(json["failures"][0]["says"].as_str().is_some_and(|told| told.starts_with(why)), "{json}");
     assert_eq!(json["failures"][0]["count"], json["refused_by_status"]["422"], "{json}");

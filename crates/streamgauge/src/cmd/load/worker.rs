@@ -227,7 +227,17 @@ impl<'a> Worker<'a> {
         self.buffer.clear();
         self.buffer.extend_from_slice(self.head.as_bytes());
         self.buffer.extend_from_slice(body);
-        stream.write_all(&self.buffer)?;
+        let sent = stream.write_all(&self.buffer);
+        let is_cut = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+        };
+        if let Err(error) = sent {
+            if !is_cut(&error) {
+                return Err(error);
+            }
+            // Who refuses a request before all of it was sent closes the connection behind the answer.
+            return read_answer(&mut stream, &mut self.buffer).map_err(|_| error);
+        }
         let answered = read_answer(&mut stream, &mut self.buffer)?;
         self.stream = Some(stream);
         Ok(answered)

@@ -275,6 +275,9 @@ fn a_name_that_nothing_has_is_told_with_the_nearest() {
     for (method, path, status, code, detail) in [
         ("GET", "/v1/events/", 404, "not_found", "nothing at /v1/events/; did you mean /v1/events?"),
         ("GET", "/V1/Rollups", 404, "not_found", "did you mean /v1/rollups?"),
+        ("GET", "/v1/rollup", 404, "not_found", "did you mean /v1/rollups?"),
+        ("GET", "/events", 405, "method_not_allowed", "/events takes POST, not GET"),
+        ("DELETE", "/v1/rollups/x", 405, "method_not_allowed", "/v1/rollups/x takes GET, not DELETE"),
         ("POST", "/API/pageviews/", 404, "not_found", "did you mean /api/pageviews?"),
         ("GET", "/v1/rollups/hourly_agregations", 404, "unknown_rollup", "did you mean hourly_aggregations?"),
         ("GET", "/v1/late?rollup=pageview", 404, "unknown_rollup", "did you mean pageview_aggregates?"),
@@ -328,7 +331,7 @@ fn a_wrong_method_is_405() {
       "title": "Method Not Allowed",
       "status": 405,
       "code": "method_not_allowed",
-      "detail": "the path is there, but not for this method",
+      "detail": "/v1/events takes POST and GET, not DELETE",
       "request_id": "…"
     }
     "#);
@@ -341,7 +344,7 @@ fn a_wrong_method_is_405() {
       "title": "Method Not Allowed",
       "status": 405,
       "code": "method_not_allowed",
-      "detail": "the path is there, but not for this method",
+      "detail": "/v1/status takes GET, not POST",
       "request_id": "…"
     }
     "#);
