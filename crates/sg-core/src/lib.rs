@@ -50,6 +50,7 @@ pub mod judge;
 pub mod key;
 pub mod limits;
 pub mod metrics;
+pub mod nearest;
 pub mod outbox;
 pub mod output;
 pub mod plan;

@@ -40,6 +40,10 @@ pub(crate) async fn list(
         limit: limit + 1,
     };
     let mut files = app.manifest.archived_files(&query).await.map_err(|error| ApiError::of_store(&error))?;
+    if let (true, Some(stream)) = (files.is_empty(), &query.stream) {
+        // Files of a stream that was configured once are shown.
+        app.check_stream(stream)?;
+    }
     let is_more = files.len() > limit;
     files.truncate(limit);
     let next_cursor = files.last().filter(|_| is_more).map(|file| file.id.to_string());

@@ -87,8 +87,7 @@ fn stream_of<'a>(app: &'a App, stream: Option<&str>) -> Result<&'a Door, ApiErro
             app.doors.iter().find(keeps).or_else(|| app.doors.first())
         }
     };
-    let name = stream.unwrap_or_default();
-    found.ok_or_else(|| ApiError::UnknownStream(format!("there is no stream {name}")))
+    found.ok_or_else(|| ApiError::unknown_stream(app, stream.unwrap_or_default()))
 }
 
 /// Events on their way out.

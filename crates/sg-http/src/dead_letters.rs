@@ -7,7 +7,9 @@ use std::sync::Arc;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
+use sg_core::nearest;
 use sg_core::query::{DeadLetterQuery, LetterCount, StoredDeadLetter};
+use sg_core::reason::Code;
 
 use crate::App;
 use crate::answer::{self, Format};
@@ -49,6 +51,9 @@ pub(crate) async fn list(
         return Err(ApiError::BadQuery("dead letters hold events: format is json or ndjson".to_owned()));
     }
     let (letters, next) = page(&app, query.clone()).await?;
+    if letters.is_empty() && query.before.is_none() {
+        check_names(&app, &query)?;
+    }
     if format == Format::Ndjson {
         let lines: Vec<String> = letters.iter().map(|letter| letter_json(letter).to_string()).collect();
         return Ok(answer::with_cursor(answer::ndjson(&lines), next.as_deref()));
@@ -61,6 +66,22 @@ pub(crate) async fn list(
         body["reasons"] = counts.iter().map(count_json).collect();
     }
     Ok(answer::json(body.to_string()))
+}
+
+/// Refuses names that nothing has, where there is nothing to show for them: an empty answer would say that all is well.
+/// Letters of a stream that was configured once are shown.
+fn check_names(app: &App, query: &DeadLetterQuery) -> Result<(), ApiError> {
+    if let Some(stream) = &query.stream {
+        app.check_stream(stream)?;
+    }
+    let reasons = || Code::ALL.into_iter().map(Code::as_str);
+    match &query.reason {
+        Some(reason) if !reasons().any(|known| known == reason) => Err(ApiError::BadQuery(format!(
+            "there is no reason {reason}{}",
+            nearest::hint(reason, reasons())
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Reads a page: as many letters as were asked for, or fewer that are large; and where the next begins, if there is one.
@@ -103,9 +124,9 @@ pub(crate) async fn show(
     let letters = app.store.dead_letters(&query).await.map_err(|error| ApiError::of_store(&error))?;
     match letters.first() {
         Some(letter) => Ok(answer::json(letter_json(letter).to_string())),
-        None => Err(ApiError::NotFound(format!(
+        None => app.check_stream(&stream).and(Err(ApiError::NotFound(format!(
             "the record at offset {offset} of partition {partition} of {stream} is no dead letter, or none any more"
-        ))),
+        )))),
     }
 }
 

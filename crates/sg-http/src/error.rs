@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sg_core::key::Scope;
 use sg_core::metrics::{Bar, Limit};
+use sg_core::nearest;
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::reason::Refusal;
 
 use crate::limits::{self, Standing};
-use crate::{App, traces};
+use crate::{App, Roles, access, traces};
 
 /// How a key is shown. Basic is taken too, but not asked for: browsers would put a window of their own in front of the page.
 const CHALLENGE: &str = "Bearer realm=\"streamgauge\"";
@@ -40,8 +41,11 @@ pub(crate) enum ApiError {
     Draining,
     UnknownStream(String),
     UnknownRollup(String),
+    NoRawTable(String),
+    /// The process lacks the role that serves the path; those that it has.
+    RoleMissing(&'static str, Roles),
     NotFound(String),
-    MethodNotAllowed,
+    MethodNotAllowed(String),
     BadQuery(String),
     PaneTooCoarse(String),
     RangeTooLarge(String),
@@ -104,8 +108,10 @@ impl ApiError {
             ApiError::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             ApiError::UnknownStream(_) => (StatusCode::NOT_FOUND, "unknown_stream"),
             ApiError::UnknownRollup(_) => (StatusCode::NOT_FOUND, "unknown_rollup"),
+            ApiError::NoRawTable(_) => (StatusCode::NOT_FOUND, "no_raw_table"),
+            ApiError::RoleMissing(..) => (StatusCode::NOT_FOUND, "role_missing"),
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
-            ApiError::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            ApiError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             ApiError::BadQuery(_) => (StatusCode::BAD_REQUEST, "bad_query"),
             ApiError::PaneTooCoarse(_) => (StatusCode::BAD_REQUEST, "pane_too_coarse"),
             ApiError::RangeTooLarge(_) => (StatusCode::BAD_REQUEST, "range_too_large"),
@@ -159,7 +165,14 @@ impl ApiError {
             ApiError::Refused(refusal) => refusal.detail.clone(),
             ApiError::AllRejected(count, _) => format!("none of the {count} events was accepted"),
             ApiError::Draining => "the server is stopping: send again".to_owned(),
-            ApiError::MethodNotAllowed => "the path is there, but not for this method".to_owned(),
+            ApiError::RoleMissing(missing, roles) => format!(
+                "this process has the roles {} only: {}, or add {missing} to its roles",
+                roles.names().join(", "),
+                match *missing {
+                    "ingest" => "send events to one with the role ingest",
+                    _ => "ask one with the role query",
+                },
+            ),
             ApiError::RateLimited { .. } => {
                 "more came than this sender may send: send again after the time in Retry-After".to_owned()
             }
@@ -190,7 +203,9 @@ impl ApiError {
             | ApiError::DiskFull(detail)
             | ApiError::UnknownStream(detail)
             | ApiError::UnknownRollup(detail)
+            | ApiError::NoRawTable(detail)
             | ApiError::NotFound(detail)
+            | ApiError::MethodNotAllowed(detail)
             | ApiError::BadQuery(detail)
             | ApiError::PaneTooCoarse(detail)
             | ApiError::RangeTooLarge(detail)
@@ -198,6 +213,12 @@ impl ApiError {
             | ApiError::QueryTimeout(detail)
             | ApiError::Internal(detail) => detail.clone(),
         }
+    }
+
+    /// Makes the error of a stream that is not configured.
+    pub(crate) fn unknown_stream(app: &App, name: &str) -> ApiError {
+        let known = app.doors.iter().map(|door| door.plan.stream.name.as_str());
+        ApiError::UnknownStream(format!("there is no stream {name}{}", nearest::hint(name, known)))
     }
 
     /// Makes the error of an append that failed.
@@ -299,19 +320,20 @@ impl IntoResponse for ApiError {
 }
 
 /// Answers a path that is not there.
-pub(crate) async fn not_found(State(app): State<Arc<App>>, uri: axum::http::Uri) -> ApiError {
-    let roles = app.roles;
-    let missing = if roles.ingest && roles.query {
-        String::new()
-    } else {
-        format!("; this process has the roles {} only", roles.names().join(", "))
-    };
-    ApiError::NotFound(format!("there is nothing at {}{missing}", uri.path()))
+pub(crate) async fn not_found(State(app): State<Arc<App>>, uri: Uri) -> ApiError {
+    let path = uri.path();
+    let doors = app.doors.iter().flat_map(|door| &door.paths).map(String::as_str);
+    let meant = access::meant(path, doors)
+        .map_or_else(|| "; /docs lists every path".to_owned(), |meant| format!("; did you mean {meant}?"));
+    ApiError::NotFound(format!("there is nothing at {path}{meant}"))
 }
 
 /// Answers a method that a path does not have.
-pub(crate) async fn method_not_allowed() -> ApiError {
-    ApiError::MethodNotAllowed
+pub(crate) async fn method_not_allowed(State(app): State<Arc<App>>, request: Request) -> ApiError {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let is_door = app.doors.iter().any(|door| door.paths.iter().any(|known| known == route));
+    let methods = access::methods(route, is_door).join(" and ");
+    ApiError::MethodNotAllowed(format!("{} takes {methods}, not {}", request.uri().path(), request.method()))
 }
 
 #[cfg(test)]

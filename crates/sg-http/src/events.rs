@@ -79,16 +79,15 @@ pub(crate) fn raw_door<'a>(app: &'a App, stream: Option<&str>) -> Result<&'a Doo
         None => app.doors.iter().find(|door| door.plan.stream.raw_table.is_some()),
         Some(name) => app.doors.iter().find(|door| door.plan.stream.name == name),
     };
-    match door {
-        None => Err(ApiError::UnknownStream(stream.map_or_else(
-            || "no stream keeps raw events".to_owned(),
-            |name| format!("there is no stream {name}"),
+    match (door, stream) {
+        (Some(door), _) if door.plan.stream.raw_table.is_some() => Ok(door),
+        (Some(_), Some(name)) => Err(ApiError::NoRawTable(format!(
+            "stream {name} keeps no raw events: give it a raw_table in the configuration"
         ))),
-        Some(door) if door.plan.stream.raw_table.is_none() => Err(ApiError::NotFound(format!(
-            "stream {} keeps no raw events: give it a raw_table",
-            door.plan.stream.name
-        ))),
-        Some(door) => Ok(door),
+        (None, Some(name)) => Err(ApiError::unknown_stream(app, name)),
+        (_, None) => Err(ApiError::NoRawTable(
+            "no stream keeps raw events: give one a raw_table in the configuration".to_owned(),
+        )),
     }
 }
 

@@ -140,6 +140,9 @@ impl Guard {
             {
                 tracing::warn!("reading the keys: {error}; those that are known go on for an hour");
             }
+            if read.is_ok() && !is_well {
+                tracing::info!("reading the keys: succeeds again");
+            }
             is_well = read.is_ok();
         }
     }
@@ -265,14 +268,19 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
     let app = &post.app;
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let is_door = || app.doors.iter().any(|door| door.paths.iter().any(|known| known == path));
-    let mut access = access::of(request.method(), path, is_door());
+    let (mut access, role) = access::of(request.method(), path, is_door());
     if access == Access::Metrics && app.guard.is_metrics_open {
         // Rows are answers, whoever may have the process's own numbers.
         let is_rows =
             path == "/metrics" && (post.bare_metrics == BareMetrics::Rows || request.uri().query().is_some());
         access = if is_rows { Access::Query } else { Access::Open };
     }
-    let answer = match app.guard.admit(access, request.method(), request.headers()) {
+    // Whose question is for another process need not show a key here.
+    let admitted = match role.missing_in(app.roles) {
+        Some(missing) => Err(ApiError::RoleMissing(missing, app.roles)),
+        None => app.guard.admit(access, request.method(), request.headers()),
+    };
+    let answer = match admitted {
         Ok(caller) => {
             let by_key = caller.key.clone();
             request.extensions_mut().insert(caller);

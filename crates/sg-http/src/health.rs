@@ -26,9 +26,9 @@ pub(crate) async fn ready(State(app): State<Arc<App>>, uri: Uri) -> Result<Respo
     params.only(&["role"])?;
     let roles = match params.get("role") {
         None => app.roles,
-        Some("ingest") => Roles { process: false, query: false, ..app.roles },
-        Some("process") => Roles { ingest: false, query: false, ..app.roles },
-        Some("query") => Roles { ingest: false, process: false, ..app.roles },
+        Some("ingest") => Roles { ingest: app.roles.ingest, ..Roles::NONE },
+        Some("process") => Roles { process: app.roles.process, ..Roles::NONE },
+        Some("query") => Roles { query: app.roles.query, ..Roles::NONE },
         Some(other) => {
             return Err(ApiError::BadQuery(format!("role is ingest, process or query, not {other}")));
         }

@@ -68,10 +68,7 @@ async fn by_path(app: &App, door: usize, request: Request) -> Result<Response, A
 
 fn stream_index(app: &App, name: &str) -> Result<usize, ApiError> {
     let found = app.doors.iter().position(|door| door.plan.stream.name == name);
-    found.ok_or_else(|| {
-        let known: Vec<&str> = app.doors.iter().map(|door| door.plan.stream.name.as_str()).collect();
-        ApiError::UnknownStream(format!("there is no stream {name}; there are {}", known.join(", ")))
-    })
+    found.ok_or_else(|| ApiError::unknown_stream(app, name))
 }
 
 /// What became of a request's events.

@@ -66,6 +66,7 @@ pub use systems::{Measured, MetricsApi, Reading, readings as cloudwatch_readings
 pub use tls::{Tls, TlsError};
 pub use traces::{Tracer, with_spans};
 
+use error::ApiError;
 use systems::{actuator, event_platform, hourly_aggregations, stream_metrics, web_analytics};
 
 /// What the doors work with.
@@ -129,6 +130,12 @@ pub struct App {
 }
 
 impl App {
+    /// Refuses a stream that is not configured.
+    pub(crate) fn check_stream(&self, name: &str) -> Result<(), ApiError> {
+        let is_known = self.doors.iter().any(|door| *door.plan.name == *name);
+        if is_known { Ok(()) } else { Err(ApiError::unknown_stream(self, name)) }
+    }
+
     /// Returns the origin of a request if its pages may post events: anybody's, or by some key.
     pub(crate) fn post_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let by_key = || headers.get(header::ORIGIN).filter(|_| self.guard.has_key_for(headers)).cloned();
@@ -226,14 +233,16 @@ pub enum BareMetrics {
 /// Bytes of bodies in memory unless configured otherwise: bounds a burst of large bodies, then 429.
 pub const BUDGET_BYTES: usize = 16 << 20;
 
-/// Every route of the server, as far as the process has the role for it.
+/// Every route of the server; those that the process has no role for say so.
 pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
     let metrics = move |state, query| stream_metrics::metrics(state, query, bare_metrics);
     let document = openapi::document(&app);
-    let mut observed = Router::new()
+    let observed = Router::new()
         .route("/health", get(health::health))
         .route("/metrics", get(metrics))
-        .route("/prometheus", get(stream_metrics::prometheus));
+        .route("/prometheus", get(stream_metrics::prometheus))
+        .route("/metrics/latest", get(stream_metrics::latest))
+        .route("/streams/top", get(stream_metrics::top));
     let mut router = Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/flush", post(status::flush))
@@ -262,36 +271,30 @@ pub fn router(app: Arc<App>, bare_metrics: BareMetrics) -> Router {
         .route("/docs/errors/{code}", get(pages::error_page))
         .route("/openapi.json", get(move || openapi::answer(document)))
         .route("/docs", get(docs::page))
+        .route("/docs/errors", get(pages::index))
         .route("/docs.js", get(docs::script))
         .route("/docs.css", get(docs::style))
         .route("/favicon.ico", get(dashboard::icon));
-    if app.roles.ingest {
-        let post_by_query = post(ingest::post_by_query).options(cors::preflight_of_posts);
-        router = router.route("/v1/events", post_by_query);
-        for (index, door) in app.doors.iter().enumerate() {
-            for path in door.paths.iter().filter(|path| *path != "/v1/events") {
-                let post_here = move |state, request| ingest::post_to(state, index, request);
-                router = router.route(path, post(post_here).options(cors::preflight_of_posts));
-            }
+    let post_by_query = post(ingest::post_by_query).options(cors::preflight_of_posts);
+    router = router.route("/v1/events", post_by_query);
+    for (index, door) in app.doors.iter().enumerate() {
+        for path in door.paths.iter().filter(|path| *path != "/v1/events") {
+            let post_here = move |state, request| ingest::post_to(state, index, request);
+            router = router.route(path, post(post_here).options(cors::preflight_of_posts));
         }
-    }
-    if app.roles.query {
-        observed = observed
-            .route("/metrics/latest", get(stream_metrics::latest))
-            .route("/streams/top", get(stream_metrics::top));
-        router = router.merge(questions());
     }
     let observed = observed.route_layer(from_fn_with_state(app.clone(), stream_metrics::observe));
     let check = from_fn_with_state(guard::Post { app: app.clone(), bare_metrics }, guard::check);
     router
         .merge(observed)
+        .merge(questions())
         .route_layer(check)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(app)
 }
 
-/// The routes of a process that answers questions.
+/// The routes of questions.
 fn questions() -> Router<Arc<App>> {
     Router::new()
         .route("/v1/events", get(events::list))

@@ -149,7 +149,7 @@ fn ask_for_keys(paths: &mut Map<String, Value>, app: &App) {
         let is_door = app.doors.iter().any(|door| door.paths.contains(path));
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap_or_default();
-            let Some(scope) = access::of(&method, path, is_door).scope() else { continue };
+            let Some(scope) = access::of(&method, path, is_door).0.scope() else { continue };
             operation["security"] = json!([{"bearer": []}, {"apiKey": []}, {"basic": []}, {"session": []}]);
             operation["x-scope"] = scope.as_str().into();
             for (status, response) in [("401", "Unauthorized"), ("403", "Forbidden")] {

@@ -2,12 +2,13 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use sg_core::nearest;
 
 use crate::error::ApiError;
 use crate::params::Named;
 
 /// Code and page.
-const PAGES: [(&str, &str); 51] = [
+const PAGES: [(&str, &str); 54] = [
     ("all_rejected", include_str!("../../../docs/errors/all_rejected.md")),
     ("bad_encoding", include_str!("../../../docs/errors/bad_encoding.md")),
     ("bad_field", include_str!("../../../docs/errors/bad_field.md")),
@@ -36,6 +37,7 @@ const PAGES: [(&str, &str); 51] = [
     ("method_not_allowed", include_str!("../../../docs/errors/method_not_allowed.md")),
     ("missing_event_type", include_str!("../../../docs/errors/missing_event_type.md")),
     ("missing_field", include_str!("../../../docs/errors/missing_field.md")),
+    ("no_raw_table", include_str!("../../../docs/errors/no_raw_table.md")),
     ("not_an_object", include_str!("../../../docs/errors/not_an_object.md")),
     ("not_found", include_str!("../../../docs/errors/not_found.md")),
     ("number_out_of_range", include_str!("../../../docs/errors/number_out_of_range.md")),
@@ -45,6 +47,7 @@ const PAGES: [(&str, &str); 51] = [
     ("query_timeout", include_str!("../../../docs/errors/query_timeout.md")),
     ("range_too_large", include_str!("../../../docs/errors/range_too_large.md")),
     ("rate_limited", include_str!("../../../docs/errors/rate_limited.md")),
+    ("role_missing", include_str!("../../../docs/errors/role_missing.md")),
     ("scope_missing", include_str!("../../../docs/errors/scope_missing.md")),
     ("slow_body", include_str!("../../../docs/errors/slow_body.md")),
     ("store_refused", include_str!("../../../docs/errors/store_refused.md")),
@@ -66,12 +69,24 @@ pub(crate) fn codes() -> impl Iterator<Item = &'static str> {
     PAGES.iter().map(|(code, _)| *code)
 }
 
-/// `GET /docs/errors/{code}`.
-pub(crate) async fn error_page(Named(code): Named) -> Result<Response, ApiError> {
-    match PAGES.iter().find(|(known, _)| *known == code) {
-        Some((_, page)) => {
-            Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], *page).into_response())
-        }
-        None => Err(ApiError::NotFound(format!("there is no error code {code}"))),
-    }
+/// `GET /docs/errors`: all codes, each with a link to its page.
+pub(crate) async fn index() -> Response {
+    markdown(include_str!("../../../docs/errors/README.md"))
+}
+
+/// `GET /docs/errors/{code}`; the index names the files, with their ending.
+pub(crate) async fn error_page(Named(name): Named) -> Result<Response, ApiError> {
+    let code = name.strip_suffix(".md").unwrap_or(&name);
+    let found = PAGES.iter().find(|(known, _)| *known == code);
+    found.map(|(_, page)| markdown(page)).ok_or_else(|| {
+        let meant = nearest::find(code, codes(), nearest::NAME_LIKENESS_MIN).map_or_else(
+            || "; /docs/errors lists all".to_owned(),
+            |meant| format!("; did you mean {meant}?"),
+        );
+        ApiError::NotFound(format!("there is no error code {code}{meant}"))
+    })
+}
+
+fn markdown(page: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], page).into_response()
 }

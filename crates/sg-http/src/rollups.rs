@@ -9,6 +9,7 @@ use sg_core::cell::Value;
 use sg_core::definition::{Condition, Function, LatePolicy, Measure, Rollup};
 use sg_core::interval::{CutError, Cuts, Interval};
 use sg_core::limits::{QUERY_CELLS_MAX, QUERY_ROWS_MAX, TIME_MAX_MS, TIME_MIN_MS};
+use sg_core::nearest;
 use sg_core::ports::{StatusDetail, StoreStatus};
 use sg_core::query::{self, CellOrder, CellQuery, CellRow, Row};
 use sg_core::time::Timestamp;
@@ -46,8 +47,8 @@ pub(crate) fn rollups(app: &App) -> impl Iterator<Item = &Rollup> {
 /// Returns a rollup by its name.
 pub(crate) fn find<'a>(app: &'a App, name: &str) -> Result<&'a Rollup, ApiError> {
     rollups(app).find(|rollup| rollup.name == name).ok_or_else(|| {
-        let known: Vec<&str> = rollups(app).map(|rollup| rollup.name.as_str()).collect();
-        ApiError::UnknownRollup(format!("there is no rollup {name}; there are {}", known.join(", ")))
+        let known = rollups(app).map(|rollup| rollup.name.as_str());
+        ApiError::UnknownRollup(format!("there is no rollup {name}{}", nearest::hint(name, known)))
     })
 }
 
@@ -186,7 +187,8 @@ fn cut_error(error: CutError) -> ApiError {
 /// One page of rows.
 struct Page {
     rows: Vec<Row>,
-    range: (Timestamp, Timestamp),
+    /// As it was asked for, else of the rows; an end that is neither is none.
+    range: (Option<Timestamp>, Option<Timestamp>),
     /// Where the next page begins, when there is more.
     next: Option<String>,
 }
@@ -215,10 +217,10 @@ pub(crate) async fn rows(
     }
     let next = page.next.map_or_else(|| "null".to_owned(), |cursor| answer::quoted(&cursor));
     Ok(answer::json(format!(
-        "{{\"rollup\":{},\"range\":{{\"from\":\"{}\",\"to\":\"{}\",\"interval\":{}}},\"as_of\":{},\"data\":[{}],\"next_cursor\":{next}}}",
+        "{{\"rollup\":{},\"range\":{{\"from\":{},\"to\":{},\"interval\":{}}},\"as_of\":{},\"data\":[{}],\"next_cursor\":{next}}}",
         answer::quoted(&question.rollup.name),
-        page.range.0,
-        page.range.1,
+        answer::time(page.range.0.unwrap_or(Timestamp::NEVER)),
+        answer::time(page.range.1.unwrap_or(Timestamp::NEVER)),
         answer::quoted(&question.interval_text),
         as_of(&status, &question.rollup.stream),
         written.join(",")
@@ -253,7 +255,7 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
             "the range has more than {cells_max} cells to fill between: ask for a shorter one or filter"
         )));
     }
-    let seen = seen_range(&cells, question.rollup.pane_ms);
+    let seen = seen_range(&cells, question);
     let cuts = match early {
         Some(cuts) => cuts,
         None => {
@@ -284,13 +286,11 @@ async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {
         // Behind the rows of the interval before: nothing of the dropped one has been shown.
         _ => dropped.map(|start| cursor_of(Timestamp(start.0 - 1), &[])),
     };
-    let range = match (bounded, rows.first(), rows.last()) {
-        (false, Some(first), Some(last)) => (
-            question.from.map_or(first.start, |_| cuts.range().0),
-            question.to.map_or(last.end, |_| cuts.range().1),
-        ),
-        _ => cuts.range(),
-    };
+    let (asked_from, asked_to) = cuts.range();
+    let range = (
+        question.from.map(|_| asked_from).or(rows.first().map(|row| row.start)),
+        question.to.map(|_| asked_to).or(rows.last().map(|row| row.end)),
+    );
     Ok(Page { rows, range, next })
 }
 
@@ -333,9 +333,11 @@ async fn read_cells(
     app.store.cells(&query).await.map_err(|error| ApiError::of_store(&error))
 }
 
-fn seen_range(cells: &[CellRow], pane_ms: i64) -> (Timestamp, Timestamp) {
-    let first = cells.first().map_or(Timestamp(0), |cell| cell.pane);
-    (first, cells.last().map_or(first, |cell| Timestamp(cell.pane.0 + pane_ms)))
+/// The range of the cells; where there are none, as little as possible within the one that was asked for.
+fn seen_range(cells: &[CellRow], question: &Question<'_>) -> (Timestamp, Timestamp) {
+    let nothing = question.from.or(question.to).unwrap_or(Timestamp(0));
+    let first = cells.first().map_or(nothing, |cell| cell.pane);
+    (first, cells.last().map_or(first, |cell| Timestamp(cell.pane.0 + question.rollup.pane_ms)))
 }
 
 /// The last interval of a chunk may lack cells: it is left for the next page. Returns its start.

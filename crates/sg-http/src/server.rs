@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use sg_core::metrics::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -63,6 +63,38 @@ pub(crate) struct Secured;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// An address that this process has, and that nobody can connect to yet: whoever tries is refused, and not kept waiting.
+#[derive(Debug)]
+pub struct Reserved(TcpSocket);
+
+impl Reserved {
+    /// Takes HOST:PORT; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// Those of the system, when the address cannot be had.
+    pub async fn take(address: &str) -> std::io::Result<Reserved> {
+        let mut failed = std::io::Error::other("the name has no address");
+        for resolved in lookup_host(address).await? {
+            match Reserved::bind(resolved) {
+                Ok(reserved) => return Ok(reserved),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    fn bind(address: SocketAddr) -> std::io::Result<Reserved> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Connections of a server that ended just now do not keep the next one from its port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Reserved(socket))
+    }
+}
+
 /// A listening address and what it serves.
 pub struct Server {
     listener: TcpListener,
@@ -73,17 +105,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on an address; port 0 takes a free one.
+    /// Listens on an address that was taken before.
     ///
     /// # Errors
-    /// Those of the system, when the address cannot be had.
-    pub async fn bind(
-        address: &str,
+    /// Those of the system, when another process was quicker.
+    pub fn listen(
+        address: Reserved,
         router: Router,
         metrics: Arc<Metrics>,
         places: Places,
     ) -> std::io::Result<Server> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = address.0.listen(BACKLOG)?;
         Ok(Server { listener, router, metrics, places, tls: None })
     }
 

@@ -19,6 +19,7 @@ pub mod by_hand;
 pub mod carry;
 pub mod crew;
 pub mod fleet;
+mod outage;
 pub mod outbox;
 pub mod owner;
 pub mod rebuild;

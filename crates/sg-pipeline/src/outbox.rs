@@ -22,6 +22,8 @@ use sg_core::time::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::outage::Outage;
+
 mod topics;
 
 pub use topics::Topics;
@@ -96,17 +98,22 @@ impl Outbox {
     async fn run_stream(&self, stream: &StreamOutbox, stop: &CancellationToken) {
         let mut failure_pause = PAUSE;
         let mut parked_due = Instant::now();
+        let mut outage = Outage::default();
+        let doing = format!("telling what became known of {}", stream.plan.name);
         while !stop.is_cancelled() {
             let mut done = self.tell(stream, MAIN_LANE).await;
             if done.is_ok() && Instant::now() >= parked_due {
                 done = self.tell_parked(stream).await.and(done);
                 parked_due = Instant::now() + REFUSED_PAUSE;
             }
+            if done.is_ok() {
+                outage.succeeded(&doing);
+            }
             let pause = match done {
                 Ok(0) => PAUSE,
                 Ok(_) => Duration::ZERO,
                 Err(error) => {
-                    tracing::warn!(stream = %stream.plan.name, "telling what became known: {error}; trying again");
+                    outage.failed(&doing, &error);
                     failure_pause = (failure_pause * 2).min(FAILURE_PAUSE_MAX);
                     failure_pause
                 }

@@ -25,12 +25,14 @@ use sg_core::time::{Clock, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use patience::{Pause, retrying, write};
+use patience::{Pause, refreshed, retrying, write};
 pub use progress::Progress;
 pub use stop::{Leave, Stop};
 use traced::Traced;
 
 use crate::spans::Tracer;
+
+use crate::outage::Outage;
 
 /// What an owner owns.
 #[derive(Debug, Clone)]
@@ -137,6 +139,8 @@ struct Stretch {
     flush_due: Option<Instant>,
     refresh_due: Instant,
     last_record: Instant,
+    /// Whether refreshes fail.
+    outage: Outage,
     /// How often in a row the log has said what cannot be.
     doubts: u32,
     /// When the log is read next: a trickle is gathered for a moment, so that the fold does not wake for every sync.
@@ -215,6 +219,7 @@ impl Owner {
             flush_due: None,
             refresh_due: now,
             last_record: now,
+            outage: Outage::default(),
             doubts: 0,
             read_at: now,
             traced: Traced::default(),
@@ -396,16 +401,10 @@ impl Owner {
             base: stretch.in_flight.is_none().then(|| stretch.fold.base()),
             now: clock.now(),
         };
-        match store.refresh(&refresh).await {
-            Ok(true) => Ok(None),
+        match refreshed(store.as_ref(), &refresh, (&plan.name, &mut stretch.outage)).await? {
             // Either the partition is another's, or the store went back to an earlier state: its checkpoint tells.
-            Ok(false) => Ok(Some(End::Again)),
-            // The next refresh is seconds away, and a flush retries on its own.
-            Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
-                tracing::warn!("refreshing a partition: {error}");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
+            Some(false) => Ok(Some(End::Again)),
+            Some(true) | None => Ok(None),
         }
     }
 

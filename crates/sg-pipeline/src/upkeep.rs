@@ -10,6 +10,8 @@ use sg_core::time::Clock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::outage::Outage;
+
 /// How often the log is trimmed.
 const TRIM_INTERVAL: Duration = Duration::from_secs(15);
 /// How long no old rows are looked for when all are removed.
@@ -50,9 +52,11 @@ impl Upkeep {
     }
 
     async fn keep_log_small(&self, stop: &CancellationToken) {
+        let mut outage = Outage::default();
         while !stops_within(stop, TRIM_INTERVAL).await {
-            if let Err(error) = self.trim().await {
-                tracing::warn!("trimming the log: {error}");
+            match self.trim().await {
+                Ok(()) => outage.succeeded("trimming the log"),
+                Err(error) => outage.failed("trimming the log", &error),
             }
         }
     }
@@ -60,15 +64,18 @@ impl Upkeep {
     async fn keep_store_small(&self, stop: &CancellationToken) {
         let mut pace = Pace { rows: STEP_ROWS_MIN };
         let mut wait = RETENTION_INTERVAL;
+        let mut of_marks = Outage::default();
+        let mut of_rows: Vec<Outage> = self.plans.iter().map(|_| Outage::default()).collect();
         while !stops_within(stop, wait).await {
             wait = RETENTION_INTERVAL;
-            for plan in &self.plans {
-                if self.retain(plan, &mut pace, stop).await {
+            for (plan, outage) in self.plans.iter().zip(&mut of_rows) {
+                if self.retain(plan, (&mut pace, outage), stop).await {
                     wait = BREATH;
                 }
             }
-            if let Err(error) = self.drop_marks().await {
-                tracing::warn!("removing marks: {error}");
+            match self.drop_marks().await {
+                Ok(()) => of_marks.succeeded("removing marks"),
+                Err(error) => of_marks.failed("removing marks", &error),
             }
         }
     }
@@ -125,7 +132,13 @@ impl Upkeep {
     }
 
     /// Removes a stream's old rows for a while; returns whether there may be more.
-    async fn retain(&self, plan: &Plan, pace: &mut Pace, stop: &CancellationToken) -> bool {
+    async fn retain(
+        &self,
+        plan: &Plan,
+        (pace, outage): (&mut Pace, &mut Outage),
+        stop: &CancellationToken,
+    ) -> bool {
+        let doing = format!("removing old rows of {}", plan.name);
         let began = Instant::now();
         loop {
             let step_began = Instant::now();
@@ -134,9 +147,12 @@ impl Upkeep {
                     self.metrics.removed.add(removed.what, removed.rows);
                     pace.took(step_began.elapsed());
                 }
-                Ok(None) => return false,
+                Ok(None) => {
+                    outage.succeeded(&doing);
+                    return false;
+                }
                 Err(error) => {
-                    tracing::warn!(stream = %plan.name, "removing old rows: {error}");
+                    outage.failed(&doing, &error);
                     return false;
                 }
             }

@@ -1,10 +1,13 @@
-//! The commands' side of a conversation with a running server: plain HTTP/1.1 over connections that are kept and
-//! renewed. Retries nothing that may have reached the server: whether to send again is the command's decision.
+//! The commands' side of a conversation with a running server: HTTP/1.1, with or without TLS, over connections that are
+//! kept and renewed. Retries nothing that may have reached the server: whether to send again is the command's decision.
 
+pub(crate) mod failures;
+mod hearer;
 pub(crate) mod live;
 pub(crate) mod rollup;
 pub(crate) mod status;
 mod target;
+pub(crate) mod tls;
 #[cfg(feature = "kafka")]
 pub(crate) mod topic;
 
@@ -19,12 +22,16 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::time::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::{cmd, exit};
+use hearer::{Hearer, Lines, Pieces};
 
 pub(crate) use target::Target;
 
@@ -47,28 +54,39 @@ pub(crate) struct Server {
     pub(crate) address: String,
     /// What stands before every path, usually nothing.
     pub(crate) prefix: String,
+    /// The name that its certificate must have, where it speaks TLS.
+    pub(crate) tls_name: Option<ServerName<'static>>,
     authorization: Option<HeaderValue>,
 }
 
 impl Server {
-    /// Reads an address such as `http://127.0.0.1:8080`.
+    /// Reads an address such as `http://127.0.0.1:8080` or `https://gauge.example`.
     ///
     /// # Errors
-    /// When the URL is not a plain http one, or the key cannot stand in a header.
+    /// When the URL is none of http or https, or the key cannot stand in a header.
     pub(crate) fn new(url: &str, key: Option<&str>) -> anyhow::Result<Server> {
         let uri: Uri = url.parse().with_context(|| format!("reading the URL {url}"))?;
-        if uri.scheme_str() != Some("http") {
-            bail!("the URL {url} does not begin with http://: for https put a proxy in between");
-        }
+        let is_secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => bail!("the URL {url} begins with neither http:// nor https://"),
+        };
         let host = uri.host().with_context(|| format!("the URL {url} names no host"))?;
+        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         let bearer = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}")));
         let authorization = bearer.transpose().context("STREAMGAUGE_KEY holds characters that no key has")?;
         Ok(Server {
             url: url.trim_end_matches('/').to_owned(),
-            address: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            address: format!("{host}:{port}"),
+            tls_name: is_secure.then(|| tls::name(host)).transpose()?,
             prefix: uri.path().trim_end_matches('/').to_owned(),
             authorization,
         })
+    }
+
+    /// Returns the address as it was given.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Returns the header lines, beside host and content, that every request carries.
@@ -234,7 +252,7 @@ impl Connection {
         hear: &mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
     ) -> anyhow::Result<()> {
         let request = self.prepared(Method::POST, path, Some(kind), body)?;
-        self.hear(path, request, (&mut Lines { hear, text: Vec::new() }, ANSWER_TIMEOUT)).await
+        self.hear(path, request, (&mut Lines::new(hear), ANSWER_TIMEOUT)).await
     }
 
     /// Gets a path and hears the answer line by line.
@@ -247,7 +265,7 @@ impl Connection {
         hear: &mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
     ) -> anyhow::Result<()> {
         let request = self.prepared(Method::GET, path, None, Bytes::new())?;
-        self.hear(path, request, (&mut Lines { hear, text: Vec::new() }, SEARCH_TIMEOUT)).await
+        self.hear(path, request, (&mut Lines::new(hear), SEARCH_TIMEOUT)).await
     }
 
     /// Gets a path and hears the bytes of the answer as they come.
@@ -349,12 +367,20 @@ impl Connection {
                     let response = sender.send_request(unsent).await;
                     response.map_err(|error| self.server.unanswered(true, error))?
                 }
-                _ => return Err(self.server.unanswered(true, failed.into_error())),
+                _ => return Err(self.server.unanswered(true, self.told(&failed.into_error()))),
             },
         };
         let answer = self.read(response).await?;
         self.sender = Some(sender);
         Ok(answer)
+    }
+
+    /// Returns why a request failed; what is no HTTP may be TLS.
+    fn told(&self, error: &hyper::Error) -> String {
+        let may_be_tls = error.is_parse() && self.server.tls_name.is_none();
+        let hint =
+            if may_be_tls { ": it does not speak HTTP; if it speaks TLS, name it with https://" } else { "" };
+        format!("{error}{hint}")
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Unanswered> {
@@ -365,6 +391,18 @@ impl Connection {
             Ok(Ok(stream)) => stream,
         };
         stream.set_nodelay(true).map_err(|error| self.server.unanswered(false, error))?;
+        let Some(name) = &self.server.tls_name else { return self.begin(stream).await };
+        let config = tls::config().map_err(|error| self.server.unanswered(true, error))?;
+        let secured =
+            timeout(CONNECT_TIMEOUT, TlsConnector::from(config).connect(name.clone(), stream)).await;
+        let secured = secured.map_err(|_| self.server.unanswered(true, "it does not answer in TLS"))?;
+        self.begin(secured.map_err(|error| self.server.unanswered(true, tls::complaint(&error)))?).await
+    }
+
+    async fn begin<S>(&self, stream: S) -> Result<SendRequest<Full<Bytes>>, Unanswered>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let handshaken = handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshaken.map_err(|error| self.server.unanswered(true, error))?;
         tokio::spawn(async move {
@@ -385,38 +423,6 @@ impl Connection {
 }
 
 /// Reads a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-/// Hears an answer as it comes.
-trait Hearer {
-    fn take(&mut self, bytes: &[u8]) -> anyhow::Result<()>;
-}
-
-/// Hears whole lines.
-struct Lines<'h> {
-    hear: &'h mut (dyn FnMut(&str) -> anyhow::Result<()> + Send),
-    text: Vec<u8>,
-}
-
-impl Hearer for Lines<'_> {
-    fn take(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.text.extend_from_slice(bytes);
-        let whole = self.text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        for line in self.text[..whole].split_inclusive(|byte| *byte == b'\n') {
-            (self.hear)(String::from_utf8_lossy(line).trim_end())?;
-        }
-        self.text.drain(..whole);
-        Ok(())
-    }
-}
-
-/// Hears bytes.
-struct Pieces<'h>(&'h mut (dyn FnMut(&[u8]) -> anyhow::Result<()> + Send));
-
-impl Hearer for Pieces<'_> {
-    fn take(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        (self.0)(bytes)
-    }
-}
-
 fn date(text: &str) -> Option<Timestamp> {
     let read = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(Timestamp(read.timestamp().as_millisecond()))

@@ -1,6 +1,7 @@
 //! From settings to objects: the only place that knows which log, which store and which archive run.
 
 mod archive;
+mod directory;
 mod disk;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
@@ -27,6 +28,7 @@ use crate::cloudwatch::CloudWatch;
 use crate::config::Settings;
 use crate::config::settings::{LogChoice, StoreChoice};
 use crate::traces::Traces;
+use directory::{keeps_files, lock};
 
 /// Newest batches that wait in memory for the fold: some hundredths of a second at full speed, so that a fold that is
 /// held up for a moment need not read the disk.
@@ -36,6 +38,7 @@ const TAIL_BYTES_MAX: usize = 12 << 20;
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const START_PAUSE: Duration = Duration::from_secs(1);
 
+pub(crate) use directory::refuse_used;
 #[cfg(feature = "postgres")]
 pub(crate) use sg_store::postgres::{Looked, look as look_at_postgres};
 
@@ -148,9 +151,7 @@ pub(crate) async fn open(
     let streams: Vec<_> = settings.streams.iter().map(|settings| settings.stream.clone()).collect();
     let plans: Vec<Arc<Plan>> =
         streams.iter().map(|stream| Arc::new(Plan::new(stream.clone(), &settings.rollups))).collect();
-    let keeps_files =
-        matches!(settings.log, LogChoice::Embedded(_)) || matches!(settings.store, StoreChoice::Sqlite(_));
-    let lock = if keeps_files { Some(lock(&settings.data_dir)?) } else { None };
+    let lock = if keeps_files(settings) { Some(lock(&settings.data_dir)?) } else { None };
     let log = match &settings.log {
         LogChoice::Embedded(dir) => embedded_log(settings, dir, &clock, salvage)?,
         #[cfg(feature = "kafka")]
@@ -346,26 +347,5 @@ where
             }
             done => return done.map_err(Failure::of_port),
         }
-    }
-}
-
-/// Takes the data directory for this process alone.
-fn lock(data_dir: &Path) -> Result<File, Failure> {
-    let make = || -> anyhow::Result<File> {
-        std::fs::create_dir_all(data_dir)
-            .with_context(|| format!("making the data directory {}", data_dir.display()))?;
-        let path = data_dir.join("lock");
-        File::create(&path).with_context(|| format!("opening {}", path.display()))
-    };
-    let file = make().map_err(Failure::internal)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(_) => Err(Failure {
-            code: crate::exit::ALREADY_RUNNING,
-            error: anyhow::anyhow!(
-                "another server works in {}: stop it, or choose another --data-dir",
-                data_dir.display()
-            ),
-        }),
     }
 }

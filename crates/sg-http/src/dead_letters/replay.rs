@@ -71,7 +71,10 @@ pub(crate) async fn replay(State(app): State<Arc<App>>, request: Request) -> Res
     let is_dry = wish.dry_run;
     let edit = Edit::new(wish.edit.into_iter().collect());
     let limit = wish.limit.unwrap_or(LETTERS);
-    let outcome = replay_all(&app, (query, limit), &edit, is_dry).await?;
+    let outcome = replay_all(&app, (query.clone(), limit), &edit, is_dry).await?;
+    if outcome.found == 0 && query.before.is_none() {
+        super::check_names(&app, &query)?;
+    }
     let mut told = json!({
         if is_dry { "would_accept" } else { "accepted" }: outcome.accepted,
         "still_refused": outcome.refused,

@@ -124,8 +124,9 @@ impl Archiver {
                 // The claim says what is lost, and counts it.
                 Err(Left::Overtaken) => {}
                 Err(Left::Port(error)) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
-                    tracing::warn!(%stream, partition, "archiving: {error}; trying again");
-                    self.failing(Some(error.to_string()));
+                    if self.failing(Some(error.to_string())) {
+                        tracing::warn!(%stream, partition, "archiving: {error}; trying again until it succeeds");
+                    }
                 }
                 Err(Left::Port(error)) => {
                     tracing::error!(%stream, partition, "the archive of the partition stopped: {error}");
@@ -142,8 +143,14 @@ impl Archiver {
         }
     }
 
-    fn failing(&self, why: Option<String>) {
-        self.settings.metrics.stands(&self.archived.stream, self.number, |standing| standing.failing = why);
+    /// Notes how it stands; returns whether it fails from now on.
+    fn failing(&self, why: Option<String>) -> bool {
+        let mut is_news = false;
+        self.settings.metrics.stands(&self.archived.stream, self.number, |standing| {
+            is_news = why.is_some() && standing.failing.is_none();
+            standing.failing = why;
+        });
+        is_news
     }
 
     async fn work(&self, pause: &mut Pause) -> Result<(), Left> {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::partition::Left;
 use super::{ArchivedStream, Settings};
+use crate::outage::Outage;
 
 /// Files of a cut written at once.
 const WRITES_AT_ONCE: usize = 4;
@@ -193,11 +194,12 @@ impl Upload<'_> {
     async fn commit(&self, cut: &Cut) -> Result<bool, Left> {
         let mut is_repeated = false;
         let mut pause = Pause::new(self.settings.seed ^ cut.base);
+        let mut outage = Outage::default();
         loop {
             match self.settings.manifest.commit_cut(cut).await {
                 Ok(false) if is_repeated => return self.is_committed(cut).await,
                 Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
-                    tracing::warn!(stream = %cut.stream, partition = cut.partition, "{error}; trying again");
+                    outage.failed(format_args!("committing files of {}", cut.stream), &error);
                     is_repeated = true;
                     pause.wait(self.stop).await?;
                 }
@@ -222,10 +224,11 @@ impl Upload<'_> {
         R: Future<Output = Result<T, PortError>>,
     {
         let mut pause = Pause::new(self.settings.seed);
+        let mut outage = Outage::default();
         loop {
             match call().await {
                 Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
-                    tracing::warn!(stream = %self.archived.stream, "{error}; trying again");
+                    outage.failed(format_args!("archiving {}", self.archived.stream), &error);
                     pause.wait(self.stop).await?;
                 }
                 done => return Ok(done?),

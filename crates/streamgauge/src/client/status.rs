@@ -1,5 +1,7 @@
 //! `GET /v1/status` and `POST /v1/flush` as the commands read them: only the members they use.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,10 +13,40 @@ use super::{Connection, JSON};
 pub(crate) struct Status {
     /// `embedded` or `kafka`.
     pub(crate) log: String,
+    /// `sqlite` or `postgres`.
+    #[serde(default)]
+    pub(crate) store: String,
     /// The streams with their partitions.
     pub(crate) streams: Vec<Stream>,
     /// The rollups with their ledgers.
     pub(crate) rollups: Vec<Rollup>,
+    /// What is archived, where anything is.
+    #[serde(default)]
+    pub(crate) archive: Option<Archive>,
+}
+
+/// What a server archives.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Archive {
+    /// Streams, each with the place of its files.
+    pub(crate) places: BTreeMap<String, String>,
+    /// How far each partition of them is.
+    pub(crate) partitions: Vec<ArchivedPartition>,
+}
+
+/// How the archive of a partition stands.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct ArchivedPartition {
+    /// Its stream.
+    pub(crate) stream: String,
+    /// Its number.
+    pub(crate) partition: u32,
+    /// Why it does not get on, while it is tried again.
+    #[serde(default)]
+    pub(crate) failing: Option<String>,
+    /// Why it is not tried any more.
+    #[serde(default)]
+    pub(crate) stopped: Option<String>,
 }
 
 /// A stream.

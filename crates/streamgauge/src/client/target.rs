@@ -22,7 +22,7 @@ impl Target {
     /// Returns the server, with the key from the environment.
     ///
     /// # Errors
-    /// When the URL is not a plain http one, or the key cannot stand in a header.
+    /// When the URL is none of http or https, or the key cannot stand in a header.
     pub(crate) fn server(&self) -> anyhow::Result<Server> {
         let key = std::env::var("STREAMGAUGE_KEY").ok().filter(|key| !key.is_empty());
         Server::new(&self.url, key.as_deref())
@@ -42,7 +42,7 @@ impl clap::Args for Target {
                 .value_name("URL")
                 .default_value(DEFAULT)
                 .value_parser(checked_url)
-                .help("The server; a key, where it wants one, is read from STREAMGAUGE_KEY"),
+                .help("The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and for https:// a file of certificates to trust from SSL_CERT_FILE"),
         )
     }
 

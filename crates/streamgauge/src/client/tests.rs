@@ -17,7 +17,10 @@ fn addresses() {
     check("http://127.0.0.1:8080/", Some(("127.0.0.1:8080", "")));
     check("http://gauge", Some(("gauge:80", "")));
     check("http://[::1]:9/base/", Some(("[::1]:9", "/base")));
-    check("https://gauge", None);
+    check("https://gauge", Some(("gauge:443", "")));
+    check("https://[::1]:9/base", Some(("[::1]:9", "/base")));
+    check("ftp://gauge", None);
+    check("https://a_b..c", None);
     check("127.0.0.1:8080", None);
     check("not a url", None);
 }

@@ -241,6 +241,9 @@ async fn replay(wish: &Replay) -> anyhow::Result<ExitCode> {
         writeln!(out, "{told}")?;
         return Ok(code);
     }
+    if wish.dry_run {
+        writeln!(std::io::stderr(), "judged by the configuration of the server that was asked")?;
+    }
     let is_named = !wish.letters.is_empty();
     let known =
         if is_named { format!(", {replayed} replayed before, {missing} not found") } else { String::new() };

@@ -2,6 +2,7 @@
 //! and which command mends it. Each module looks at one thing. Opens neither the database nor the log, takes no lock and
 //! changes nothing but for a small file of its own, which it removes: a server may run meanwhile.
 
+mod archive;
 mod clock;
 mod disk;
 mod log;
@@ -24,6 +25,7 @@ use crate::client::{Connection, Misused, Server, Target, settle};
 use crate::clock::WallClock;
 use crate::cmd::config as config_cmd;
 use crate::config::Settings;
+use crate::config::settings::{LogChoice, StoreChoice};
 
 /// How long a running server may take to answer.
 const SERVER_WAIT: Duration = Duration::from_secs(10);
@@ -137,6 +139,7 @@ async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
             let server = server(args, &settings)?;
             let (of_server, answered) = ask(&server).await;
             findings.push(Finding::ok("configuration", "is right"));
+            findings.extend(answered.status.iter().filter_map(|status| of_another(&settings, status)));
             findings.extend(ports::look(&settings).await);
             findings.push(of_server);
             findings.extend(disk::look(&settings));
@@ -144,7 +147,7 @@ async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
             findings.push(clock::steady(wall, watch.elapsed(), WallClock.now()));
             findings.extend(log::look(&settings, answered.status.as_ref()).await);
             findings.push(store::look(&settings).await);
-            findings.push(of_archive(&archive));
+            findings.extend(archive::look(&archive, answered.status.as_ref()));
             findings.extend(answered.status.iter().flat_map(progress::look));
         }
         Err(errors) => {
@@ -165,13 +168,24 @@ async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if worst == Level::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Says what is configured. A URL that cannot be is an error of the configuration.
-fn of_archive(url: &str) -> Finding {
-    let says = match url {
-        "off" => "off: raw events are not archived".to_owned(),
-        other => format!("{other}, as far as the configuration tells: nothing was asked there"),
+/// Says so where the server that answers keeps its log or its store elsewhere than this configuration does: files, topics and
+/// tables are looked at as they are configured here.
+fn of_another(settings: &Settings, status: &Status) -> Option<Finding> {
+    let log = match settings.log {
+        LogChoice::Embedded(_) => "embedded",
+        LogChoice::Kafka(_) => "kafka",
     };
-    Finding::ok("archive", says)
+    let store = match settings.store {
+        StoreChoice::Sqlite(_) => "sqlite",
+        StoreChoice::Postgres(_) => "postgres",
+    };
+    let says = format!(
+        "is another than that of the server that answers: log and store are {log} and {store} here, {} and {} there",
+        status.log, status.store
+    );
+    let is_another = (log, store) != (status.log.as_str(), status.store.as_str());
+    let mend = "call doctor with the file, variables and flags that the server was started with";
+    is_another.then(|| Finding::warn("configuration", says, mend))
 }
 
 /// Returns the settings that `serve` would have, and the archive's URL; every error of them.
@@ -206,11 +220,16 @@ fn settings(args: &Args) -> Result<(Settings, String), Vec<String>> {
     }
 }
 
-/// Returns the server to ask: the one that was typed, else the one that would listen on the first address.
+/// Returns the server to ask: the one that was typed, else the one that would listen, where it speaks plainly if it does:
+/// a certificate is seldom of an address.
 fn server(args: &Args, settings: &Settings) -> anyhow::Result<Server> {
-    let first = settings.listen.first().map_or("127.0.0.1:8080", |listen| listen.address.as_str());
-    let here = first.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
-    let target = args.target.or_default(&format!("http://{here}"));
+    let plain = settings.listen.iter().find(|listen| listen.tls.is_none());
+    let (scheme, address) = match plain.or(settings.listen.first()) {
+        Some(listen) => (listen.scheme(), listen.address.as_str()),
+        None => ("http", "127.0.0.1:8080"),
+    };
+    let here = address.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
+    let target = args.target.or_default(&format!("{scheme}://{here}"));
     target.server().map_err(|error| Misused(format!("{error:#}")).into())
 }
 
@@ -221,7 +240,7 @@ async fn ask(server: &Server) -> (Finding, Answered) {
     let ready = match timeout(SERVER_WAIT, connection.get("/readyz")).await {
         Ok(Ok(ready)) => ready,
         Ok(Err(unanswered)) if unanswered.was_reached => {
-            let says = format!("what listens on {address} does not answer as a server: {unanswered}");
+            let says = format!("what listens on {address} does not answer as a server does: {unanswered}");
             return (Finding::fail("server", says, "name the server with --url"), Answered::default());
         }
         Ok(Err(_)) => {
@@ -250,7 +269,7 @@ async fn ask(server: &Server) -> (Finding, Answered) {
         }
         (false, _) => {
             let says = format!("the one on {address} is not ready: {}", ready_complaint(&ready));
-            Finding::fail("server", says, format!("curl http://{address}/readyz"))
+            Finding::fail("server", says, format!("curl {}/readyz", server.url()))
         }
     };
     (finding, Answered { ahead_ms, status })

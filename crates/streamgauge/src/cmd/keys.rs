@@ -135,15 +135,37 @@ async fn list(is_json: bool, target: &Target) -> anyhow::Result<ExitCode> {
         writeln!(out, "{keys}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(out, "{:<12}  {:<20}  {:<18}  {:<24}  STATE", "ID", "NAME", "SCOPES", "MADE")?;
+    if keys["keys"].as_array().is_none_or(Vec::is_empty) {
+        writeln!(
+            std::io::stderr(),
+            "there are no keys: `streamgauge keys create --name me --scope admin` makes the first, and from then on every request needs one"
+        )?;
+    }
+    writeln!(out, "{}", line(["ID", "NAME", "SCOPES", "MADE", "STATE", "RATES", "ORIGINS"]))?;
     for key in keys["keys"].as_array().into_iter().flatten() {
-        let text = |member: &str| key[member].as_str().unwrap_or_default().to_owned();
-        let scopes: Vec<&str> =
-            key["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let (id, name, made) = (text("id"), text("name"), text("created_at"));
-        writeln!(out, "{id:<12}  {name:<20}  {:<18}  {made:<24}  {}", scopes.join(","), state(key))?;
+        let text = |member: &str| key[member].as_str().unwrap_or_default();
+        let list = |member: &str| {
+            let names: Vec<&str> =
+                key[member].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            names.join(",")
+        };
+        let (scopes, origins, state, rates) = (list("scopes"), list("origins"), state(key), rates(key));
+        let columns = [text("id"), text("name"), &scopes, text("created_at"), &state, &rates, &origins];
+        writeln!(out, "{}", line(columns))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn line([id, name, scopes, made, state, rates, origins]: [&str; 7]) -> String {
+    let line = format!("{id:<12}  {name:<20}  {scopes:<18}  {made:<24}  {state:<36}  {rates:<28}  {origins}");
+    line.trim_end().to_owned()
+}
+
+/// Returns how much a key may send; nothing where it may send as much as it likes.
+fn rates(key: &Value) -> String {
+    let rate = |member: &str, unit: &str| Some(format!("{} {unit}/s", key[member].as_u64()?));
+    let both = [rate("events_per_s", "events"), rate("bytes_per_s", "bytes")];
+    both.into_iter().flatten().collect::<Vec<String>>().join(", ")
 }
 
 fn state(key: &Value) -> String {

@@ -6,6 +6,7 @@ mod body;
 mod form;
 mod live;
 mod report;
+mod stream;
 mod worker;
 
 use std::io::Write as _;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
+use sg_core::nearest;
 
 use crate::client::live::Numbers;
 use crate::client::{Connection, Server, Target, settle, status};
@@ -89,6 +91,11 @@ async fn load(args: &Args) -> anyhow::Result<ExitCode> {
     let (rate, connections) = (args.rate.unwrap_or(row.rate), args.connections.unwrap_or(row.connections));
     let mut connection = Connection::new(&server);
     let before = status::settled(&mut connection, PATIENCE).await?;
+    let known = || before.streams.iter().map(|stream| stream.name.as_str());
+    if args.form.is_none() && !known().any(|name| name == args.stream) {
+        let hint = nearest::hint(&args.stream, known());
+        return Err(anyhow!("the server has no stream {}{hint} (--stream names one)", args.stream));
+    }
     let told_before = told(row, &server).await?;
 
     let plan = Plan {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sg_core::metrics::ArchiveMetrics;
 use sg_core::plan::Plan;
 use sg_core::time::Clock;
-use sg_http::{App, ArchiveView, Door, Headrooms, MetricsApi, Watchers, with_spans};
+use sg_http::{App, ArchiveView, Door, Guard, Headrooms, MetricsApi, Watchers, with_spans};
 use sg_pipeline::archiver::{ArchivedStream, LineFiles};
 use sg_pipeline::by_hand::ByHand;
 use sg_pipeline::crew::Crew;
@@ -103,11 +103,20 @@ pub(crate) async fn run(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    // Before anything is made: a start that fails leaves nothing behind.
+    let taken = match wire::refuse_used(&settings) {
+        Ok(()) => entry::take(&settings).await,
+        Err(failure) => Err(failure),
+    };
+    let addresses = match taken {
+        Ok(addresses) => addresses,
+        Err(failure) => return fail(failure.code, &failure.error),
+    };
     let parts = match wire::open(&settings, clock, (args.salvage, &args.rebuild)).await {
         Ok(parts) => parts,
         Err(failure) => return fail(failure.code, &failure.error),
     };
-    let entry = match entry::open(&settings, &parts).await {
+    let entry = match entry::open(&settings, &parts, addresses).await {
         Ok(entry) => entry,
         Err(failure) => return fail(failure.code, &failure.error),
     };
@@ -216,13 +225,13 @@ async fn serve(
     }
     let demo = demo_switch(settings, is_demo);
     let is_demo_on = demo.as_ref().map(watch::Sender::subscribe);
-    let app = app(settings, (&parts, &entry), fleet, (archive_metrics, demo, rebuilder));
+    let app = app(settings, (&parts, &entry.guard), fleet, (archive_metrics, demo, rebuilder));
     let app = Arc::new(app);
     let stop_servers = CancellationToken::new();
     let servers = TaskTracker::new();
-    let urls = match entry::listen(settings, (&app, entry), &stop_servers, &servers).await {
+    let urls = match entry::listen(settings, (&app, entry.addresses), &stop_servers, &servers) {
         Ok(urls) => urls,
-        Err(error) => return fail(exit::UNAVAILABLE, &error),
+        Err(failure) => return fail(failure.code, &failure.error),
     };
     if let Some(cloudwatch) = parts.cloudwatch.take() {
         loops.spawn(cloudwatch.run(app.clone(), stop_loops.clone()));
@@ -322,7 +331,7 @@ fn stream_outbox(parts: &Parts, plan: &Arc<Plan>, topic: &str) -> StreamOutbox {
 
 fn app(
     settings: &Settings,
-    (parts, entry): (&Parts, &Entry),
+    (parts, guard): (&Parts, &Arc<Guard>),
     fleet: Arc<Fleet>,
     (archive_metrics, demo, rebuilder): (Arc<ArchiveMetrics>, Option<watch::Sender<bool>>, Arc<Rebuilds>),
 ) -> App {
@@ -358,7 +367,7 @@ fn app(
         draining: CancellationToken::new(),
         limits: entry::limits(settings),
         questions: entry::questions(settings),
-        guard: entry.guard.clone(),
+        guard: guard.clone(),
         origins: settings.cors_origins.clone(),
         watchers: Watchers::default(),
         demo,

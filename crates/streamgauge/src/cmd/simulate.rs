@@ -157,6 +157,9 @@ async fn simulate(args: &Args, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
         expectation.write(&mut out).and_then(|()| out.flush()).with_context(doing)?;
         tracing::debug!("expected cells of {} events are in {}", expectation.events(), path.display());
     }
+    for line in summary.failures.lines() {
+        writeln!(std::io::stderr().lock(), "streamgauge: {line}")?;
+    }
     let mut stdout = std::io::stdout().lock();
     if args.json {
         writeln!(stdout, "{}", summary.json())?;

@@ -73,7 +73,11 @@ impl Layers {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
-                return Err(error).with_context(|| format!("reading the configuration {}", path.display()));
+                let path = path.display();
+                anyhow::bail!(
+                    "reading the configuration {path}: {error}; name a file that can be read, or write one with \
+                     `streamgauge config init > {DEFAULT_FILE}`"
+                );
             }
         };
         let table: Table =

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sg_core::nearest;
 use toml::{Table, Value};
 
 /// Errors so far, each with its place; and who is told which keys are asked for, if anybody is.
@@ -233,13 +234,7 @@ impl<'t> Reader<'t> {
     /// Notes every key that was not asked for.
     pub(crate) fn finish(self, errors: &mut Errors) {
         for key in self.table.keys().filter(|key| !self.asked.contains(&key.as_str())) {
-            let nearest = self.asked.iter().max_by(|one, other| {
-                strsim::jaro_winkler(one, key).total_cmp(&strsim::jaro_winkler(other, key))
-            });
-            let hint = nearest.filter(|name| strsim::jaro_winkler(name, key) > 0.75).map_or_else(
-                || format!("; there are {}", self.asked.join(", ")),
-                |name| format!("; did you mean {name}?"),
-            );
+            let hint = nearest::hint(key, self.asked.iter().copied());
             errors.add(&self.place(key), format!("there is no such key{hint}"));
         }
     }

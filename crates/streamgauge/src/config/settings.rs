@@ -86,6 +86,11 @@ impl Listen {
     pub(crate) fn is_loopback(&self) -> bool {
         resolve(&self.address).is_some_and(|resolved| resolved.ip().is_loopback())
     }
+
+    /// Returns how URLs of the address begin.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
 }
 
 /// Sizes of the embedded log.

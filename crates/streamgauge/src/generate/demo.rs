@@ -35,6 +35,12 @@ pub(crate) async fn run(
     stop: CancellationToken,
     clock: Arc<dyn Clock>,
 ) {
+    if url.starts_with("https:") {
+        tracing::warn!(
+            "the demo sends over plain HTTP only: give it an address, such as --listen 127.0.0.1:8081,tls=off"
+        );
+        return;
+    }
     let server = match Server::new(&url, Some(&key)) {
         Ok(server) => server,
         Err(error) => {

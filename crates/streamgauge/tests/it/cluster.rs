@@ -12,6 +12,7 @@ mod moving;
 mod outages;
 mod outputs;
 mod rebuilds;
+mod roles;
 mod topics;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

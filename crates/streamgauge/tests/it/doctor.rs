@@ -69,12 +69,29 @@ fn a_server_that_is_well_has_nothing_to_mend() {
     assert_eq!(level(&found, "lock", &pid), "ok");
     assert_eq!(level(&found, "log", "files of"), "ok");
     assert_eq!(level(&found, "store", "of write-ahead log"), "ok");
-    assert_eq!(level(&found, "archive", "off"), "ok");
+    assert_eq!(level(&found, "archive", "the server that answers archives nothing"), "ok");
     assert_eq!(level(&found, "retention", "nothing waits"), "ok");
     // Whatever this machine's disk is like, nothing else ails.
     assert!(ailing(&found).iter().all(|about| matches!(*about, "disk space" | "fsync")), "{found:#?}");
     assert_eq!(files(server.data_dir()), before, "nothing of it is left, and nothing was changed");
     assert_eq!(server.get("/readyz").status, 200);
+}
+
+/// The server has other flags than the doctor, and what is said of it is what it says.
+#[test]
+fn a_running_server_is_told_by_what_it_says_itself() {
+    let server = Server::start(&["--demo"]);
+    let (dir, address) = (text(server.data_dir()), server.address().to_string());
+    let here = ["--data-dir", &dir, "--listen", &address];
+    let found = findings(0, &here);
+    let place = format!("to file:{dir}/archive");
+    assert_eq!(level(&found, "archive", &place), "ok");
+    let kafka = ["--log", "kafka://127.0.0.1:1", "--store", "sqlite:"];
+    let found = findings(1, &[&here[..], &kafka].concat());
+    assert_eq!(level(&found, "configuration", "kafka and sqlite here, embedded and sqlite there"), "warn");
+    let alone =
+        findings(0, &["--data-dir", &dir, "--listen", "127.0.0.1:0", "--url", &format!("http://{NOWHERE}")]);
+    assert_eq!(level(&alone, "archive", "off, as far as the configuration tells"), "ok");
 }
 
 fn files(dir: &Path) -> Vec<String> {

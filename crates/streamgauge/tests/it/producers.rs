@@ -270,3 +270,32 @@ fn brokers_that_are_away_end_it_with_69() {
     );
     assert_eq!(output.status.code(), Some(69), "{}", told(&output));
 }
+
+/// A count of failures alone would leave one guessing.
+#[test]
+fn what_was_refused_is_told_with_its_reason() {
+    let toml = BUILTIN.replacen("[[stream]]\n", "[[stream]]\nrequire = [\"shoe_size\"]\n", 1);
+    let server = Server::start_with(&toml, &[]);
+    let why = "422 all_rejected: none of the 5 events was accepted; the first: missing_field (";
+    let single = "422 missing_field: ";
+    let url = server.url();
+    for (line, code, says) in [
+        ("simulate --stream events --events 10 --batch 5", 0, why),
+        ("simulate --form send-events --events 10", 0, single),
+        ("load --batch 5 --duration 100ms --connections 2", 1, why),
+        ("load --batch 1 --duration 100ms --connections 2", 1, single),
+    ] {
+        let args: Vec<&str> = line.split_whitespace().chain(["--url", &url]).collect();
+        let output = run_with(&[], &args);
+        assert_eq!(output.status.code(), Some(code), "{line}: {}", told(&output));
+        let lines = told(&output);
+        let lines = lines.lines().filter(|told| told.contains(" times: ") && told.contains(says));
+        assert_eq!(lines.count(), 1, "{line}: {}", told(&output));
+    }
+    let unknown = run_with(&[], &["load", "--stream", "pageview", "--url", &url]);
+    assert_eq!(unknown.status.code(), Some(1), "{}", told(&unknown));
+    assert!(told(&unknown).contains("did you mean pageviews? (--stream"), "{}", told(&unknown));
+    let json = summary(1, &[], &format!("load --batch 5 --duration 100ms --url {url}"));
+    assert!(json["failures"][0]["says"].as_str().is_some_and(|told| told.starts_with(why)), "{json}");
+    assert_eq!(json["failures"][0]["count"], json["refused_by_status"]["422"], "{json}");
+}

@@ -4,14 +4,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::harness::{Exited, Launch, PATIENCE, Server, until};
+use crate::harness::{Exited, Launch, PATIENCE, Server, run_with, until};
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
@@ -120,6 +120,68 @@ fn a_bad_pair_starts_no_server() {
     let Err(Exited { status, stderr }) = launch(folder.path()).start() else { panic!("it serves nonsense") };
     assert_eq!(status.code(), Some(78), "{stderr}");
     assert!(stderr.contains("key.pem holds no private key in PEM"), "{stderr}");
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Every command that asks a server asks one with TLS, too.
+#[test]
+fn commands_speak_tls() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    put_pair(folder.path());
+    let server = Server::ready(&launch(folder.path()));
+    let url = format!("https://localhost:{}", server.port());
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path of letters").to_owned();
+    let (cert, expected, backup) = (path("cert.pem"), path("expected.json"), path("backup.ndjson"));
+    let nowhere = path("nowhere");
+    for args in [
+        &["healthcheck"][..],
+        &["simulate", "--events", "200", "--expect", &expected],
+        &["flush"],
+        &["audit", "--expect", &expected],
+        &["events", "export", "--where", "event_type != 'none'", "--output", &backup],
+        &["dead-letters", "list"],
+        &["rebuild", "--dry-run"],
+        &["keys", "list"],
+        &["smoke"],
+        &["load", "--duration", "200ms", "--connections", "2"],
+        &["doctor", "--data-dir", &nowhere, "--listen", "127.0.0.1:0"],
+    ] {
+        let output = run_with(&[("SSL_CERT_FILE", &cert)], &[args, &["--url", &url]].concat());
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", told(&output));
+    }
+}
+
+#[test]
+fn a_server_that_is_not_trusted_is_told_with_what_mends_it() {
+    let [folder, other] = [0; 2].map(|_| tempfile::tempdir().expect("a temporary folder can be made"));
+    put_pair(folder.path());
+    put_pair(other.path());
+    let secured = Server::ready(&launch(folder.path()));
+    let plain = Server::start(&[]);
+    let cert = |folder: &Path| folder.join("cert.pem").to_str().expect("a path of letters").to_owned();
+    let (own, another) = (cert(folder.path()), cert(other.path()));
+    let of = |scheme: &str, host: &str, server: &Server| format!("{scheme}://{host}:{}", server.port());
+    for (url, trusted, says) in [
+        (of("https", "localhost", &secured), &another, "set SSL_CERT_FILE to a file with its certificate"),
+        (of("https", "127.0.0.1", &secured), &own, "name it in --url as its certificate does"),
+        (of("https", "localhost", &plain), &own, "it does not speak TLS there: name it with http://"),
+        (
+            of("https", "localhost", &secured),
+            &"/nowhere.pem".to_owned(),
+            "name a file of them in SSL_CERT_FILE",
+        ),
+        (of("http", "localhost", &secured), &own, "if it speaks TLS, name it with https://"),
+    ] {
+        let variables = [("SSL_CERT_FILE", trusted.as_str())];
+        for (command, code) in [("healthcheck", 1), ("flush", 69), ("load", 69), ("simulate", 69)] {
+            let output = run_with(&variables, &[command, "--url", &url]);
+            assert_eq!(output.status.code(), Some(code), "{command} {url}: {}", told(&output));
+            assert!(told(&output).contains(says), "{command} {url}: {}", told(&output));
+        }
+    }
 }
 
 /// One address may speak TLS and another plainly, for commands on the same machine.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::{Finding, process};
 use crate::client::{Connection, Server};
 use crate::config::Settings;
+use crate::config::settings::Listen;
 
 const ABOUT: &str = "ports";
 /// How long whoever listens may take to say who it is.
@@ -20,7 +21,7 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
     for listen in &settings.listen {
         let resolved = listen.address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
         findings.push(match resolved {
-            Some(address) => of_address(&listen.address, address).await,
+            Some(address) => of_address(listen, address).await,
             None => {
                 Finding::fail(ABOUT, format!("{} has no address", listen.address), "streamgauge config check")
             }
@@ -29,7 +30,8 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-async fn of_address(text: &str, address: SocketAddr) -> Finding {
+async fn of_address(listen: &Listen, address: SocketAddr) -> Finding {
+    let text = &listen.address;
     // Let go at once: nothing was accepted on it, so that it is free again.
     let error = match TcpListener::bind(address) {
         Ok(_) => return Finding::ok(ABOUT, format!("{text} is free")),
@@ -40,27 +42,37 @@ async fn of_address(text: &str, address: SocketAddr) -> Finding {
         return Finding::fail(ABOUT, format!("{text} cannot be listened on: {error}"), elsewhere);
     }
     let by = process::listener(address).map(|process| format!(", {process}")).unwrap_or_default();
-    match version_of(address).await {
-        Some(version) => {
+    match version_of(listen, address).await {
+        Ok(Some(version)) => {
             Finding::ok(ABOUT, format!("{text} is taken by a running Streamgauge {version}{by}"))
         }
-        None => Finding::fail(ABOUT, format!("{text} is taken by another program{by}"), elsewhere),
+        // Its certificate may be of another name than the address.
+        Err(why) if listen.tls.is_some() => {
+            let says = format!("{text} is taken{by}, and who it is cannot be asked: {why}");
+            Finding::warn(ABOUT, says, "name the server with --url, as its certificate does")
+        }
+        Ok(None) | Err(_) => {
+            Finding::fail(ABOUT, format!("{text} is taken by another program{by}"), elsewhere)
+        }
     }
 }
 
-/// Returns the version of the server on an address, where it is one of us.
-async fn version_of(address: SocketAddr) -> Option<String> {
+/// Returns the version of the server on an address, where it is one of us, or why it cannot be asked.
+async fn version_of(listen: &Listen, address: SocketAddr) -> Result<Option<String>, String> {
     let mut here = address;
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => here.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => here.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    let server = Server::new(&format!("http://{here}"), None).ok()?;
+    let scheme = listen.scheme();
+    let server = Server::new(&format!("{scheme}://{here}"), None).map_err(|error| format!("{error:#}"))?;
     let mut connection = Connection::new(&server);
-    let answer = timeout(ANSWER_WAIT, connection.get("/healthz")).await.ok()?.ok()?;
-    let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    let answered = timeout(ANSWER_WAIT, connection.get("/healthz")).await;
+    let answered = answered.map_err(|_| "it does not answer".to_owned())?;
+    let answer = answered.map_err(|unanswered| unanswered.to_string())?;
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     // What only we say of ourselves.
-    body.get("backends")?.get("log")?;
-    body.get("version")?.as_str().map(str::to_owned)
+    let version = body.get("backends").and_then(|backends| backends.get("log")).and(body.get("version"));
+    Ok(version.and_then(serde_json::Value::as_str).map(str::to_owned))
 }

@@ -36,3 +36,15 @@ fn rates_are_a_second() {
         assert_eq!((rate(text).ok(), byte_rate(text).ok()), (events, bytes), "{text}");
     }
 }
+
+#[test]
+fn a_line_of_the_list_has_rates_and_origins() {
+    let key = json!({"events_per_s": 100, "bytes_per_s": 524_288});
+    assert_eq!(rates(&key), "100 events/s, 524288 bytes/s");
+    assert_eq!(rates(&json!({"events_per_s": null, "bytes_per_s": 7})), "7 bytes/s");
+    assert_eq!(rates(&json!({})), "");
+    let columns = ["a1", "shop", "ingest", "2026-11-21", "works", "7 bytes/s", "https://shop.example"];
+    let shown = line(columns);
+    assert_eq!(shown.split("  ").map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>(), columns);
+    assert!(!line(["a1", "", "", "", "works", "", ""]).ends_with(' '));
+}

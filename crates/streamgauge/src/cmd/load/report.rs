@@ -53,6 +53,9 @@ impl Report {
         if *unanswered > 0 {
             text += &format!("not answered: {unanswered}\n");
         }
+        for line in self.tally.failures.lines() {
+            text += &format!("  {line}\n");
+        }
         let failed = self.checks.iter().skip(1).filter(|check| !check.holds);
         for check in self.checks.iter().take(1).chain(failed) {
             text += &format!("{}\n", check.line());
@@ -65,7 +68,8 @@ impl Report {
 
     /// Returns the figures for scripts.
     pub(super) fn json(&self) -> serde_json::Value {
-        let Tally { requests, accepted, unanswered, unanswered_events, refused, latency_us } = &self.tally;
+        let Tally { requests, accepted, unanswered, unanswered_events, refused, failures, latency_us } =
+            &self.tally;
         let ms = |us: u64| us as f64 / 1_000.0;
         let mut latency_ms = serde_json::Map::new();
         for (percentile, _, name) in PERCENTILES {
@@ -82,6 +86,7 @@ impl Report {
             "accepted": accepted,
             "requests": requests,
             "refused_by_status": refused,
+            "failures": failures.json(),
             "unanswered": unanswered,
             "unanswered_events": unanswered_events,
             "latency_ms": latency_ms,

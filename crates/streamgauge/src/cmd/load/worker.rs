@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -11,14 +10,16 @@ use hdrhistogram::Histogram;
 use sg_core::time::Clock;
 
 use super::body::Body;
+use super::stream::Stream;
 use crate::client::Server;
+use crate::client::failures::{Failures, told_in};
 
 /// Latencies are kept in microseconds up to this: an hour.
 const LATENCY_MAX_US: u64 = 3_600_000_000;
 /// Digits of a latency that are kept: one part in a thousand.
 const LATENCY_DIGITS: u8 = 3;
 /// A server that says nothing for so long has lost the request.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause after a refusal or a lost connection, in a closed loop: otherwise it would only count refusals.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of an answer's head at most.
@@ -77,6 +78,8 @@ pub(super) struct Tally {
     pub(super) unanswered_events: u64,
     /// Answers other than 202, by status.
     pub(super) refused: BTreeMap<u16, u64>,
+    /// What was said of those, why others were not answered, and which events of a batch were refused.
+    pub(super) failures: Failures,
     /// Latencies of accepted requests in microseconds.
     pub(super) latency_us: Histogram<u64>,
 }
@@ -90,6 +93,7 @@ impl Default for Tally {
             unanswered: 0,
             unanswered_events: 0,
             refused: BTreeMap::new(),
+            failures: Failures::default(),
             latency_us: latency_us.expect("an hour and three digits are within the histogram's bounds"),
         }
     }
@@ -105,6 +109,7 @@ impl Tally {
         for (status, count) in other.refused {
             *self.refused.entry(status).or_default() += count;
         }
+        self.failures.merge(other.failures);
         self.latency_us += other.latency_us;
     }
 }
@@ -127,7 +132,7 @@ pub(super) struct Worker<'a> {
     body: Body,
     head: String,
     clock: &'a dyn Clock,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     buffer: Vec<u8>,
     tally: Tally,
 }
@@ -186,7 +191,7 @@ impl<'a> Worker<'a> {
         let answered = match self.exchange() {
             Ok(answered) => answered,
             Err(error) => {
-                tracing::debug!("a request under load was lost: {error}");
+                self.tally.failures.add(format!("not answered: {error}"));
                 self.stream = None;
                 self.tally.unanswered += 1;
                 self.tally.unanswered_events += self.body.events;
@@ -199,39 +204,44 @@ impl<'a> Worker<'a> {
         self.tally.requests += 1;
         if answered.status != 202 {
             *self.tally.refused.entry(answered.status).or_default() += 1;
+            self.tally.failures.add(told_in(answered.status, &answered.body));
             return true;
         }
         let waited_us =
             u64::try_from(due.elapsed().as_micros()).unwrap_or(LATENCY_MAX_US).clamp(1, LATENCY_MAX_US);
         self.tally.latency_us.saturating_record(waited_us);
-        self.tally.accepted += if self.body.events == 1 { 1 } else { accepted_in(&answered.body) };
+        let accepted = if self.body.events == 1 { 1 } else { accepted_in(&answered.body) };
+        if accepted < self.body.events {
+            self.tally.failures.add(told_in(answered.status, &answered.body));
+        }
+        self.tally.accepted += accepted;
         false
     }
 
     fn exchange(&mut self) -> io::Result<Answered> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => connect(&self.plan.server.address)?,
+            None => Stream::connect(&self.plan.server)?,
         };
         let body = self.body.renewed(self.clock.now());
         self.buffer.clear();
         self.buffer.extend_from_slice(self.head.as_bytes());
         self.buffer.extend_from_slice(body);
-        stream.write_all(&self.buffer)?;
+        let sent = stream.write_all(&self.buffer);
+        let is_cut = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+        };
+        if let Err(error) = sent {
+            if !is_cut(&error) {
+                return Err(error);
+            }
+            // Who refuses a request before all of it was sent closes the connection behind the answer.
+            return read_answer(&mut stream, &mut self.buffer).map_err(|_| error);
+        }
         let answered = read_answer(&mut stream, &mut self.buffer)?;
         self.stream = Some(stream);
         Ok(answered)
     }
-}
-
-fn connect(address: &str) -> io::Result<TcpStream> {
-    let resolved = address.to_socket_addrs()?.next();
-    let address = resolved.ok_or_else(|| io::Error::other("the server's name has no address"))?;
-    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-    Ok(stream)
 }
 
 /// Reads one answer with a content-length; `buffer` is only lent.

@@ -1,10 +1,11 @@
 //! The ways in: who is let in, and the addresses that are listened on.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sg_http::server::Server;
+use sg_http::server::{Reserved, Server};
 use sg_http::{App, Auth, Each, Guard, Limits, Places, Stopwatch, Tls, Turns, draw_key};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,11 +17,18 @@ use crate::config::{Layers, Settings};
 use crate::exit;
 use crate::wire::{Failure, Parts, patiently};
 
+/// What of the ways in is had before anything is made on disk: a port that is taken and a certificate that is bad leave
+/// nothing behind.
+pub(crate) struct Addresses {
+    taken: Vec<Reserved>,
+    /// One for each address; `None` where it speaks plainly.
+    pairs: Vec<Option<Arc<Tls>>>,
+}
+
 /// The ways in, before anything is listened on.
 pub(crate) struct Entry {
     pub(crate) guard: Arc<Guard>,
-    /// One for each address; `None` where it speaks plainly.
-    pairs: Vec<Option<Arc<Tls>>>,
+    pub(crate) addresses: Addresses,
 }
 
 /// Lays `--tls-cert` and `--tls-key` over every address that does not say otherwise.
@@ -34,11 +42,35 @@ pub(crate) fn lay_tls(layers: &mut Layers, cert: &Path, key: &Path) {
     }
 }
 
-/// Reads certificates and keys.
-pub(crate) async fn open(settings: &Settings, parts: &Parts) -> Result<Entry, Failure> {
+/// Takes every address and reads every certificate.
+pub(crate) async fn take(settings: &Settings) -> Result<Addresses, Failure> {
     let pairs = open_pairs(settings);
     let pairs = pairs.map_err(|error| Failure { code: exit::CONFIGURATION, error })?;
-    Ok(Entry { guard: guard(settings, parts).await?, pairs })
+    let mut taken = Vec::new();
+    for Listen { address, .. } in &settings.listen {
+        let reserved = Reserved::take(address).await;
+        taken.push(reserved.map_err(|error| not_to_be_had(address, &error))?);
+    }
+    Ok(Addresses { taken, pairs })
+}
+
+fn not_to_be_had(address: &str, error: &std::io::Error) -> Failure {
+    let mend = match error.kind() {
+        ErrorKind::AddrInUse => {
+            "another program listens there, maybe another streamgauge: stop it, or choose another port with --listen, or port 0 for a free one"
+        }
+        ErrorKind::PermissionDenied => {
+            "choose a port from 1024 on with --listen, or allow this one to the process"
+        }
+        _ => "choose another with --listen",
+    };
+    let error = anyhow::anyhow!("listening on {address}: {error}; {mend}");
+    Failure { code: exit::UNAVAILABLE, error }
+}
+
+/// Reads the keys.
+pub(crate) async fn open(settings: &Settings, parts: &Parts, addresses: Addresses) -> Result<Entry, Failure> {
+    Ok(Entry { guard: guard(settings, parts).await?, addresses })
 }
 
 /// Makes the guard, and refuses to serve other machines while nobody has a key.
@@ -94,22 +126,21 @@ fn places(settings: &Settings) -> Places {
 }
 
 /// Listens on every address; returns their URLs.
-pub(crate) async fn listen(
+pub(crate) fn listen(
     settings: &Settings,
-    (app, entry): (&Arc<App>, Entry),
+    (app, addresses): (&Arc<App>, Addresses),
     stop: &CancellationToken,
     servers: &TaskTracker,
-) -> anyhow::Result<Vec<String>> {
+) -> Result<Vec<String>, Failure> {
     let places = places(settings);
     let mut urls = Vec::new();
-    for (listen, tls) in settings.listen.iter().zip(entry.pairs) {
+    let ways = addresses.taken.into_iter().zip(addresses.pairs);
+    for (listen, (taken, tls)) in settings.listen.iter().zip(ways) {
         let router = sg_http::router(app.clone(), listen.metrics);
-        let bound = Server::bind(&listen.address, router, app.metrics.clone(), places.clone()).await;
-        let server = bound.map_err(|error| {
-            anyhow::anyhow!("listening on {}: {error}; choose another with --listen", listen.address)
-        })?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        urls.push(format!("{scheme}://{}", server.local_address()?));
+        let bound = Server::listen(taken, router, app.metrics.clone(), places.clone());
+        let server = bound.map_err(|error| not_to_be_had(&listen.address, &error))?;
+        let local = server.local_address().map_err(|error| not_to_be_had(&listen.address, &error))?;
+        urls.push(format!("{}://{local}", listen.scheme()));
         if let Some(tls) = &tls {
             servers.spawn(tls.clone().run(stop.clone()));
         }

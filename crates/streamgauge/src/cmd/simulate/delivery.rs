@@ -13,6 +13,7 @@ use serde::Deserialize;
 use sg_core::ports::ErrorKind;
 use tokio::time::{Instant, sleep};
 
+use crate::client::failures::{Failures, told_in};
 #[cfg(feature = "kafka")]
 use crate::client::topic::Topic;
 use crate::client::{Answer, Connection, JSON, NDJSON};
@@ -46,6 +47,8 @@ pub(super) struct Delivered {
     pub(super) rejected: u64,
     /// Events sent more than once.
     pub(super) resent: u64,
+    /// Why events were refused, and tries failed.
+    pub(super) failures: Failures,
     /// The way, free again.
     pub(super) way: Way,
 }
@@ -73,7 +76,8 @@ impl std::fmt::Debug for Way {
 
 /// How a try ended.
 enum Tried {
-    Done(Receipt),
+    /// Answered; and what was said where events were refused.
+    Done(Receipt, Option<String>),
     /// Not answered, or not now: why, and how long to wait.
     Again(anyhow::Error, Duration),
 }
@@ -103,20 +107,22 @@ pub(super) async fn deliver(mut way: Way, batch: Batch, patience: Duration) -> a
     let began = Instant::now();
     let mut pause = PAUSE_MIN;
     let mut resent = 0;
+    let mut failures = Failures::default();
     loop {
         let (failure, wait) = match way.send(&batch, pause).await? {
-            Tried::Done(Receipt { accepted, rejected }) => {
+            Tried::Done(Receipt { accepted, rejected }, refused) => {
+                refused.into_iter().for_each(|told| failures.add(told));
                 if accepted + rejected != batch.lines {
                     bail!("{} events were sent, but {accepted} + {rejected} answered", batch.lines);
                 }
-                return Ok(Delivered { index: batch.index, accepted, rejected, resent, way });
+                return Ok(Delivered { index: batch.index, accepted, rejected, resent, failures, way });
             }
             Tried::Again(failure, wait) => (failure, wait),
         };
         if began.elapsed() + wait > patience {
             return Err(failure.context(format!("gave up after {} s", patience.as_secs())));
         }
-        tracing::debug!("batch {} is sent again: {failure}", batch.index);
+        failures.add(format!("sent again: {failure}"));
         sleep(wait).await;
         pause = (pause * 2).min(PAUSE_MAX);
         resent += batch.lines;
@@ -130,7 +136,7 @@ impl Way {
             Way::Single(connection, path) => post(connection, path, JSON, batch, pause).await,
             #[cfg(feature = "kafka")]
             Way::Topic(topic) => match topic.append(topic.batch(&batch.body)?).await {
-                Ok(()) => Ok(Tried::Done(Receipt { accepted: batch.lines, rejected: 0 })),
+                Ok(()) => Ok(Tried::Done(Receipt { accepted: batch.lines, rejected: 0 }, None)),
                 Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
                     Ok(Tried::Again(error.into(), pause))
                 }
@@ -151,13 +157,19 @@ async fn post(
         Ok(answer) => answer,
         Err(unanswered) => return Ok(Tried::Again(unanswered.into(), pause)),
     };
+    let told = || told_in(answer.status.as_u16(), &answer.body);
     match verdict(answer.status) {
         // One event is answered with its id, or with why it was refused.
         Verdict::Done if kind == JSON => {
             let accepted = u64::from(answer.status.is_success());
-            Ok(Tried::Done(Receipt { accepted, rejected: 1 - accepted }))
+            let refused = (accepted == 0).then(told);
+            Ok(Tried::Done(Receipt { accepted, rejected: 1 - accepted }, refused))
         }
-        Verdict::Done => Ok(Tried::Done(serde_json::from_slice(&answer.body).unwrap_or_default())),
+        Verdict::Done => {
+            let receipt: Receipt = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let refused = (receipt.rejected > 0).then(told);
+            Ok(Tried::Done(receipt, refused))
+        }
         Verdict::Again => {
             let failure = connection.unanswered(answer.complaint());
             Ok(Tried::Again(failure.into(), wait_of(&answer, pause)))

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivery::{Batch, Delivered, Way, deliver};
 use super::plan::{Dating, Pace, Plan};
+use crate::client::failures::Failures;
 use crate::generate::expect::Expectation;
 use crate::generate::random::Random;
 use crate::generate::sequence::Sequence;
@@ -54,6 +55,8 @@ pub(super) struct Summary {
     pub(super) resent: u64,
     /// Lines that the server refused.
     pub(super) rejected: u64,
+    /// Why lines were refused, and tries failed.
+    pub(super) failures: Failures,
     /// Whether somebody stopped it before the end.
     pub(super) was_stopped: bool,
     /// From the first event to the last answer.
@@ -173,6 +176,7 @@ impl Run {
         self.summary.accepted += delivered.accepted;
         self.summary.rejected += delivered.rejected;
         self.summary.resent += delivered.resent;
+        self.summary.failures.merge(delivered.failures);
         self.idle.push(delivered.way);
         Ok(())
     }
@@ -194,6 +198,7 @@ impl Summary {
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "sent": self.sent, "accepted": self.accepted, "resent": self.resent, "rejected": self.rejected,
+            "failures": self.failures.json(),
             "seconds": self.seconds, "events_per_second": self.per_second(),
         })
     }

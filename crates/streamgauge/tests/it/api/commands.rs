@@ -141,6 +141,41 @@ fn the_file_that_init_writes_is_right_and_means_the_same() {
     assert_eq!(parse(&with_file), parse(&help(&["config"])));
 }
 
+/// What cannot start leaves nothing behind that a later start would find.
+#[test]
+fn a_start_that_fails_makes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let data = folder.path().join("data");
+    let text = |path: &std::path::Path| path.to_str().expect("a path of letters").to_owned();
+    let server = Server::start(&[]);
+    let taken = format!("127.0.0.1:{}", server.port());
+    let (missing, file) = (text(&folder.path().join("missing.pem")), folder.path().join("file"));
+    std::fs::write(&file, "mine").expect("it can be written");
+    let below = file.join("data");
+    for (data, args, code, told) in [
+        (&data, vec!["--listen", &taken], 69, "choose another port with --listen"),
+        (&data, vec!["--listen", "192.0.2.1:0"], 69, "listening on 192.0.2.1:0: "),
+        (&data, vec!["--listen", "127.0.0.1:0", "--listen", &taken], 69, &*taken),
+        (
+            &data,
+            vec!["--listen", "127.0.0.1:0", "--tls-cert", &missing, "--tls-key", &missing],
+            78,
+            &*missing,
+        ),
+        (&file, vec!["--listen", "127.0.0.1:0"], 78, "a file stands in its way: name a folder"),
+        (&below, vec!["--listen", "127.0.0.1:0"], 78, "a file stands in its way: name a folder"),
+    ] {
+        let output = run(&[&["serve", "--data-dir", &text(data)], &args[..]].concat());
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(told), "{args:?}: {}", stderr(&output));
+    }
+    assert!(matches!(data.try_exists(), Ok(false)), "something was made");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "mine");
+    // The port of a server that is told to start twice is taken, too: that it runs says more.
+    let twice = run(&["serve", "--data-dir", &text(server.data_dir()), "--listen", &taken]);
+    assert_eq!(twice.status.code(), Some(75), "{}", stderr(&twice));
+}
+
 #[test]
 fn exit_codes_say_what_kind_of_failure_it_was() {
     let folder = tempfile::tempdir().expect("a folder can be made");

@@ -136,7 +136,8 @@ fn audit_explains_itself() {
               Prints the checks as JSON
 
           --url <URL>
-              The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+              The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and for https:// a
+              file of certificates to trust from SSL_CERT_FILE
               
               [default: http://127.0.0.1:8080]
 
@@ -179,7 +180,8 @@ fn smoke_explains_itself() {
               Prints the checks as JSON
 
           --url <URL>
-              The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+              The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and for https:// a
+              file of certificates to trust from SSL_CERT_FILE
               
               [default: http://127.0.0.1:8080]
 
@@ -223,7 +225,8 @@ fn doctor_explains_itself() {
               Prints the findings as JSON
 
           --url <URL>
-              The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+              The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and for https:// a
+              file of certificates to trust from SSL_CERT_FILE
               
               [default: http://127.0.0.1:8080]
 
@@ -247,7 +250,8 @@ fn flush_explains_itself() {
 
     Options:
           --url <URL>
-              The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+              The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and for https:// a
+              file of certificates to trust from SSL_CERT_FILE
               
               [default: http://127.0.0.1:8080]
 
@@ -327,7 +331,8 @@ fn healthcheck_explains_itself() {
 
     Options:
           --url <URL>
-              The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+              The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and for https:// a
+              file of certificates to trust from SSL_CERT_FILE
               
               [default: http://127.0.0.1:8080]
 

@@ -226,7 +226,7 @@ fn what_is_not_there_is_404() {
       "title": "Not Found",
       "status": 404,
       "code": "not_found",
-      "detail": "there is nothing at /v2/events",
+      "detail": "there is nothing at /v2/events; /docs lists every path",
       "request_id": "…"
     }
     "#);
@@ -258,14 +258,65 @@ fn what_is_not_there_is_404() {
     404
     content-type: application/problem+json
     {
-      "type": "/docs/errors/not_found",
+      "type": "/docs/errors/no_raw_table",
       "title": "Not Found",
       "status": 404,
-      "code": "not_found",
-      "detail": "stream pageviews keeps no raw events: give it a raw_table",
+      "code": "no_raw_table",
+      "detail": "stream pageviews keeps no raw events: give it a raw_table in the configuration",
       "request_id": "…"
     }
     "#);
+}
+
+/// What one mistypes is told what was meant, and is never an empty answer that says all is well.
+#[test]
+fn a_name_that_nothing_has_is_told_with_the_nearest() {
+    let server = Server::start(&[]);
+    for (method, path, status, code, detail) in [
+        ("GET", "/v1/events/", 404, "not_found", "nothing at /v1/events/; did you mean /v1/events?"),
+        ("GET", "/V1/Rollups", 404, "not_found", "did you mean /v1/rollups?"),
+        ("GET", "/v1/rollup", 404, "not_found", "did you mean /v1/rollups?"),
+        ("GET", "/events", 405, "method_not_allowed", "/events takes POST, not GET"),
+        ("DELETE", "/v1/rollups/x", 405, "method_not_allowed", "/v1/rollups/x takes GET, not DELETE"),
+        ("POST", "/API/pageviews/", 404, "not_found", "did you mean /api/pageviews?"),
+        ("GET", "/v1/rollups/hourly_agregations", 404, "unknown_rollup", "did you mean hourly_aggregations?"),
+        ("GET", "/v1/late?rollup=pageview", 404, "unknown_rollup", "did you mean pageview_aggregates?"),
+        ("GET", "/v1/events?stream=event", 404, "unknown_stream", "did you mean events?"),
+        ("GET", "/v1/events/export?stream=event", 404, "unknown_stream", "did you mean events?"),
+        ("POST", "/v1/events?stream=pageview", 404, "unknown_stream", "did you mean pageviews?"),
+        ("GET", "/v1/dead-letters?stream=event", 404, "unknown_stream", "did you mean events?"),
+        ("GET", "/v1/dead-letters/event/0/7", 404, "unknown_stream", "did you mean events?"),
+        ("GET", "/v1/dead-letters/events/0/7", 404, "not_found", "is no dead letter"),
+        ("GET", "/v1/dead-letters?reason=bad_timestmp", 400, "bad_query", "did you mean bad_timestamp?"),
+        ("GET", "/v1/archive?stream=event", 404, "unknown_stream", "did you mean events?"),
+        ("GET", "/docs/errors/bad_timestmp", 404, "not_found", "did you mean bad_timestamp?"),
+    ] {
+        let answer = server.client().request(method, path, &[], b"{}").expect("there is an answer");
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["code"]), (status, &code.into()), "{method} {path}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|told| told.contains(detail)), "{path}: {problem}");
+    }
+    for path in ["/v1/dead-letters?stream=events&reason=bad_timestamp", "/v1/archive?stream=pageviews"] {
+        assert_eq!(server.get(path).status, 200, "{path}: nothing of it is no fault");
+    }
+}
+
+#[test]
+fn all_codes_have_a_page_and_stand_on_one() {
+    let server = Server::start(&[]);
+    let index = server.get("/docs/errors");
+    assert_eq!((index.status, index.header("content-type")), (200, Some("text/markdown; charset=utf-8")));
+    let text = index.text();
+    let links: Vec<&str> = text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let codes = server.get("/openapi.json").json();
+    let codes = codes["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].clone();
+    for code in codes.as_array().expect("a list").iter().filter_map(|code| code.as_str()) {
+        assert!(links.contains(&format!("{code}.md").as_str()), "{code} does not stand in the index");
+        for page in [format!("/docs/errors/{code}"), format!("/docs/errors/{code}.md")] {
+            let answer = server.get(&page);
+            assert!(answer.text().starts_with(&format!("# {code}\n")), "{page}: {}", answer.text());
+        }
+    }
 }
 
 #[test]
@@ -280,7 +331,7 @@ fn a_wrong_method_is_405() {
       "title": "Method Not Allowed",
       "status": 405,
       "code": "method_not_allowed",
-      "detail": "the path is there, but not for this method",
+      "detail": "/v1/events takes POST and GET, not DELETE",
       "request_id": "…"
     }
     "#);
@@ -293,7 +344,7 @@ fn a_wrong_method_is_405() {
       "title": "Method Not Allowed",
       "status": 405,
       "code": "method_not_allowed",
-      "detail": "the path is there, but not for this method",
+      "detail": "/v1/status takes GET, not POST",
       "request_id": "…"
     }
     "#);

@@ -47,6 +47,31 @@ fn rollups_are_described() {
 }
 
 #[test]
+fn a_range_is_what_was_asked_for_or_that_of_the_rows() {
+    let (server, empty) = (filled(), Server::start(&[]));
+    let range = |server: &Server, query: &str| {
+        let answer = get_json(server, &format!("{HOURLY}{query}"));
+        let [from, to] = ["from", "to"].map(|end| answer["range"][end].as_str().unwrap_or("-").to_owned());
+        format!("{from} {to}").replace("2025-01-01T", "").replace(":00:00Z", "h")
+    };
+    for (query, with_rows, without) in [
+        ("", "00h 04h", "- -"),
+        ("?interval=2h", "00h 04h", "- -"),
+        ("?event_type=none", "- -", "- -"),
+        ("?from=2025-01-01T01:00:00Z", "01h 04h", "01h -"),
+        ("?to=2025-01-01T02:00:00Z", "00h 02h", "- 02h"),
+        ("?to=2025-01-01T02:00:00Z&interval=2h", "00h 02h", "- 02h"),
+        ("?to=1960-01-01T02:00:00Z&interval=2h", "- 1960-01-01T02h", "- 1960-01-01T02h"),
+        ("?from=2025-01-01T01:30:00Z&interval=2h&fill=zero", "00h 04h", "00h -"),
+        ("?from=2025-01-01T05:00:00Z", "05h -", "05h -"),
+        ("?from=2025-01-01T05:00:00Z&to=2025-01-01T06:00:00Z", "05h 06h", "05h 06h"),
+    ] {
+        assert_eq!(range(&server, query), with_rows, "{query}");
+        assert_eq!(range(&empty, query), without, "{query} of nothing");
+    }
+}
+
+#[test]
 fn an_answer_has_a_range_a_standing_and_rows() {
     let server = filled();
     let answer = get_json(&server, &format!("{HOURLY}?from=2025-01-01&to=2025-01-01T02:00:00Z"));

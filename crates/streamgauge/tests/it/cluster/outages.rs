@@ -84,6 +84,12 @@ fn a_database_that_is_away_for_a_minute_is_caught_up_with() {
     say(&format!("{} events answered, {resident_max} MiB at most while away", witness.answered()));
     judge(&cluster, &witness);
     assert!(resident_max < 512, "{resident_max} MiB");
+    // What is tried every few seconds, by six partitions and others, says when that begins to fail and when it is over.
+    let told = server.stderr();
+    let lines = |text: &str| told.lines().filter(|line| line.contains(text)).count();
+    let (begun, over) = (lines("; trying again until it succeeds"), lines(": succeeds again, after "));
+    assert!((1..=40).contains(&begun) && (1..=40).contains(&over), "{begun} begun, {over} over:\n{told}");
+    assert!(lines(" WARN ") <= 80, "{told}");
 }
 
 /// A flush does not wait for the database's disk: a crash right after it takes it back. The records are folded again,

@@ -14,7 +14,7 @@ fn lines() -> Vec<(String, String, String)> {
     let table = TABLE.split("const TABLE").nth(1).and_then(|rest| rest.split("];").next()).expect("a table");
     let line = |line: &str| {
         let parts: Vec<&str> = line.trim().strip_prefix("(\"")?.strip_suffix("),")?.split(", ").collect();
-        let [method, path, access] = parts[..] else { return None };
+        let [method, path, access, _role] = parts[..] else { return None };
         let bare = |text: &str| text.trim_matches('"').to_owned();
         Some((bare(method), bare(path), access.to_owned()))
     };

@@ -46,7 +46,9 @@ fn has(server: &Server, method: &str, path: &str) -> bool {
         lines.next().expect("a status").split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
     match status.expect("a number") {
         405 => false,
-        404 => !lines.any(|line| line.contains("there is nothing at")),
+        404 => {
+            !lines.any(|line| ["there is nothing at", "\"role_missing\""].iter().any(|no| line.contains(no)))
+        }
         _ => true,
     }
 }

@@ -40,7 +40,8 @@ fn dead_letters_explains_itself() {
           --dry-run                    Only says what would happen
           --json                       Prints one JSON object
           --url <URL>                  The server; a key, where it wants one, is read from
-                                       STREAMGAUGE_KEY [default: http://127.0.0.1:8080]
+                                       STREAMGAUGE_KEY, and for https:// a file of certificates to trust
+                                       from SSL_CERT_FILE [default: http://127.0.0.1:8080]
       -h, --help                       Print help
     "#);
 }
@@ -72,7 +73,8 @@ fn rebuild_explains_itself() {
               Prints what the server says, one JSON object a line
 
           --url <URL>
-              The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+              The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and for https:// a
+              file of certificates to trust from SSL_CERT_FILE
               
               [default: http://127.0.0.1:8080]
 
@@ -118,7 +120,8 @@ fn events_explains_itself() {
           --stream <STREAM>     Only of this stream
           --dry-run             Only says what would be deleted, and which cells would change
           --json                Prints what the server says, one JSON object a line
-          --url <URL>           The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+          --url <URL>           The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and
+                                for https:// a file of certificates to trust from SSL_CERT_FILE
                                 [default: http://127.0.0.1:8080]
       -h, --help                Print help
     "#);

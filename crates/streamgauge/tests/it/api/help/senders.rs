@@ -120,7 +120,8 @@ fn simulate_explains_how_it_sends() {
               Prints the summary as JSON
 
           --url <URL>
-              The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+              The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and for https:// a
+              file of certificates to trust from SSL_CERT_FILE
               
               [default: http://127.0.0.1:8080]
 
@@ -185,7 +186,8 @@ fn load_explains_itself() {
               Prints the figures as JSON
 
           --url <URL>
-              The server; a key, where it wants one, is read from STREAMGAUGE_KEY
+              The server; a key, where it wants one, is read from STREAMGAUGE_KEY, and for https:// a
+              file of certificates to trust from SSL_CERT_FILE
               
               [default: http://127.0.0.1:8080]
 
