@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::harness::{HOURLY, Launch, Server};
+use super::super::harness::{HOURLY, Launch, PATIENCE, Server, until};
 use super::{get_json, masked, post_seen, post_seen_at};
 
 fn fate(server: &Server, id: &str) -> Value {
@@ -95,6 +95,9 @@ fn a_stream_without_a_raw_table_answers_from_the_log() {
 fn an_event_that_no_flush_took_is_in_flight() {
     let server = Server::start_with("[flush]\ninterval = \"60s\"\n", &[]);
     assert_eq!(server.post("/v1/events", &[], r#"{"id":"one","event_type":"a"}"#).status, 202);
+    // Right after a start the partition may have no owner yet, who alone knows.
+    let owned = || get_json(&server, "/v1/status")["streams"][0]["partitions"][0]["folded"] == 1;
+    until(PATIENCE, "its owner has it", owned);
     assert_eq!(fate(&server, "one")["fate"], "in_flight");
     assert!(get_json(&server, "/v1/events?event_id=one")["data"].as_array().is_some_and(Vec::is_empty));
     let flushed = server.post("/v1/flush", &[], "");
