@@ -8,7 +8,7 @@ use crate::error::ApiError;
 use crate::params::Named;
 
 /// Code and page.
-const PAGES: [(&str, &str); 54] = [
+const PAGES: [(&str, &str); 53] = [
     ("all_rejected", include_str!("../../../docs/errors/all_rejected.md")),
     ("bad_encoding", include_str!("../../../docs/errors/bad_encoding.md")),
     ("bad_field", include_str!("../../../docs/errors/bad_field.md")),
