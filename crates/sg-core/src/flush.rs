@@ -40,7 +40,8 @@ pub struct Checkpoint {
     pub dead_offsets: Vec<u64>,
 }
 
-/// What became of a partition's records; `processed = counted + duplicate + dead_lettered + deleted`.
+/// What became of a partition's records; `processed = counted + duplicate + dead_lettered + deleted`, and where each offset
+/// is a record's, on the embedded log, `processed + skipped = next_offset − first_offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ledger {
     /// Records folded.
@@ -55,6 +56,8 @@ pub struct Ledger {
     pub dead_lettered: u64,
     /// Events deleted by hand.
     pub deleted: u64,
+    /// Offsets whose records the log has lost and was told to go on without.
+    pub skipped: u64,
 }
 
 impl Ledger {

@@ -3,8 +3,10 @@
 
 mod again;
 mod alone;
+mod lost;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::{EventBatch, Fields, LogBatch, MISSING, Span, Times};
@@ -23,6 +25,7 @@ use crate::window;
 use again::{Again, Place};
 pub use again::{Beginning, Fates, Stretch, Tally, complete_after};
 pub use alone::{Wanted, gifts, plan_of};
+use lost::Lost;
 
 /// Folds the records of one partition, from a checkpoint on, into what the next flush writes.
 #[derive(Debug)]
@@ -35,6 +38,7 @@ pub struct Fold {
     base: u64,
     next_offset: u64,
     ledger: Ledger,
+    lost: Lost,
     rollups: Vec<RollupDelta>,
     raw: Vec<RawRows>,
     /// Memory of the batches that `raw` holds, and of the events that late ones and dead letters hold.
@@ -101,6 +105,7 @@ impl Fold {
             base: checkpoint.next_offset,
             next_offset: checkpoint.next_offset,
             ledger: Ledger::default(),
+            lost: Lost::from(checkpoint.next_offset),
             rollups: plan.rollups.iter().map(|_| RollupDelta::default()).collect(),
             raw: Vec::new(),
             raw_bytes: 0,
@@ -193,7 +198,7 @@ impl Fold {
         }
     }
 
-    fn touch(&mut self, events: &EventBatch, range: std::ops::Range<usize>) {
+    fn touch(&mut self, events: &EventBatch, range: Range<usize>) {
         self.scratch.fingerprints.clear();
         for entry in &events.entries[range] {
             self.scratch.fingerprints.push(self.judge.fingerprint(entry.key_hash, events.bytes(entry.id)));
@@ -357,6 +362,17 @@ impl Fold {
         self.next_offset = self.next_offset.max(offset);
     }
 
+    /// Takes note of offsets whose records the log has lost, ascending: they count as skipped once the fold is past them.
+    /// What is told twice, as by a reader that is opened again, counts once.
+    pub fn lose(&mut self, offsets: Range<u64>) {
+        self.lost.add(offsets);
+    }
+
+    /// Returns how many of the offsets since the last flush were skipped, since the log has lost their records.
+    pub fn skipped(&self) -> u64 {
+        self.lost.count(self.base..self.next_offset)
+    }
+
     /// Returns the offset after the last record folded.
     pub fn next_offset(&self) -> u64 {
         self.next_offset
@@ -383,6 +399,8 @@ impl Fold {
             return None;
         }
         let fresh = self.plan.rollups.iter().map(|_| RollupDelta::default()).collect();
+        let ledger = Ledger { skipped: self.skipped(), ..std::mem::take(&mut self.ledger) };
+        self.lost.forget(self.next_offset);
         let flush = Flush {
             plan: self.plan.clone(),
             partition: self.partition,
@@ -391,7 +409,7 @@ impl Fold {
             end: self.next_offset,
             clock: self.clock,
             dedup_from: self.judge.from(),
-            ledger: std::mem::take(&mut self.ledger),
+            ledger,
             rollups: std::mem::replace(&mut self.rollups, fresh),
             raw: std::mem::take(&mut self.raw),
             dead_letters: std::mem::take(&mut self.dead_letters),

@@ -25,7 +25,8 @@
 //! *offset*. The *fold* sorts it into a *window*, stored as *panes*, of each *rollup*: a *cell* is one pane × dimensions
 //! and holds *measures*. A *flush* writes what the fold gathered, with a *checkpoint*. The *watermark* tells how far
 //! event time has come; an event behind it by more than *grace* is *late* and makes a *correction* (a *revision* of its
-//! cell) or is *diverted*. A *duplicate* has the key and id of an earlier record; a *dead letter* cannot be folded.
+//! cell) or is *diverted*. A *duplicate* has the key and id of an earlier record; a *dead letter* cannot be folded; an
+//! offset is *skipped* whose record a salvaged log has lost.
 //! The *ledger* adds all of that up.
 //!
 //! Behind the door: a partition has one *owner* at a time, which has *claimed* it under an *epoch*; the owners of a process

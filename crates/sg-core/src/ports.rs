@@ -6,6 +6,7 @@ mod erasing;
 mod keys;
 mod rewriting;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,12 +180,16 @@ pub trait EventLog: Send + Sync {
 /// Reads one partition in order.
 #[async_trait]
 pub trait LogReader: Send {
-    /// Returns the next batches, about `bytes_max` in all; waits up to `wait` while there are none, then returns none.
-    /// Every batch is durable. Cancel-safe: a call that is dropped has read nothing.
+    /// Returns the next batches, about `bytes_max` in all; waits up to `wait` while there are none, then returns none, and
+    /// at once where it has passed offsets that the log has lost. Every batch is durable. Cancel-safe: a call that is
+    /// dropped has read nothing.
     async fn next(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<LogBatch>, PortError>;
     /// Returns the offset before which no record is left to be returned: behind the last one returned, and behind the
     /// holes after it (aborted or lost records) once the reader knows them to be holes.
     fn passed(&self) -> u64;
+    /// Takes the offsets whose records the log has lost and was told to go on without, as far as the reader has come by
+    /// them since the last call, ascending; a few may lie behind `passed`. Holes that are normal are not among them.
+    fn lost(&mut self) -> Vec<Range<u64>>;
 }
 
 /// Who claims a partition, and what for.

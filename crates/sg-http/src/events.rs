@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sg_core::batch::EventBatch;
 use sg_core::plan::{Arrival, Plan, sent};
+use sg_core::ports::StatusDetail;
 use sg_core::query::{DeadLetterQuery, DeletedEvent, EventQuery, StoredEvent};
 use sg_core::time::Timestamp;
 use sg_core::window;
@@ -144,11 +145,28 @@ pub(crate) async fn fate(State(app): State<Arc<App>>, Named(event_id): Named) ->
                 "it is older than what is kept, or it was counted in a stream that keeps no raw events ({without})"
             )
         };
-        let why =
-            format!("no raw table and no dead letter has this id{log}; it was never accepted, {because}");
+        let lost = lost(&app).await?;
+        let why = format!(
+            "no raw table and no dead letter has this id{log}; it was never accepted, {because}{lost}"
+        );
         body["why"] = why.into();
     }
     Ok(answer::json(body.to_string()))
+}
+
+/// Says in which streams an event may have been that the log has lost before it was counted; nothing where none can.
+async fn lost(app: &App) -> Result<String, ApiError> {
+    let status = app.store.status(StatusDetail::Marks).await.map_err(|error| ApiError::of_store(&error))?;
+    let with_skips = status.partitions.iter().filter(|known| known.ledger.skipped > 0);
+    let places: Vec<String> =
+        with_skips.map(|known| format!("{} offsets of {}", known.ledger.skipped, known.stream)).collect();
+    if places.is_empty() {
+        return Ok(String::new());
+    }
+    let places = places.join(", ");
+    Ok(format!(
+        ", or it was among the records that the log has lost before they were counted ({places} were skipped)"
+    ))
 }
 
 /// The event as counted, from the raw table.
@@ -238,8 +256,12 @@ async fn log_fates(app: &App, door: &Door, event_id: &str, known: &[Value]) -> R
                 .next(LOG_SEARCH_BYTES, Duration::from_secs(1))
                 .await
                 .map_err(|error| ApiError::of_log(&error))?;
-            let Some(last) = batches.last() else { break };
-            at = last.next_offset();
+            // Also without records: those that the log has lost are passed over.
+            let passed = reader.passed();
+            if passed == at {
+                break;
+            }
+            at = passed;
             for batch in &batches {
                 let matches = (0..batch.events.len()).filter(|index| {
                     batch.events.bytes(batch.events.entries[*index].id) == event_id.as_bytes()

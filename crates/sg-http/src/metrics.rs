@@ -143,6 +143,13 @@ fn render_store(out: &mut String, status: &StoreStatus) {
             ),
         );
     }
+    let help = "Offsets whose records the embedded log has lost and was told to go on without.";
+    head(out, "streamgauge_offsets_skipped_total", "counter", help);
+    for partition in &status.partitions {
+        let (stream, number, skipped) = (&partition.stream, partition.partition, partition.ledger.skipped);
+        let labels = format!("stream=\"{stream}\",partition=\"{number}\"");
+        line(out, format_args!("streamgauge_offsets_skipped_total{{{labels}}} {skipped}"));
+    }
     render_partitions(out, status);
     head(out, "streamgauge_events_late_total", "counter", "Events that a rollup diverted to its late lane.");
     for rollup in &status.rollups {

@@ -162,6 +162,7 @@ fn ledger_json(ledger: &Ledger) -> Value {
         "id_conflict": ledger.id_conflict,
         "dead_lettered": ledger.dead_lettered,
         "deleted": ledger.deleted,
+        "skipped": ledger.skipped,
         "adds_up": ledger.adds_up(),
     })
 }

@@ -7,7 +7,7 @@ use sg_core::ports::{ErrorKind, PortError};
 
 use crate::disk::Disk;
 use crate::fault::disk_error;
-use crate::log::Options;
+use crate::log::{Options, Reached};
 use crate::names;
 use crate::recovery::{Recovered, recover};
 use crate::salvage;
@@ -59,11 +59,32 @@ pub(crate) fn open(options: &Options) -> Result<Opened, PortError> {
             return Err(PortError::new(ErrorKind::Corrupt, doing));
         }
     };
+    let is_ours = |one: &&Reached| one.log_identity == identity;
+    let reached: Vec<Reached> = options.reached.iter().filter(is_ours).cloned().collect();
     if options.salvage {
-        segments = salvage::repair(disk, dir, &segments)?;
+        segments = salvage::repair(disk, dir, &segments, &reached)?;
     }
     let recovered = recover(disk, dir, &segments)?;
+    check_reached(dir, &recovered, &reached)?;
     Ok(Opened { identity, pool, recovered })
+}
+
+/// Refuses a log that ends before what was read of it: the same offsets would be given to other records.
+fn check_reached(dir: &Path, recovered: &Recovered, reached: &[Reached]) -> Result<(), PortError> {
+    for Reached { stream, offset, .. } in reached {
+        let number = recovered.streams.number(stream);
+        let end = number.map_or(0, |number| recovered.streams.list()[number as usize].next);
+        if end < *offset {
+            let doing = format!(
+                "the log in {} ends at offset {end} of {stream}, but the store has read it up to offset {offset}: its \
+                 newest records are lost; bring back the log that belongs to this store, or `streamgauge serve --salvage` \
+                 goes on behind what was read",
+                dir.display()
+            );
+            return Err(PortError::new(ErrorKind::Corrupt, doing));
+        }
+    }
+    Ok(())
 }
 
 fn remove(disk: &dyn Disk, path: &Path) -> Result<(), PortError> {

@@ -19,7 +19,7 @@ pub(crate) struct Stream {
 }
 
 /// All streams; a stream's number is its place.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Streams {
     list: Vec<Stream>,
     numbers: HashMap<Arc<str>, u32>,

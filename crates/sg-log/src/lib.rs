@@ -41,4 +41,4 @@ mod trim;
 mod writer;
 
 pub use disk::{Disk, RealDisk};
-pub use log::{EmbeddedLog, Options};
+pub use log::{EmbeddedLog, Options, Reached};

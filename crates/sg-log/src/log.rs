@@ -45,7 +45,10 @@ pub struct Options {
     pub keep_bytes: u64,
     /// … and they are not older than this.
     pub keep_age: Duration,
-    /// Goes on without damaged records instead of refusing to open; the damaged bytes are kept aside.
+    /// How far others have read the log: one that ends before is refused, for its newest records are lost.
+    pub reached: Vec<Reached>,
+    /// Goes on without damaged records, and behind what was reached, instead of refusing to open; the damaged bytes are
+    /// kept aside.
     pub salvage: bool,
     /// The file system.
     pub disk: Arc<dyn Disk>,
@@ -62,10 +65,22 @@ impl Options {
             tail_bytes_max: 64 << 20,
             keep_bytes: 8 << 30,
             keep_age: Duration::from_secs(24 * 60 * 60),
+            reached: Vec::new(),
             salvage: false,
             disk,
         }
     }
+}
+
+/// How far somebody who keeps a place in the log has read a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The identity of the log whose offset it is; what was reached in another one says nothing of this.
+    pub log_identity: String,
+    /// The stream.
+    pub stream: String,
+    /// The offset behind the last record read.
+    pub offset: u64,
 }
 
 /// An event log in a directory of this machine. Every stream has one partition, number 0. A cheap handle: clones are

@@ -1,6 +1,7 @@
 //! Reads one stream in order: from memory when it keeps up, else from the segment files until it does.
 //! Sees only what is durable.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct Reader {
     files: Option<Files>,
     /// A read of the files that is under way.
     work: Option<Work>,
+    /// Offsets whose records are lost, which nobody has asked for yet.
+    lost: Vec<Range<u64>>,
 }
 
 /// A read of the files on a thread that may wait for the disk.
@@ -37,7 +40,7 @@ enum Source {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, stream: &str, from: u64) -> Reader {
-        Reader { shared, stream: Arc::from(stream), next: from, files: None, work: None }
+        Reader { shared, stream: Arc::from(stream), next: from, files: None, work: None, lost: Vec::new() }
     }
 
     fn source(&self, bytes_max: usize) -> Source {
@@ -67,11 +70,12 @@ impl Reader {
         });
         let done = work.await;
         self.work = None;
-        let (files, batches) =
+        let (mut files, batches) =
             done.map_err(|error| PortError::from_source(ErrorKind::Retry, "read the embedded log", error))?;
         let batches = batches?;
         // Also without batches: what salvage could not keep is passed over.
         self.next = files.next();
+        self.lost.append(&mut files.take_lost());
         self.files = Some(files);
         Ok(batches)
     }
@@ -91,7 +95,14 @@ impl LogReader for Reader {
                     self.files = None;
                     batches
                 }
-                Source::Files(number) => self.read_files(number, bytes_max).await?,
+                Source::Files(number) => {
+                    let before = self.next;
+                    let batches = self.read_files(number, bytes_max).await?;
+                    if batches.is_empty() && self.next > before {
+                        return Ok(batches);
+                    }
+                    batches
+                }
                 Source::Nowhere => {
                     if tokio::time::timeout_at(deadline, grown).await.is_err() {
                         return Ok(Vec::new());
@@ -108,5 +119,9 @@ impl LogReader for Reader {
 
     fn passed(&self) -> u64 {
         self.next
+    }
+
+    fn lost(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.lost)
     }
 }

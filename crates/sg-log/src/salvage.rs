@@ -1,5 +1,6 @@
 //! Going on without damaged records, when the operator says so. Every damaged range is copied to `salvaged/`, then
-//! filled with one frame that says that something is missing, so that the log is whole again and opens as usual.
+//! filled with one frame that says that something is missing, so that the log is whole again and opens as usual: readers
+//! pass offsets without records only behind such a frame. `doubts` says where a log goes on whose end is lost.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,54 +12,63 @@ use crate::disk::{Disk, DiskFile};
 use crate::fault::{disk_error, flawed};
 use crate::frame::{Flaw, HEADER_BYTES, Header, Kind};
 use crate::head::{SegmentHead, Streams, encode_head, encode_name};
+use crate::log::Reached;
 use crate::names;
-use crate::payload::ROW_BYTES_MIN;
 use crate::recovery::{is_wrong, read_file};
 
-/// Repairs all segments in place, lowest first; returns their numbers, which then have no holes.
-pub(crate) fn repair(disk: &dyn Disk, dir: &Path, numbers: &[u64]) -> Result<Vec<u64>, PortError> {
-    let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return Ok(Vec::new()) };
-    let mut chain = None;
-    let mut end_before = 0;
-    let mut lost_last = (0, 0);
-    for number in *first..=*last {
-        let (file, bytes) = read_or_make(disk, dir, number)?;
-        let later = later_head(disk, dir, number + 1..=*last)?;
-        let end = later.as_ref().filter(|(found, _)| *found == number + 1).map(|(_, head)| head.end_before);
-        let names = later.map(|(_, head)| head.streams).unwrap_or_default();
-        let is_last = number == *last;
-        let lost_bytes = 0;
-        let mut segment =
-            Damaged { disk, dir, number, file, bytes, end, end_before, names, is_last, lost_bytes };
-        let (repaired, repaired_end) = segment.repair(chain.as_ref())?;
-        if repaired_end == 0 && is_last {
+mod doubts;
+use doubts::Doubts;
+
+/// Repairs all segments in place, lowest first, and goes on behind what was reached of each stream; returns their
+/// numbers, which then have no holes.
+pub(crate) fn repair(
+    disk: &dyn Disk,
+    dir: &Path,
+    numbers: &[u64],
+    reached: &[Reached],
+) -> Result<Vec<u64>, PortError> {
+    let first = numbers.first().copied().unwrap_or(1);
+    let last = numbers.last().copied().unwrap_or(0);
+    let mut chain = Chain::empty();
+    let mut doubts = Doubts::default();
+    let mut whole: Option<Damaged<'_>> = None;
+    for number in first..=last {
+        let mut segment = Damaged::open((disk, dir), (number, last), whole.as_ref(), doubts)?;
+        let before = whole.as_ref().map(|_| &chain);
+        let repaired = segment.repair(before)?;
+        doubts = std::mem::take(&mut segment.doubts);
+        if segment.ends_at == 0 && number == last {
             // A segment that was only begun: opening removes it.
             break;
         }
-        (chain, end_before) = (Some(repaired), repaired_end);
-        lost_last = (number, segment.lost_bytes);
+        if let Some(before) = &whole {
+            before.save()?;
+        }
+        (chain, whole) = (repaired, Some(segment));
     }
-    let (number, lost_bytes) = lost_last;
-    match chain {
-        Some(chain) if lost_bytes > 0 => begin_behind(disk, dir, number + 1, chain, end_before, lost_bytes)?,
-        _ => return Ok((*first..=*last).collect()),
+    let ends_at = whole.as_ref().map_or(0, |segment| segment.ends_at);
+    let number = whole.as_ref().map_or(first, |segment| segment.number + 1);
+    let behind = doubts.behind(&chain.streams, reached);
+    let goes_on = behind != chain.streams;
+    if goes_on {
+        report_skipped(&chain.streams, &behind);
+        // Before the last segment is whole: a crash in between leaves it damaged, and salvage is asked for again.
+        begin_behind(disk, dir, number, Chain { streams: behind, ..chain }, ends_at)?;
     }
-    Ok((*first..=number + 1).collect())
+    if let Some(segment) = &whole {
+        segment.save()?;
+    }
+    Ok((first..=if goes_on { number } else { last }).collect())
 }
 
-/// Begins a segment behind a last one that lost records: their offsets, of which nothing tells any more, are skipped.
+/// Begins a segment behind a last one that lost records: their offsets are skipped.
 fn begin_behind(
     disk: &dyn Disk,
     dir: &Path,
     number: u64,
-    mut chain: Chain,
+    chain: Chain,
     end_before: u64,
-    lost_bytes: u64,
 ) -> Result<(), PortError> {
-    for stream in 0..chain.streams.count() {
-        let next = chain.streams.list()[stream as usize].next;
-        chain.streams.advance(stream, next + lost_bytes / ROW_BYTES_MIN as u64);
-    }
     let header =
         lossy(Kind::Head, number, &Chain { group: chain.group + 1, group_start: 0, ..chain.clone() });
     let head = header.frame(0, &encode_head(end_before, &chain.streams));
@@ -112,12 +122,41 @@ struct Damaged<'a> {
     /// Streams of a later segment: their names serve where this one's are lost.
     names: Streams,
     is_last: bool,
-    lost_bytes: u64,
+    /// What was lost before the position reached.
+    doubts: Doubts,
+    /// Frames that are to be written, and where.
+    fillers: Vec<(u64, Vec<u8>)>,
+    /// Where its frames were found to end.
+    ends_at: u64,
 }
 
-impl Damaged<'_> {
-    /// Fills every damaged range; returns what the segment's frames lead to and where they end.
-    fn repair(&mut self, before: Option<&Chain>) -> Result<(Chain, u64), PortError> {
+impl<'a> Damaged<'a> {
+    fn open(
+        (disk, dir): (&'a dyn Disk, &'a Path),
+        (number, last): (u64, u64),
+        before: Option<&Damaged<'_>>,
+        doubts: Doubts,
+    ) -> Result<Damaged<'a>, PortError> {
+        let (file, bytes) = read_or_make(disk, dir, number)?;
+        let later = later_head(disk, dir, number + 1..=last)?;
+        Ok(Damaged {
+            disk,
+            dir,
+            number,
+            file,
+            bytes,
+            end: later.as_ref().filter(|(found, _)| *found == number + 1).map(|(_, head)| head.end_before),
+            end_before: before.map_or(0, |before| before.ends_at),
+            names: later.map(|(_, head)| head.streams).unwrap_or_default(),
+            is_last: number == last,
+            doubts,
+            fillers: Vec::new(),
+            ends_at: 0,
+        })
+    }
+
+    /// Makes the frames that fill every damaged range; returns what the segment's frames lead to.
+    fn repair(&mut self, before: Option<&Chain>) -> Result<Chain, PortError> {
         let mut position = 0;
         let mut chain: Option<Chain> = None;
         loop {
@@ -131,29 +170,45 @@ impl Damaged<'_> {
                 Err(flaw) => {
                     let Some(end) = self.damage_end(chain.as_ref().or(before), position, flaw) else { break };
                     self.keep_aside(position, end, flaw)?;
-                    self.lost_bytes += end - position;
+                    let group = chain.as_ref().map_or(0, |chain| chain.group);
+                    self.doubts.lose((&self.bytes, self.number), (position, end), group);
                     let filler = self.filler(chain.as_ref(), before, position, end);
-                    self.write(&filler, position)?;
+                    self.fill(filler, position);
                 }
             }
         }
-        self.file.sync_data().map_err(|error| disk_error("sync segment file", &self.path(), error))?;
-        Ok((chain.or_else(|| before.cloned()).unwrap_or_else(Chain::empty), position))
+        self.ends_at = position;
+        Ok(chain.or_else(|| before.cloned()).unwrap_or_else(Chain::empty))
+    }
+
+    /// Writes what fills the damaged ranges.
+    fn save(&self) -> Result<(), PortError> {
+        let written = || {
+            for (position, filler) in &self.fillers {
+                self.file.write_at(filler, *position)?;
+            }
+            self.file.sync_data()
+        };
+        written().map_err(|error| disk_error("fill the gaps of segment file", &self.path(), error))
     }
 
     /// Takes the frame at a position; returns its length.
-    fn take(&self, chain: &mut Option<Chain>, position: u64) -> Result<u64, Flaw> {
+    fn take(&mut self, chain: &mut Option<Chain>, position: u64) -> Result<u64, Flaw> {
         let rest = self.bytes.get(position as usize..).ok_or(Flaw::Short)?;
         let header = Header::read_frame(rest, self.number, position)?;
         match chain {
             None => {
                 let (header, head) = read_head(rest, self.number)?;
                 *chain = Some(Chain::of_head(&header, head));
+                self.doubts = Doubts::default();
             }
             Some(chain) => {
                 let next_before: Vec<u64> = chain.streams.list().iter().map(|stream| stream.next).collect();
                 chain.accept(&header, position, &rest[HEADER_BYTES..header.frame_bytes() as usize])?;
                 self.report_lost(&header, &next_before);
+                if header.kind == Kind::Events {
+                    self.doubts.tell(header.stream, chain.streams.list()[header.stream as usize].next);
+                }
             }
         }
         Ok(header.frame_bytes())
@@ -255,14 +310,13 @@ impl Damaged<'_> {
         header.frame(position, &payload)
     }
 
-    fn write(&mut self, filler: &[u8], position: u64) -> Result<(), PortError> {
+    fn fill(&mut self, filler: Vec<u8>, position: u64) {
         let end = position as usize + filler.len();
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
-        self.bytes[position as usize..end].copy_from_slice(filler);
-        let written = self.file.write_at(filler, position);
-        written.map_err(|error| disk_error("fill a gap of segment file", &self.path(), error))
+        self.bytes[position as usize..end].copy_from_slice(&filler);
+        self.fillers.push((position, filler));
     }
 
     /// Copies damaged bytes to a file of their own before anything is written over them.
@@ -297,6 +351,19 @@ impl Damaged<'_> {
 
     fn path(&self) -> std::path::PathBuf {
         names::segment(self.dir, self.number)
+    }
+}
+
+/// Says which offsets a log passes over that goes on behind what is lost.
+fn report_skipped(ends: &Streams, behind: &Streams) {
+    for stream in behind.list().iter().filter(|stream| !stream.name.is_empty()) {
+        let end = ends.number(&stream.name).map_or(0, |number| ends.list()[number as usize].next);
+        if stream.next > end {
+            tracing::warn!(
+                stream = %stream.name, from = end, to = stream.next,
+                "salvage: the stream goes on behind these offsets, which records that are lost may have had"
+            );
+        }
     }
 }
 

@@ -181,6 +181,11 @@ impl Old {
         cells::bring(self, target, &mut shares[0], &mut carried, tell).await?;
         let heads = Heads::open(&target.log, stream, &ends).await?;
         self.place(target, (&mut shares, heads), &mut carried, tell).await?;
+        let rows_lost = self.counted.len().saturating_sub(carried.raw_rows);
+        if rows_lost > 0 {
+            let what = format!("{rows_lost} raw rows of records that the old log has lost to damage");
+            carried.left_behind.push(what);
+        }
         carried.ledger = known.ledger;
         for (at, share) in shares.iter_mut().enumerate() {
             // The clock comes last, so that no window closes before all its cells are there.

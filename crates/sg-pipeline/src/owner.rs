@@ -2,6 +2,7 @@
 //! Holds no state that is not a function of the checkpoint and the records since: after any doubt it drops everything
 //! and begins again at the checkpoint.
 
+mod lost;
 mod patience;
 mod progress;
 mod resume;
@@ -278,6 +279,7 @@ impl Owner {
     }
 
     async fn fold(&self, stretch: &mut Stretch, batches: &[LogBatch]) -> Result<(), Stopped> {
+        self.skip_lost(stretch);
         // While a refused record is looked for, a flush covers exactly so many offsets.
         let until = stretch.fold.base().saturating_add(self.flush_offsets_max);
         for batch in batches {

@@ -268,9 +268,18 @@ impl Rebuild {
             let Some(before) = part.ledger_before() else { continue };
             let is_first = matches!(part.beginning, Beginning::First(_));
             let (mine, stored) = (part.fold.made(0).1, fates(known.ledger, is_first));
+            let before_skipped = before.skipped;
             let before = fates(before, is_first);
             let mut made = fates(mine, is_first);
             made.iter_mut().zip(before).for_each(|(made, before)| *made += before);
+            let lost_since = (part.fold.skipped() + before_skipped).saturating_sub(known.ledger.skipped);
+            if made != stored && lost_since > 0 {
+                return Err(refused(format!(
+                    "rebuilding {}: the log has lost the records of {lost_since} offsets of partition {} of {} after they were \
+                     counted, and went on without them as it was told to: the cells cannot be made again and stay as they are",
+                    self.plan.rollups[self.rollup].rollup.name, part.partition, self.plan.name
+                )));
+            }
             if made != stored {
                 return Err(refused(format!(
                     "rebuilding {}: the records of partition {} of {} do not have the fates that they had (processed, \

@@ -5,6 +5,7 @@ mod directory;
 mod disk;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
+mod reached;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use sg_core::ports::{
     ErrorKind, EventLog, KeyStore, Manifest, OutputTopics, PortError, Rewriter, RollupReader, RollupWriter,
 };
 use sg_core::time::Clock;
-use sg_log::{EmbeddedLog, Options, RealDisk};
+use sg_log::{EmbeddedLog, Options, Reached, RealDisk};
 use sg_pipeline::archiver::{ArchivedStream, LineFiles};
 use sg_pipeline::rebuild::{OpenLog, Rebuilds};
 use sg_store::sqlite::SqliteStore;
@@ -152,15 +153,19 @@ pub(crate) async fn open(
     let plans: Vec<Arc<Plan>> =
         streams.iter().map(|stream| Arc::new(Plan::new(stream.clone(), &settings.rollups))).collect();
     let lock = if keeps_files(settings) { Some(lock(&settings.data_dir)?) } else { None };
+    let store = open_store(&settings.store, &clock).await?;
+    let is_file = matches!(settings.store, StoreChoice::Sqlite(_));
     let log = match &settings.log {
-        LogChoice::Embedded(dir) => embedded_log(settings, dir, &clock, salvage)?,
+        LogChoice::Embedded(dir) => {
+            let reached = reached::look(&store, is_file).await?;
+            embedded_log(settings, dir, &clock, (salvage, reached))?
+        }
         #[cfg(feature = "kafka")]
         LogChoice::Kafka(brokers) => kafka::open(settings, brokers, &plans).await?,
         #[cfg(not(feature = "kafka"))]
         LogChoice::Kafka(_) => return Err(Failure::not_built("kafka")),
     };
-    let StoreParts { writer, reader, manifest, rewriter, keys, name: store_name } =
-        open_store(&settings.store, &clock).await?;
+    let StoreParts { writer, reader, manifest, rewriter, keys, name: store_name } = store;
     let archive = open_archive(settings, &log.log, &plans)?;
     let traces = settings.traces.as_ref().map(Traces::start).transpose();
     let traces = traces.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
@@ -180,7 +185,7 @@ pub(crate) async fn open(
             tracing::warn!(rollup = %name, "its cells under the old definition were dropped");
         }
     }
-    if matches!(settings.store, StoreChoice::Sqlite(_)) {
+    if is_file {
         writer.prepare(&streams, &settings.rollups).await.map_err(Failure::of_disk)?;
     } else if settings.roles.process {
         patiently("preparing the store", || writer.prepare(&streams, &settings.rollups)).await?;
@@ -252,7 +257,8 @@ pub(crate) async fn open_resting(settings: &Settings, clock: &Arc<dyn Clock>) ->
         }
     }
     let lock = lock(&settings.data_dir)?;
-    let log = embedded_log(settings, dir, clock, false)?.log;
+    // What was reached is looked at, and told, stream by stream.
+    let log = embedded_log(settings, dir, clock, (false, Vec::new()))?.log;
     let reader = open_store(&settings.store, clock).await?.reader;
     Ok(Resting { log, reader, _lock: lock })
 }
@@ -261,7 +267,7 @@ fn embedded_log(
     settings: &Settings,
     dir: &Path,
     clock: &Arc<dyn Clock>,
-    salvage: bool,
+    (salvage, reached): (bool, Vec<Reached>),
 ) -> Result<LogParts, Failure> {
     let options = Options {
         segment_bytes: settings.embedded.segment_bytes,
@@ -270,6 +276,7 @@ fn embedded_log(
         keep_age: settings.embedded.keep_age,
         tail_bytes_max: TAIL_BYTES_MAX,
         salvage,
+        reached,
         ..Options::new(dir, clock.clone(), Arc::new(RealDisk))
     };
     let log = Arc::new(EmbeddedLog::open(options).map_err(Failure::of_disk)?);

@@ -299,3 +299,38 @@ fn partitions_share_the_records_of_the_duplicate_window() {
         assert_eq!(ledger.counted, counted, "{partitions} partitions, {distance} records apart");
     }
 }
+
+#[test]
+fn offsets_that_the_log_has_lost_are_skipped_once_they_are_passed() {
+    let plan = plan(LatePolicy::Correct, 0);
+    // Records 0, 1, 5 and 6; 2 to 4 and 7 to 9 are lost.
+    let records = [0, 1, 5, 6].map(|offset| record(offset, None, 1_000, 1_000));
+    // Wherever flushes end, and however often a reader that is opened again tells of what is lost.
+    for cut in 1..=10 {
+        let mut fold = Fold::resume(plan.clone(), (0, 1), &start(), 7);
+        let mut ledger = Ledger::default();
+        let mut covered = 0;
+        for until in [cut, 10] {
+            fold.lose(2.max(covered)..5);
+            for record in &records {
+                fold.batch(record, until);
+            }
+            fold.lose(7.max(covered)..10);
+            fold.pass_to(until);
+            let Some(flush) = fold.take() else { continue };
+            assert_eq!((flush.base, flush.end), (covered, until));
+            assert_eq!(flush.ledger.processed + flush.ledger.skipped, until - covered, "cut at {cut}");
+            covered = until;
+            ledger.processed += flush.ledger.processed;
+            ledger.skipped += flush.ledger.skipped;
+        }
+        assert_eq!((ledger.processed, ledger.skipped), (4, 6), "cut at {cut}");
+    }
+}
+
+#[test]
+fn holes_of_which_nobody_says_that_they_are_losses_are_not_skipped() {
+    let plan = plan(LatePolicy::Correct, 0);
+    let flush = fold_all(&plan, &[record(0, None, 1_000, 1_000), record(9, None, 1_000, 1_000)]);
+    assert_eq!((flush.end, flush.ledger.processed, flush.ledger.skipped), (10, 2, 0));
+}

@@ -1,5 +1,6 @@
 //! The place of a reader in the segment files. Checks every frame that it hands out.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(super) struct Files {
     next: u64,
     /// Records were lost to salvage before this place: offsets may jump.
     may_jump: bool,
+    /// Offsets that were jumped over.
+    lost: Vec<Range<u64>>,
     segment: Option<OpenSegment>,
 }
 
@@ -50,12 +53,17 @@ enum Step {
 
 impl Files {
     pub(super) fn new(shared: Arc<Shared>, stream: Arc<str>, number: u32, next: u64) -> Files {
-        Files { shared, stream, number, next, may_jump: false, segment: None }
+        Files { shared, stream, number, next, may_jump: false, lost: Vec::new(), segment: None }
     }
 
     /// Returns the offset behind what was read.
     pub(super) fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Takes the offsets that were jumped over, whose records are lost.
+    pub(super) fn take_lost(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Returns the next batches, about `bytes_max` in all: none only when all durable ones were read.
@@ -124,10 +132,17 @@ impl Files {
     fn take(&mut self, frame: (Header, Option<Bytes>)) -> Result<Option<LogBatch>, ReadError> {
         let (header, payload) = frame;
         self.may_jump |= header.is_lossy;
-        if header.kind == Kind::Head && self.may_jump {
-            let view = lock(&self.shared.view);
-            self.next =
-                self.next.max(view.segment(header.segment).map_or(0, |segment| segment.start(self.number)));
+        if header.kind == Kind::Head {
+            let start = {
+                let view = lock(&self.shared.view);
+                view.segment(header.segment).map_or(0, |segment| segment.start(self.number))
+            };
+            if start > self.next && !self.may_jump {
+                return Err(ReadError::Flaw(header.frame_bytes(), Flaw::Order));
+            }
+            self.jump(start);
+            // It tells of all that was lost before it, unless it only stands for the one that did.
+            self.may_jump = header.is_lossy;
         }
         let Some(payload) = payload else { return Ok(None) };
         if header.base_offset > self.next && !self.may_jump {
@@ -142,9 +157,18 @@ impl Files {
             places: None,
         };
         let batch = starting_at(batch, self.next);
+        self.jump(batch.first_offset);
         self.next = batch.next_offset();
         self.may_jump = false;
         Ok(Some(batch))
+    }
+
+    /// Passes over what is lost before an offset.
+    fn jump(&mut self, to: u64) {
+        if to > self.next {
+            self.lost.push(self.next..to);
+            self.next = to;
+        }
     }
 
     fn explain(&self, error: ReadError) -> PortError {
@@ -231,3 +255,6 @@ impl OpenSegment {
         Ok(self.chunk.slice(range))
     }
 }
+
+#[cfg(test)]
+mod tests;

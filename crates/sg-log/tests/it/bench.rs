@@ -78,18 +78,30 @@ pub(crate) async fn try_append(
 
 /// Reads all that the log holds of a stream.
 pub(crate) async fn read_all(log: &EmbeddedLog, stream: &str) -> Result<Vec<(u64, Row)>, PortError> {
-    let extent = log.extent(stream, 0).await?;
-    let mut reader = log.open(stream, 0, extent.start).await?;
-    let mut records: Vec<(u64, Row)> = Vec::new();
-    let mut next = extent.start;
-    while next < extent.end {
-        let batches = reader.next(1 << 10, Duration::ZERO).await?;
-        // Behind a salvaged end there are offsets without records.
-        let Some(last) = batches.last() else { break };
-        next = last.next_offset();
+    let start = log.extent(stream, 0).await?.start;
+    Ok(read_from(log, stream, start).await?.0)
+}
+
+/// Reads what the log holds of a stream from an offset on, and which offsets it has lost.
+pub(crate) async fn read_from(
+    log: &EmbeddedLog,
+    stream: &str,
+    from: u64,
+) -> Result<(Vec<(u64, Row)>, Vec<u64>), PortError> {
+    let end = log.extent(stream, 0).await?.end;
+    let mut reader = log.open(stream, 0, from).await?;
+    let (mut records, mut lost) = (Vec::new(), Vec::new());
+    let mut passed = from;
+    while passed < end {
+        let read = reader.next(1 << 10, Duration::from_secs(86_400));
+        let read = tokio::time::timeout(Duration::from_secs(20), read).await;
+        let batches = read.expect("nobody waits for what is lost")?;
+        assert!(reader.passed() > passed, "a reader that returns has come further");
+        passed = reader.passed();
         records.extend(batches.iter().flat_map(placed));
+        lost.extend(reader.lost().into_iter().flatten());
     }
-    Ok(records)
+    Ok((records, lost))
 }
 
 /// Returns the log's segment files in order.

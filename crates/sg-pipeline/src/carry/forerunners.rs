@@ -1,5 +1,7 @@
 //! Records of dead letters and late events that the old log no longer holds, made again from what the old store kept
-//! of them: so they have a place in the new log, in front of all others, and can be listed, shown and sent again.
+//! of them: so they have a place in the new log, where they were in the old one, and can be listed, shown and sent again.
+
+use std::ops::Range;
 
 use sg_core::batch::{EventBatch, LogBatch, Span, key_hash};
 use sg_core::plan::Plan;
@@ -16,7 +18,7 @@ const RECORDS_MAX: usize = 500;
 /// The records in the order of their old offsets.
 pub(super) struct Forerunners<'a> {
     plan: &'a Plan,
-    /// The first offset that the log still holds.
+    /// The next offset that the log holds.
     until: u64,
     letters: &'a [StoredDeadLetter],
     late: Vec<LateRows>,
@@ -36,13 +38,21 @@ struct Kept {
 
 impl Forerunners<'_> {
     pub(super) fn of(old: &Old) -> Forerunners<'_> {
-        let gone = old.letters.partition_point(|letter| letter.offset < old.extent.start);
-        Forerunners {
-            plan: &old.plan,
-            until: old.extent.start,
-            letters: &old.letters[..gone],
-            late: old.late_rows(),
+        Forerunners { plan: &old.plan, until: old.extent.start, letters: &old.letters, late: old.late_rows() }
+    }
+
+    /// Goes on with those of later offsets, which the log has lost: what is left before is the log's own.
+    pub(super) async fn turn_to(&mut self, lost: Range<u64>) -> Result<(), PortError> {
+        let held = self.letters.partition_point(|letter| letter.offset < lost.start);
+        self.letters = &self.letters[held..];
+        for rows in &mut self.late {
+            while let Some(offset) = rows.peek().await?.map(|late| late.offset).filter(|at| *at < lost.start)
+            {
+                rows.take(offset).await?;
+            }
         }
+        self.until = lost.end;
+        Ok(())
     }
 
     /// Returns the next records, at their old offsets; `None` at the end.
@@ -61,9 +71,10 @@ impl Forerunners<'_> {
     }
 
     async fn kept(&mut self) -> Result<Option<Kept>, PortError> {
-        let mut least = self.letters.first().map(|letter| letter.offset);
+        let until = self.until;
+        let mut least = self.letters.first().map(|letter| letter.offset).filter(|offset| *offset < until);
         for rows in &mut self.late {
-            let offset = rows.peek().await?.map(|late| late.offset).filter(|offset| *offset < self.until);
+            let offset = rows.peek().await?.map(|late| late.offset).filter(|offset| *offset < until);
             least = least.into_iter().chain(offset).min();
         }
         let Some(offset) = least else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! The old side: whether its log, its store and the configuration belong together, and its records in order. Reads
 //! only.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,9 +172,11 @@ impl Old {
         let from = self.extent.start;
         let reader = self.source.log.open(&self.plan.name, 0, from).await?;
         Ok(Records {
-            forerunners: Some(Forerunners::of(self)),
+            forerunners: Forerunners::of(self),
+            is_again: true,
             reader,
             range: from..until,
+            lost: VecDeque::new(),
             waiting: Vec::new(),
         })
     }
@@ -201,6 +203,10 @@ impl Old {
                 "the duplicate window from offset {from} to {start}, which the old log has lost: what comes again from \
                  there is counted again"
             ));
+        }
+        let skipped = self.known.as_ref().map_or(0, |known| known.ledger.skipped);
+        if skipped > 0 {
+            sentences.push(format!("the records of {skipped} offsets, which the old log had lost to damage"));
         }
         let rows_gone = self.raw_rows - self.counted.len();
         if rows_gone > 0 {
@@ -240,7 +246,8 @@ fn known(
     (identity, extent): (&str, Extent),
 ) -> Result<Option<PartitionStatus>, Fault> {
     let refuse = |why: String| {
-        let remedy = "bring back the log that belongs to this store";
+        let remedy = "bring back the log that belongs to this store, or start the old server once more with `serve \
+                      --salvage` if the log has lost its end";
         Err(Fault::Refused(format!("importing {stream}: {why}; {remedy}")))
     };
     let mut rows = status.partitions.iter().filter(|known| known.stream == stream);
@@ -287,12 +294,15 @@ fn rollups(plan: &Plan, status: &StoreStatus) -> Result<Vec<RollupStatus>, Fault
     Ok(found)
 }
 
-/// The old records in order.
+/// The old records in order; where the log has lost some, those that are made again.
 pub(super) struct Records<'a> {
-    /// `None` when they are over.
-    forerunners: Option<Forerunners<'a>>,
+    forerunners: Forerunners<'a>,
+    /// Whether more of those may be next.
+    is_again: bool,
     reader: Box<dyn LogReader>,
     range: Range<u64>,
+    /// Offsets whose records the log has lost.
+    lost: VecDeque<Range<u64>>,
     /// Read already, the next one last.
     waiting: Vec<LogBatch>,
 }
@@ -309,15 +319,24 @@ pub(super) struct Piece {
 impl Records<'_> {
     /// Returns the next records; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Piece>, PortError> {
-        if let Some(forerunners) = &mut self.forerunners {
-            if let Some(batch) = forerunners.next().await? {
-                return Ok(Some(Piece { range: 0..batch.events.len(), batch, is_again: true }));
+        loop {
+            if self.is_again {
+                if let Some(batch) = self.forerunners.next().await? {
+                    return Ok(Some(Piece { range: 0..batch.events.len(), batch, is_again: true }));
+                }
+                self.is_again = false;
             }
-            self.forerunners = None;
-        }
-        while self.waiting.is_empty() && self.reader.passed() < self.range.end {
-            self.waiting = self.reader.next(READ_BYTES_MAX, Duration::ZERO).await?;
-            self.waiting.reverse();
+            while self.waiting.is_empty() && self.reader.passed() < self.range.end {
+                self.waiting = self.reader.next(READ_BYTES_MAX, Duration::ZERO).await?;
+                self.waiting.reverse();
+                self.lost.extend(self.reader.lost());
+            }
+            let (next, end) = (self.waiting.last().map(|batch| batch.first_offset), self.range.end);
+            let is_next = |lost: &&Range<u64>| lost.start < end && next.is_none_or(|next| lost.end <= next);
+            let Some(lost) = self.lost.front().filter(is_next).cloned() else { break };
+            self.lost.pop_front();
+            self.forerunners.turn_to(lost.start..lost.end.min(end)).await?;
+            self.is_again = true;
         }
         let Some(batch) = self.waiting.pop() else { return Ok(None) };
         let is_before =
@@ -351,7 +370,8 @@ impl Counted {
         }
     }
 
-    fn len(&self) -> u64 {
+    /// Returns how many there are.
+    pub(super) fn len(&self) -> u64 {
         self.bits.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 

@@ -196,11 +196,14 @@ impl Again {
         if !self.rest.is_empty() {
             return Ok(());
         }
+        let before = self.records.passed();
         self.rest = self.records.next().await?;
-        if self.rest.is_empty() && self.records.passed() < until {
-            let (stream, partition, at) = (&self.stream, self.partition, self.records.passed());
+        self.records.lost().into_iter().for_each(|offsets| self.fold.lose(offsets));
+        let passed = self.records.passed();
+        if self.rest.is_empty() && passed == before && passed < until {
+            let (stream, partition) = (&self.stream, self.partition);
             let doing = format!(
-                "reading partition {partition} of {stream} from offset {at} on: records that were counted do not come"
+                "reading partition {partition} of {stream} from offset {passed} on: records that were counted do not come"
             );
             return Err(PortError::new(ErrorKind::Retry, doing));
         }

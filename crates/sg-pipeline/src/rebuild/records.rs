@@ -1,6 +1,7 @@
 //! The records of one partition in log order, wherever they are: in the archive as far as the log has lost them, then in
 //! the log. Tells what neither holds any more, and why.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,8 @@ pub(super) struct Records {
     partition: u32,
     /// No record before this is left to be returned.
     next: u64,
+    /// Offsets whose records the log has lost, which nobody has asked for yet.
+    lost: Vec<Range<u64>>,
     from: Source,
 }
 
@@ -92,30 +95,39 @@ enum Source {
 struct Ahead {
     reader: Option<Box<dyn LogReader>>,
     work: Option<JoinHandle<Read>>,
+    /// The offset that what was returned ends at.
+    passed: u64,
 }
 
 /// A reader with what it has read.
 type Read = (Box<dyn LogReader>, Result<Vec<LogBatch>, PortError>);
 
+/// Batches, the offset that they end at, and offsets whose records are lost.
+type Piece = (Vec<LogBatch>, u64, Vec<Range<u64>>);
+
 impl Ahead {
-    /// Returns the next batches and the offset that they end at; none when none came for long.
-    async fn next(&mut self) -> Result<(Vec<LogBatch>, u64), PortError> {
+    fn new(reader: Box<dyn LogReader>) -> Ahead {
+        Ahead { passed: reader.passed(), reader: Some(reader), work: None }
+    }
+
+    /// Returns the next batches; none where only lost records were passed, or none came for long.
+    async fn next(&mut self) -> Result<Piece, PortError> {
         loop {
             let is_ahead = self.work.is_some();
             let work = self.work.take().or_else(|| self.reader.take().map(begin));
             let lost = || PortError::new(ErrorKind::Retry, "reading the log: a read was given up");
-            let (reader, read) = work.ok_or_else(lost)?.await.map_err(|_| lost())?;
-            let passed = reader.passed();
+            let (mut reader, read) = work.ok_or_else(lost)?.await.map_err(|_| lost())?;
+            let has_moved = reader.passed() > self.passed;
+            self.passed = reader.passed();
             match read {
                 // It began to wait long before it was asked.
-                Ok(batches) if batches.is_empty() && is_ahead => self.reader = Some(reader),
-                Ok(batches) if batches.is_empty() => {
-                    self.reader = Some(reader);
-                    return Ok((batches, passed));
-                }
+                Ok(batches) if batches.is_empty() && is_ahead && !has_moved => self.reader = Some(reader),
                 Ok(batches) => {
-                    self.work = Some(begin(reader));
-                    return Ok((batches, passed));
+                    let lost = reader.lost();
+                    let is_over = batches.is_empty();
+                    (self.reader, self.work) =
+                        if is_over { (Some(reader), None) } else { (None, Some(begin(reader))) };
+                    return Ok((batches, self.passed, lost));
                 }
                 Err(error) => {
                     self.reader = Some(reader);
@@ -147,10 +159,11 @@ impl Records {
         next: u64,
     ) -> Result<Records, PortError> {
         let from = open_source(sources, (&plan.name, partition), next).await?;
-        Ok(Records { sources: sources.clone(), plan: plan.clone(), partition, next, from })
+        let (sources, plan) = (sources.clone(), plan.clone());
+        Ok(Records { sources, plan, partition, next, lost: Vec::new(), from })
     }
 
-    /// Returns the next batches; none when the log has shown none for long.
+    /// Returns the next batches; none where only lost records were passed, or the log has shown none for long.
     ///
     /// # Errors
     /// Those of log, manifest and archive; [`sg_core::ports::ErrorKind::Corrupt`] names a file that is not what it was.
@@ -166,8 +179,9 @@ impl Records {
                     }
                 }
                 Source::Log(ahead) => match ahead.next().await {
-                    Ok((batches, passed)) => {
+                    Ok((batches, passed, mut lost)) => {
                         self.next = passed;
+                        self.lost.append(&mut lost);
                         return Ok(batches);
                     }
                     Err(error) => {
@@ -188,6 +202,11 @@ impl Records {
         self.next
     }
 
+    /// Takes the offsets whose records the log has lost, as a reader of the log does.
+    pub(super) fn lost(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.lost)
+    }
+
     async fn reopen(&mut self) -> Result<(), PortError> {
         self.from = open_source(&self.sources, (&self.plan.name, self.partition), self.next).await?;
         Ok(())
@@ -199,8 +218,7 @@ async fn open_source(sources: &Sources, name: (&str, u32), next: u64) -> Result<
     let (stream, partition) = name;
     let start = sources.log.extent(stream, partition).await?.start;
     if next >= start {
-        let reader = Some(sources.log.open(stream, partition, next).await?);
-        return Ok(Source::Log(Ahead { reader, work: None }));
+        return Ok(Source::Log(Ahead::new(sources.log.open(stream, partition, next).await?)));
     }
     let archives: Vec<Arc<dyn Archive>> =
         sources.archives.iter().map(|archived| archived.archive.clone()).collect();

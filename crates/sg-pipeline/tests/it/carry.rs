@@ -86,8 +86,13 @@ struct Place {
 
 impl Place {
     async fn open(folder: &Path) -> Place {
+        Place::open_as(folder, false).await
+    }
+
+    async fn open_as(folder: &Path, salvage: bool) -> Place {
         let (plan, clock) = (plan(), Arc::<Set>::default());
         let options = Options {
+            salvage,
             pool_bytes_max: 0,
             segment_bytes: 1 << 18,
             keep_bytes: 0,
@@ -279,6 +284,46 @@ async fn everything_is_there_and_goes_on() {
     let ledger = |status: StoreStatus| status.partitions[0].ledger;
     assert_eq!(ledger(new.status().await), ledger(old.status().await));
     assert_eq!(ledger(new.status().await).duplicate, 3);
+}
+
+#[tokio::test]
+async fn a_log_that_has_lost_records_is_carried_with_what_the_store_kept_of_them() {
+    let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let old = filled(folder.path()).await;
+    let last: Vec<String> = (0..3_000).map(|id| event(&format!("c{id}"), 20_000_000)).collect();
+    old.append(&last).await;
+    old.fold(&[]).await;
+    let before = old.status().await;
+    let answers = old.answers().await;
+    old.log.close().await.expect("closed");
+    drop(old);
+    // Segments with a letter and with late events.
+    let mut segments: Vec<_> = std::fs::read_dir(folder.path().join("log"))
+        .expect("there is a log")
+        .map(|entry| entry.expect("it can be read").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+        .collect();
+    segments.sort();
+    let bytes_of = |at: usize| std::fs::read(&segments[at]).expect("it can be read");
+    let holds = |at: &usize| {
+        let bytes = bytes_of(*at);
+        [&b"b10000\""[..], b"l1000\""].iter().any(|id| bytes.windows(id.len()).any(|found| found == *id))
+    };
+    for at in (1..segments.len() - 1).filter(holds) {
+        std::fs::remove_file(&segments[at]).expect("it can be removed");
+    }
+
+    let old = Place::open_as(folder.path(), true).await;
+    let new = Place::open(other.path()).await;
+    new.clock.0.store(50_000_000, Ordering::SeqCst);
+    let done = carried(&old, &new).await;
+    assert_eq!((done.waiting, done.dead_letters, done.late_events), (0, 2, 4_000));
+    assert!(done.written_again > 1 && done.appended < 27_500, "{done:?}");
+    assert!(done.left_behind.iter().any(|what| what.contains("raw rows")), "{:?}", done.left_behind);
+    let brought = new.answers().await;
+    assert!(brought.0 == answers.0 && brought.1 == answers.1, "cells and late events");
+    assert_eq!(brought.2, answers.2, "letters");
+    assert_eq!(new.status().await.partitions[0].ledger, before.partitions[0].ledger);
 }
 
 #[tokio::test]

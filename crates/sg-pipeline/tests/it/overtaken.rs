@@ -1,6 +1,7 @@
 //! A log that removes records before they are archived, while the archive reads it: what is lost is counted, what was
 //! read is kept, and the archive goes on.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -63,6 +64,9 @@ impl LogReader for Reader {
     }
     fn passed(&self) -> u64 {
         self.inner.passed()
+    }
+    fn lost(&mut self) -> Vec<Range<u64>> {
+        self.inner.lost()
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) async fn claim(
 /// Makes the epoch grow, or the partition's row; returns false when its offsets belong to another log.
 async fn take_over(lease: &Lease, claim: &Claim, now: Timestamp) -> Result<bool, Error> {
     let sql = "INSERT INTO sg_partitions AS p VALUES ($1, $2, 1, $3, $4, $5, $6, $6, $7, $7, $6, $7, false, $8, \
-               0, 0, 0, 0, 0, 0) ON CONFLICT (stream, partition) DO UPDATE SET epoch = p.epoch + 1, \
+               0, 0, 0, 0, 0, 0, 0) ON CONFLICT (stream, partition) DO UPDATE SET epoch = p.epoch + 1, \
                owner = excluded.owner, definitions = excluded.definitions, is_idle = false, \
                said_at = excluded.said_at WHERE p.log_identity = excluded.log_identity";
     let given: [&(dyn ToSql + Sync); 8] = [

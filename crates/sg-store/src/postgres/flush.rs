@@ -125,9 +125,9 @@ async fn advance(lease: &Lease, flush: &Flush, now: Timestamp) -> Result<bool, E
     let sql = "UPDATE sg_partitions SET next_offset = $5, m = greatest(m, $6), r = greatest(r, $7), dedup_from = $8, \
                dedup_from_r = $9, is_idle = false, said_at = $10, processed = processed + $11, \
                counted = counted + $12, duplicate = duplicate + $13, id_conflict = id_conflict + $14, \
-               dead_lettered = dead_lettered + $15, deleted = deleted + $16 \
+               dead_lettered = dead_lettered + $15, deleted = deleted + $16, skipped = skipped + $17 \
                WHERE stream = $1 AND partition = $2 AND next_offset = $3 AND epoch = $4";
-    let given: [&(dyn ToSql + Sync); 16] = [
+    let given: [&(dyn ToSql + Sync); 17] = [
         &flush.plan.stream.name,
         &i64::from(flush.partition),
         &to_integer(flush.base)?,
@@ -144,6 +144,7 @@ async fn advance(lease: &Lease, flush: &Flush, now: Timestamp) -> Result<bool, E
         &to_integer(ledger.id_conflict)?,
         &to_integer(ledger.dead_lettered)?,
         &to_integer(ledger.deleted)?,
+        &to_integer(ledger.skipped)?,
     ];
     Ok(lease.execute(sql, &given).await? == 1)
 }

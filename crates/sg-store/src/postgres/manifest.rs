@@ -298,7 +298,7 @@ pub(crate) async fn write_mark(lease: &Lease, flush: &Flush) -> Result<(), Error
         return Ok(());
     }
     let sql = "INSERT INTO sg_marks SELECT stream, partition, next_offset, m, r, dedup_from, dedup_from_r, processed, \
-               counted, duplicate, id_conflict, dead_lettered, deleted FROM sg_partitions \
+               counted, duplicate, id_conflict, dead_lettered, deleted, skipped FROM sg_partitions \
                WHERE stream = $1 AND partition = $2 ON CONFLICT DO NOTHING";
     lease.execute(sql, &[&flush.plan.stream.name, &i64::from(flush.partition)]).await?;
     Ok(())
@@ -307,7 +307,7 @@ pub(crate) async fn write_mark(lease: &Lease, flush: &Flush) -> Result<(), Error
 /// Reads a partition's marks.
 pub(crate) async fn marks(lease: &Lease, stream: &str, partition: u32) -> Result<Vec<Mark>, Error> {
     let sql = "SELECT position, m, r, dedup_from, dedup_from_r, processed, counted, duplicate, id_conflict, \
-               dead_lettered, deleted FROM sg_marks WHERE stream = $1 AND partition = $2 ORDER BY position";
+               dead_lettered, deleted, skipped FROM sg_marks WHERE stream = $1 AND partition = $2 ORDER BY position";
     let rows = lease.query(sql, &[&stream, &i64::from(partition)]).await?;
     let marks = rows.iter().map(|row| {
         let (Ms(m), Ms(r), Ms(dedup_r)) = (row.try_get(1)?, row.try_get(2)?, row.try_get(4)?);
@@ -318,6 +318,7 @@ pub(crate) async fn marks(lease: &Lease, stream: &str, partition: u32) -> Result
             id_conflict: count(row, 8)?,
             dead_lettered: count(row, 9)?,
             deleted: count(row, 10)?,
+            skipped: count(row, 11)?,
         };
         let (clock, dedup_from) = (PartitionClock { m, r }, (count(row, 3)?, dedup_r));
         Ok(Mark { offset: count(row, 0)?, clock, dedup_from, ledger })

@@ -22,7 +22,7 @@ use super::wire::Ms;
 use super::{rewrite, sketches};
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../sql/postgres/0001_store.sql"),
     include_str!("../../sql/postgres/0002_outputs.sql"),
     include_str!("../../sql/postgres/0003_archive.sql"),
@@ -32,6 +32,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../sql/postgres/0007_keys.sql"),
     include_str!("../../sql/postgres/0008_by_hand.sql"),
     include_str!("../../sql/postgres/0009_marks.sql"),
+    include_str!("../../sql/postgres/0010_skipped.sql"),
 ];
 /// The schema's version as this binary makes it.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -38,8 +38,8 @@ pub(crate) fn partition_of(row: &Row, at: usize) -> Result<u32, Error> {
 
 async fn partitions(lease: &Lease, now: Timestamp) -> Result<Vec<PartitionStatus>, Error> {
     let sql = "SELECT stream, partition, epoch, owner, first_offset, next_offset, m, r, dedup_from, dedup_from_r, \
-               is_idle, said_at, processed, counted, duplicate, id_conflict, dead_lettered, deleted, log_identity \
-               FROM sg_partitions ORDER BY stream, partition";
+               is_idle, said_at, processed, counted, duplicate, id_conflict, dead_lettered, deleted, log_identity, \
+               skipped FROM sg_partitions ORDER BY stream, partition";
     let rows = lease.query(sql, &[]).await?;
     let statuses = rows.iter().map(|row| {
         let time = |at: usize| Ok::<_, Error>(row.try_get::<_, Ms>(at)?.0);
@@ -61,6 +61,7 @@ async fn partitions(lease: &Lease, now: Timestamp) -> Result<Vec<PartitionStatus
                 id_conflict: count(row, 15)?,
                 dead_lettered: count(row, 16)?,
                 deleted: count(row, 17)?,
+                skipped: count(row, 19)?,
             },
             is_idle: state.is_idle_at(now),
         })

@@ -54,7 +54,7 @@ fn take_over(connection: &Connection, claim: &Claim, now: Timestamp) -> Result<(
 fn insert(connection: &Connection, claim: &Claim, now: Timestamp) -> Result<(), Error> {
     connection
         .prepare_cached(
-            "INSERT INTO sg_partitions VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?6, ?7, ?7, ?6, ?7, 0, ?8, 0, 0, 0, 0, 0, 0)",
+            "INSERT INTO sg_partitions VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?6, ?7, ?7, ?6, ?7, 0, ?8, 0, 0, 0, 0, 0, 0, 0)",
         )?
         .execute(params![
             claim.plan.stream.name,

@@ -56,7 +56,7 @@ fn advance(connection: &Connection, flush: &Flush, now: Timestamp) -> Result<boo
             "UPDATE sg_partitions SET next_offset = ?5, m = max(m, ?6), r = max(r, ?7), dedup_from = ?8, \
              dedup_from_r = ?9, is_idle = 0, said_at = ?10, processed = processed + ?11, counted = counted + ?12, \
              duplicate = duplicate + ?13, id_conflict = id_conflict + ?14, dead_lettered = dead_lettered + ?15, \
-             deleted = deleted + ?16 WHERE stream = ?1 AND partition = ?2 AND next_offset = ?3 AND epoch = ?4",
+             deleted = deleted + ?16, skipped = skipped + ?17 WHERE stream = ?1 AND partition = ?2 AND next_offset = ?3 AND epoch = ?4",
         )?
         .execute(params![
             flush.plan.stream.name,
@@ -74,7 +74,8 @@ fn advance(connection: &Connection, flush: &Flush, now: Timestamp) -> Result<boo
             to_integer(ledger.duplicate)?,
             to_integer(ledger.id_conflict)?,
             to_integer(ledger.dead_lettered)?,
-            to_integer(ledger.deleted)?
+            to_integer(ledger.deleted)?,
+            to_integer(ledger.skipped)?
         ])?;
     Ok(rows == 1)
 }

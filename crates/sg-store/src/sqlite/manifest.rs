@@ -349,7 +349,7 @@ pub(crate) fn write_mark(connection: &Connection, flush: &Flush) -> Result<(), E
     connection
         .prepare_cached(
             "INSERT INTO sg_marks SELECT stream, partition, next_offset, m, r, dedup_from, dedup_from_r, processed, \
-             counted, duplicate, id_conflict, dead_lettered, deleted FROM sg_partitions \
+             counted, duplicate, id_conflict, dead_lettered, deleted, skipped FROM sg_partitions \
              WHERE stream = ? AND partition = ? ON CONFLICT DO NOTHING",
         )?
         .execute(params![flush.plan.stream.name, flush.partition])?;
@@ -360,7 +360,7 @@ pub(crate) fn write_mark(connection: &Connection, flush: &Flush) -> Result<(), E
 pub(crate) fn marks(connection: &Connection, stream: &str, partition: u32) -> Result<Vec<Mark>, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT position, m, r, dedup_from, dedup_from_r, processed, counted, duplicate, id_conflict, dead_lettered, \
-         deleted FROM sg_marks WHERE stream = ? AND partition = ? ORDER BY position",
+         deleted, skipped FROM sg_marks WHERE stream = ? AND partition = ? ORDER BY position",
     )?;
     let rows = statement.query_map(params![stream, partition], |row| {
         let count = |at: usize| from_integer(row.get(at)?);
@@ -375,6 +375,7 @@ pub(crate) fn marks(connection: &Connection, stream: &str, partition: u32) -> Re
                 id_conflict: count(8)?,
                 dead_lettered: count(9)?,
                 deleted: count(10)?,
+                skipped: count(11)?,
             },
         })
     })?;

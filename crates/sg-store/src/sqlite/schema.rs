@@ -16,7 +16,7 @@ use super::raw::raw_table;
 use super::{levels, measures, sketches};
 
 /// The migrations in order; the schema's version is their number.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../sql/sqlite/0001_store.sql"),
     include_str!("../../sql/sqlite/0002_outputs.sql"),
     include_str!("../../sql/sqlite/0003_archive.sql"),
@@ -26,6 +26,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../sql/sqlite/0007_keys.sql"),
     include_str!("../../sql/sqlite/0008_by_hand.sql"),
     include_str!("../../sql/sqlite/0009_marks.sql"),
+    include_str!("../../sql/sqlite/0010_skipped.sql"),
 ];
 
 /// Brings the schema to this binary's version.

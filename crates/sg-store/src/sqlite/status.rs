@@ -30,7 +30,7 @@ pub(crate) fn status(
 fn partitions(connection: &Connection, now: Timestamp) -> Result<Vec<PartitionStatus>, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT stream, partition, epoch, owner, first_offset, next_offset, m, r, dedup_from, dedup_from_r, is_idle, \
-         said_at, processed, counted, duplicate, id_conflict, dead_lettered, deleted, log_identity FROM sg_partitions",
+         said_at, processed, counted, duplicate, id_conflict, dead_lettered, deleted, log_identity, skipped FROM sg_partitions",
     )?;
     let rows = statement.query_map([], |row| {
         let count = |at: usize| from_integer(row.get(at)?);
@@ -56,6 +56,7 @@ fn partitions(connection: &Connection, now: Timestamp) -> Result<Vec<PartitionSt
                 id_conflict: count(15)?,
                 dead_lettered: count(16)?,
                 deleted: count(17)?,
+                skipped: count(19)?,
             },
             is_idle: state.is_idle_at(now),
         })

@@ -109,6 +109,9 @@ pub(crate) struct PartitionLedger {
     pub(crate) dead_lettered: u64,
     /// Those that were deleted by hand.
     pub(crate) deleted: u64,
+    /// Offsets whose records the log has lost; a server that does not say so knows of none.
+    #[serde(default)]
+    pub(crate) skipped: u64,
 }
 
 /// A rollup.

@@ -19,7 +19,8 @@ use cells::{Comparison, Expected};
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Flushes a running server and checks that nothing was lost or counted twice: in every partition each \
-        record was counted, or is a duplicate, a dead letter or deleted; in every rollup each event fed is in a cell or \
+        record was counted, or is a duplicate, a dead letter or deleted, and on an embedded log each offset is a record's or \
+        was skipped by a salvage; in every rollup each event fed is in a cell or \
         accounted for. With --expect every cell must equal the file that `streamgauge simulate --expect` wrote, and \
         there must be no other cell in the file's time; windows that retention has removed meanwhile are left out and \
         counted. Prints one line a check; leaves with 0 when all hold, else 1.",

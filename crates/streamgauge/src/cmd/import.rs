@@ -224,6 +224,7 @@ impl Done {
                     "id_conflict": ledger.id_conflict,
                     "dead_lettered": ledger.dead_lettered,
                     "deleted": ledger.deleted,
+                    "skipped": ledger.skipped,
                 },
                 "left_behind": carried.left_behind,
             })

@@ -81,7 +81,7 @@ pub(crate) struct Args {
     /// Also sends made-up events, so that there is something to see, and archives into the data directory.
     #[arg(long)]
     demo: bool,
-    /// Starts on a damaged log with what can still be read of it; says what is lost.
+    /// Starts on a log that is damaged, or has lost its newest records, with what is left of it; says what is lost.
     #[arg(long)]
     salvage: bool,
     /// Adopts a changed definition of this rollup: drops its old cells and makes them again from the log. May be

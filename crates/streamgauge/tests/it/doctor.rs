@@ -247,7 +247,7 @@ fn topics_and_databases_are_looked_at_and_left_alone() {
     let found = findings(0, &[&args[..], &["--url", &server.url()]].concat());
     // A single broker has fewer copies than one would want, and nothing of that is noted of a topic that is there.
     assert_eq!(level(&found, "log", &format!("topic {name}.events: right, 6 partitions")), "ok");
-    assert_eq!(level(&found, "store", "schema version 9, fsync on"), "ok");
+    assert_eq!(level(&found, "store", "schema version 10, fsync on"), "ok");
     assert_eq!(level(&found, "retention", "nothing waits"), "ok");
     drop(server);
     services.sql("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"));

@@ -3,6 +3,7 @@
 
 mod damage;
 mod full;
+mod salvage;
 
 use std::time::{Duration, Instant};
 

@@ -136,6 +136,12 @@ impl Feed {
         self.next = offset;
     }
 
+    /// Passes offsets that the log has lost, as [`Feed::pass_to`] passes those of a hole.
+    pub fn lose_to(&mut self, offset: u64) {
+        self.fold.lose(self.next..offset);
+        self.pass_to(offset);
+    }
+
     /// Returns the owner as it was before it took anything in: what a second process would see.
     pub fn restarted(&self) -> Feed {
         Feed {

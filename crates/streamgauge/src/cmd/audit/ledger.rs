@@ -54,10 +54,11 @@ fn fates(place: &str, partition: &Partition) -> Check {
 
 fn offsets(place: &str, partition: &Partition) -> Check {
     let Partition { first_offset, next_offset, ledger, .. } = partition;
-    let holds = next_offset.checked_sub(*first_offset) == Some(ledger.processed);
+    let holds = next_offset.checked_sub(*first_offset) == Some(ledger.processed + ledger.skipped);
     let detail = format!(
-        "processed {} {} next offset {next_offset} − first offset {first_offset}",
+        "processed {} + skipped {} {} next offset {next_offset} − first offset {first_offset}",
         ledger.processed,
+        ledger.skipped,
         sign(holds)
     );
     Check::new(format!("offsets of {place}"), holds, detail)

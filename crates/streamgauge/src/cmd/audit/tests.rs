@@ -42,9 +42,9 @@ fn canned() -> Canned {
         status: json!({
             "version": "0", "log": "embedded", "store": "sqlite", "uptime_ms": 1,
             "streams": [{"name": "events", "watermark": null, "partitions": [{
-                "partition": 0, "epoch": 1, "first_offset": 10, "next_offset": 20, "log_start": 0, "log_end": 20,
+                "partition": 0, "epoch": 1, "first_offset": 10, "next_offset": 23, "log_start": 0, "log_end": 23,
                 "lag": 0, "stopped": null,
-                "ledger": {"processed": 10, "counted": 6, "duplicate": 2, "id_conflict": 1, "dead_lettered": 1, "deleted": 1},
+                "ledger": {"processed": 10, "counted": 6, "duplicate": 2, "id_conflict": 1, "dead_lettered": 1, "deleted": 1, "skipped": 3},
             }]}],
             "rollups": [
                 {"name": "hourly", "ledger": {"folded": 9, "in_cells": 4, "removed": 1, "diverted": 0, "expired": 2, "unfit": 1, "deleted": 1}},
@@ -110,8 +110,8 @@ async fn good_answers_pass_every_check() {
         lines,
         [
             "✓ ledger of events/0: processed 10 = counted 6 + duplicate 2 + dead-lettered 1 + deleted 1",
-            "✓ offsets of events/0: processed 10 = next offset 20 − first offset 10",
-            "✓ progress of events/0: next offset 20 = log end 20",
+            "✓ offsets of events/0: processed 10 + skipped 3 = next offset 23 − first offset 10",
+            "✓ progress of events/0: next offset 23 = log end 23",
             "✓ ledger of hourly: folded 9 = in cells 4 + removed 1 + diverted 0 + expired 2 + unfit 1 + deleted 1",
             "✓ ledger of minutes: folded 6 = in cells 4 + removed 0 + diverted 2 + expired 0 + unfit 0 + deleted 0",
             "✓ cells of hourly: 3 of 3 cells are equal, 0 short, 0 too large, 0 not expected",
@@ -123,13 +123,14 @@ async fn good_answers_pass_every_check() {
 
 #[tokio::test]
 async fn every_term_of_the_ledger_matters() {
-    for term in ["processed", "counted", "duplicate", "dead_lettered", "deleted"] {
+    for term in ["processed", "counted", "duplicate", "dead_lettered", "deleted", "skipped"] {
         let bump = |canned: &mut Canned| {
             let value = &mut canned.status["streams"][0]["partitions"][0]["ledger"][term];
             *value = (value.as_u64().expect("it is a number") + 1).into();
         };
         let failing = failing(bump).await;
-        assert!(failing[0].starts_with("✗ ledger of events/0: processed "), "{failing:?}");
+        let subject = if term == "skipped" { "offsets" } else { "ledger" };
+        assert!(failing[0].starts_with(&format!("✗ {subject} of events/0: processed ")), "{failing:?}");
         // The number processed also stands against the offsets.
         assert_eq!(failing.len(), if term == "processed" { 2 } else { 1 }, "{failing:?}");
     }
@@ -150,15 +151,15 @@ async fn offsets_and_progress() {
     };
     assert_eq!(
         set("first_offset", json!(9)).await,
-        ["✗ offsets of events/0: processed 10 ≠ next offset 20 − first offset 9"]
+        ["✗ offsets of events/0: processed 10 + skipped 3 ≠ next offset 23 − first offset 9"]
     );
-    assert_eq!(set("log_end", json!(21)).await, ["✗ progress of events/0: next offset 20 ≠ log end 21"]);
-    assert_eq!(set("log_end", json!(19)).await, ["✗ progress of events/0: next offset 20 ≠ log end 19"]);
+    assert_eq!(set("log_end", json!(24)).await, ["✗ progress of events/0: next offset 23 ≠ log end 24"]);
+    assert_eq!(set("log_end", json!(22)).await, ["✗ progress of events/0: next offset 23 ≠ log end 22"]);
     assert_eq!(set("stopped", json!("a hole at 7")).await, ["✗ progress of events/0: stopped: a hole at 7"]);
     let on_kafka = failing(|canned| {
         canned.status["log"] = "kafka".into();
         canned.status["streams"][0]["partitions"][0]["first_offset"] = 3.into();
-        canned.status["streams"][0]["partitions"][0]["log_end"] = 21.into();
+        canned.status["streams"][0]["partitions"][0]["log_end"] = 24.into();
     });
     assert_eq!(on_kafka.await, Vec::<String>::new(), "holes and marks are normal on Kafka");
 }
@@ -269,7 +270,7 @@ fn files_that_are_none_are_refused() {
 async fn it_flushes_until_nothing_waits() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let (noted, mut behind) = (asked.clone(), canned());
-    behind.status["streams"][0]["partitions"][0]["log_end"] = 21.into();
+    behind.status["streams"][0]["partitions"][0]["log_end"] = 24.into();
     let good = canned();
     let address = serve(move |request| {
         let mut noted = noted.lock().expect("no test panics with it");

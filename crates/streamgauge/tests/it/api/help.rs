@@ -99,7 +99,8 @@ fn serve_explains_itself() {
               directory
 
           --salvage
-              Starts on a damaged log with what can still be read of it; says what is lost
+              Starts on a log that is damaged, or has lost its newest records, with what is left of it;
+              says what is lost
 
           --rebuild <ROLLUP>
               Adopts a changed definition of this rollup: drops its old cells and makes them again from
@@ -115,11 +116,11 @@ fn serve_explains_itself() {
 fn audit_explains_itself() {
     insta::assert_snapshot!(help(&["audit", "--help"]), @r#"
     Flushes a running server and checks that nothing was lost or counted twice: in every partition each
-    record was counted, or is a duplicate, a dead letter or deleted; in every rollup each event fed is
-    in a cell or accounted for. With --expect every cell must equal the file that `streamgauge simulate
-    --expect` wrote, and there must be no other cell in the file's time; windows that retention has
-    removed meanwhile are left out and counted. Prints one line a check; leaves with 0 when all hold,
-    else 1.
+    record was counted, or is a duplicate, a dead letter or deleted, and on an embedded log each offset
+    is a record's or was skipped by a salvage; in every rollup each event fed is in a cell or accounted
+    for. With --expect every cell must equal the file that `streamgauge simulate --expect` wrote, and
+    there must be no other cell in the file's time; windows that retention has removed meanwhile are
+    left out and counted. Prints one line a check; leaves with 0 when all hold, else 1.
 
     Usage: streamgauge audit [OPTIONS]
 

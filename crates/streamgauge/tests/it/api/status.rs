@@ -36,6 +36,7 @@ fn the_status_shows_how_far_everything_is() {
             "id_conflict": 0,
             "dead_lettered": 0,
             "deleted": 0,
+            "skipped": 0,
             "adds_up": true
           },
           "log_start": 0,

@@ -10,14 +10,14 @@ use crate::harness::{Exited, Launch, PATIENCE, Server, until};
 /// Small segments, made when needed; nothing in the store but after a stop.
 const CONFIG: &str =
     "[flush]\ninterval = \"1h\"\nmax_events = 1_000_000\n[embedded]\nsegment = \"1MiB\"\npool = \"0\"\n";
-const LINES: [(&str, &str); 1] = [("content-type", "application/x-ndjson")];
+pub(super) const LINES: [(&str, &str); 1] = [("content-type", "application/x-ndjson")];
 
-fn launch(data_dir: &Path) -> Launch {
+pub(super) fn launch(data_dir: &Path) -> Launch {
     Launch::new().data_dir(data_dir).config(CONFIG)
 }
 
 /// Returns so many events of about a kilobyte, one a line.
-fn events(from: u64, count: u64) -> String {
+pub(super) fn events(from: u64, count: u64) -> String {
     let text = "x".repeat(1_000);
     let event = |id| {
         format!(r#"{{"event_type":"a","session_id":"s","event_id":"{id}","properties":{{"text":"{text}"}}}}"#)
@@ -26,7 +26,7 @@ fn events(from: u64, count: u64) -> String {
 }
 
 /// Returns the log's segments, oldest first.
-fn segments(data_dir: &Path) -> Vec<PathBuf> {
+pub(super) fn segments(data_dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(data_dir.join("log")).expect("there is a log");
     let paths = entries.map(|entry| entry.expect("the log's folder can be read").path());
     let mut paths: Vec<PathBuf> =
@@ -36,7 +36,7 @@ fn segments(data_dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Writes over a file's bytes.
-fn overwrite(path: &Path, position: u64, bytes: &[u8]) {
+pub(super) fn overwrite(path: &Path, position: u64, bytes: &[u8]) {
     let file = OpenOptions::new().write(true).open(path).expect("the segment can be written");
     file.write_all_at(bytes, position).expect("the segment can be written");
 }
@@ -85,7 +85,7 @@ fn damage_in_a_closed_segment_stops_the_start_until_it_is_salvaged() {
     assert_eq!(ledger(&server)["counted"], counted, "a salvaged log opens as usual");
 }
 
-fn assert_refusal(code: Option<i32>, stderr: &str, damaged: &Path) {
+pub(super) fn assert_refusal(code: Option<i32>, stderr: &str, damaged: &Path) {
     assert_eq!(code, Some(70), "{stderr}");
     for word in [damaged.to_str().expect("the temporary folder has a plain name"), "--salvage"] {
         assert!(stderr.contains(word), "{word} is not named:\n{stderr}");

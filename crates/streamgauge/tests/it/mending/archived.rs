@@ -84,7 +84,7 @@ impl Ground {
     fn mark(&self) {
         self.sql(
             "INSERT INTO sg_marks SELECT stream, partition, next_offset, m, r, dedup_from, dedup_from_r, processed, \
-             counted, duplicate, id_conflict, dead_lettered, deleted FROM sg_partitions WHERE stream = 'orders'",
+             counted, duplicate, id_conflict, dead_lettered, deleted, skipped FROM sg_partitions WHERE stream = 'orders'",
         );
     }
 
