@@ -1,6 +1,7 @@
 //! What the door and the fold read from each event of a stream: compiled once from the stream and its rollups.
 //! `accept` decides everything that can be decided about an event alone; what depends on its neighbours is `fold`'s.
 
+mod checks;
 mod read;
 mod replay;
 mod stored;
@@ -11,7 +12,6 @@ use std::sync::Arc;
 use crate::batch::{Entry, EventBatch, Fields, MISSING, Span, content_hash, key_hash};
 use crate::definition::{Condition, FieldType, Function, NumberField, Rollup, Stream};
 use crate::event::{Canonical, Members, scalar_text};
-use crate::identity;
 use crate::limits::EVENT_ID_BYTES_MAX;
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
@@ -320,100 +320,6 @@ impl Plan {
         let texts = rows.flat_map(|entry| self.texts.iter().map(|source| source.decided(entry)));
         batch.fields = Some(Fields { texts: texts.collect(), numbers: Vec::new() });
         true
-    }
-
-    fn check_future(
-        &self,
-        event: &Read<'_>,
-        time: Option<Timestamp>,
-        received_at: Timestamp,
-    ) -> Result<(), Refusal> {
-        let latest = received_at.plus(self.stream.max_future);
-        match time {
-            Some(time) if time > latest => Err(Refusal::new(
-                Code::FutureTimestamp,
-                event.members.spelling(Canonical::Timestamp),
-                format!(
-                    "{time} lies more than {} s ahead of the time of arrival",
-                    self.stream.max_future.as_secs()
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn kind<'e>(&'e self, event: &Read<'e>) -> Result<Cow<'e, str>, Refusal> {
-        if let Some(kind) = event.members.text_of(Canonical::EventType)? {
-            check_length(event.members.spelling(Canonical::EventType), &kind)?;
-            return Ok(kind);
-        }
-        if self.stream.default_type.is_empty() {
-            return Err(Refusal::new(
-                Code::MissingEventType,
-                Canonical::EventType.name(),
-                "an event has an event_type (or event_name)",
-            ));
-        }
-        Ok(Cow::Borrowed(&self.stream.default_type))
-    }
-
-    fn check_required(&self, event: &Read<'_>) -> Result<(), Refusal> {
-        for (name, source) in &self.require {
-            let text = source.raw(event).and_then(scalar_text);
-            match text {
-                None => {
-                    return Err(Refusal::new(
-                        Code::MissingField,
-                        name.as_str(),
-                        format!("events of this stream need {name}"),
-                    ));
-                }
-                Some(text) if text.trim().is_empty() => {
-                    return Err(Refusal::new(
-                        Code::BlankField,
-                        name.as_str(),
-                        format!("{name} is blank: name something"),
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn check_types(&self, event: &Read<'_>) -> Result<(), Refusal> {
-        for (name, source, kind) in &self.types {
-            if source.raw(event).is_some_and(|raw| !kind.holds(raw)) {
-                let detail = format!("{name} is {}", kind.name());
-                return Err(Refusal::new(Code::BadField, name.as_str(), detail));
-            }
-        }
-        Ok(())
-    }
-
-    fn id<'e>(
-        &self,
-        event: &Read<'e>,
-        time: Option<Timestamp>,
-        arrival: &mut Arrival<'_>,
-    ) -> Result<Cow<'e, str>, Refusal> {
-        if let Some(id) = event.members.text_of(Canonical::EventId)? {
-            if id.len() > EVENT_ID_BYTES_MAX {
-                let name = event.members.spelling(Canonical::EventId);
-                return Err(Refusal::new(
-                    Code::IdTooLong,
-                    name,
-                    format!("an event id has at most {EVENT_ID_BYTES_MAX} bytes"),
-                ));
-            }
-            return Ok(id);
-        }
-        let derived = if self.stream.derive_id {
-            identity::derive(&event.members, event.properties.as_deref(), time)
-        } else {
-            None
-        };
-        Ok(Cow::Owned(derived.unwrap_or_else(|| (arrival.new_id)())))
     }
 
     /// Returns the partition key; `None` when it is the event id.
