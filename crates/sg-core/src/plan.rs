@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 pub use replay::{Edit, Letter};
 pub use stored::sent;
 
-use read::{Read, Source, check_length, joined_properties, number_of, push_raw};
+use read::{Read, Source, check_length, field_of, joined_properties, number_of, push_raw};
 
 /// A stream with everything its rollups need, as slots of [`Fields`].
 #[derive(Debug)]
@@ -105,15 +105,19 @@ pub struct Arrival<'a> {
 impl Plan {
     /// Compiles a stream and those of the given rollups that read it.
     pub fn new(stream: Stream, rollups: &[Rollup]) -> Plan {
+        let typed = |(name, kind): &(String, FieldType)| {
+            let (shown, source) = field_of(name, &stream.fields);
+            (shown, source, *kind)
+        };
         let mut plan = Plan {
             name: Arc::from(stream.name.as_str()),
             rollups: Vec::new(),
             raw: None,
             texts: Vec::new(),
             numbers: Vec::new(),
-            key_by: stream.partition_by.iter().map(|name| Source::of(name)).collect(),
-            require: stream.require.iter().map(|name| (name.clone(), Source::of(name))).collect(),
-            types: stream.types.iter().map(|(name, kind)| (name.clone(), Source::of(name), *kind)).collect(),
+            key_by: stream.partition_by.iter().map(|name| Source::of(name, &stream.fields)).collect(),
+            require: stream.require.iter().map(|name| field_of(name, &stream.fields)).collect(),
+            types: stream.types.iter().map(typed).collect(),
             stream,
         };
         let name = plan.name.clone();
@@ -132,7 +136,7 @@ impl Plan {
     }
 
     fn rollup(&mut self, rollup: &Rollup) -> RollupPlan {
-        let dimensions = rollup.by.iter().map(|name| self.text_slot(Source::of(name))).collect();
+        let dimensions = rollup.by.iter().map(|name| self.text_slot(self.source(name))).collect();
         let measures = rollup
             .measures
             .iter()
@@ -151,7 +155,7 @@ impl Plan {
         }
         match (function.number(), function.text()) {
             (Some(field), _) => Takes::Number(self.number_slot(field)),
-            (None, Some(name)) => Takes::Text(self.text_slot(Source::of(name))),
+            (None, Some(name)) => Takes::Text(self.text_slot(self.source(name))),
             (None, None) => Takes::Event,
         }
     }
@@ -159,9 +163,13 @@ impl Plan {
     fn filter(&mut self, condition: &Condition) -> Filter {
         let slot_of = |(name, values): &(String, Vec<String>)| {
             let values = values.iter().map(|value| value.clone().into_bytes()).collect();
-            (self.text_slot(Source::of(name)), values)
+            (self.text_slot(self.source(name)), values)
         };
         condition.0.iter().map(slot_of).collect()
+    }
+
+    fn source(&self, name: &str) -> Source {
+        Source::of(name, &self.stream.fields)
     }
 
     fn text_slot(&mut self, source: Source) -> usize {
@@ -173,7 +181,7 @@ impl Plan {
 
     fn number_slot(&mut self, field: &NumberField) -> usize {
         self.numbers.iter().position(|(_, known)| known == field).unwrap_or_else(|| {
-            self.numbers.push((Source::of(&field.name), field.clone()));
+            self.numbers.push((self.source(&field.name), field.clone()));
             self.numbers.len() - 1
         })
     }
@@ -198,7 +206,7 @@ impl Plan {
         arrival: &mut Arrival<'_>,
         batch: &mut EventBatch,
     ) -> Result<(), Refusal> {
-        let event = Read::new(text)?;
+        let event = self.read(text)?;
         let event_time = event.members.timestamp()?;
         if let Some(received_at) = arrival.received_at {
             self.check_future(&event, event_time, received_at)?;
@@ -239,7 +247,7 @@ impl Plan {
             None => Err(Refusal::new(Code::InvalidJson, "", "the record is not UTF-8")),
         };
         let Err(refusal) = taken else { return };
-        let members = text.and_then(|text| Members::read(text).ok());
+        let members = text.and_then(|text| Members::read(text, &self.stream.fields).ok());
         let text_of = |member| members.as_ref().and_then(|members| members.text_of(member).ok().flatten());
         let raw = batch.span_of(value);
         let id = text_of(Canonical::EventId).filter(|id| id.len() <= EVENT_ID_BYTES_MAX);
@@ -260,9 +268,18 @@ impl Plan {
         self.fill_row(batch.entries.len(), batch.fields.get_or_insert_default());
     }
 
+    /// Returns the name by which a field is asked for in this stream.
+    pub fn name_of(&self, field: Canonical) -> &str {
+        self.stream.fields.name(field)
+    }
+
+    fn read<'e>(&'e self, text: &'e str) -> Result<Read<'e>, Refusal> {
+        Read::new(text, &self.stream.fields)
+    }
+
     /// Returns the partition key of an event that stands in a log without it.
     pub fn key_of(&self, text: &str, id: &str) -> String {
-        let key = Read::new(text).ok().and_then(|event| self.key(&event).map(Cow::into_owned));
+        let key = self.read(text).ok().and_then(|event| self.key(&event).map(Cow::into_owned));
         key.unwrap_or_else(|| id.to_owned())
     }
 
@@ -298,7 +315,7 @@ impl Plan {
                         }
                     };
                     let decided = (entry.kind, entry.id);
-                    Read::new(&text).and_then(|event| self.read_fields(&event, decided, batch, &mut fields))
+                    self.read(&text).and_then(|event| self.read_fields(&event, decided, batch, &mut fields))
                 }
             };
             if let Err(refusal) = read {

@@ -38,13 +38,27 @@ impl Plan {
             return Ok(kind);
         }
         if self.stream.default_type.is_empty() {
-            return Err(Refusal::new(
-                Code::MissingEventType,
-                Canonical::EventType.name(),
-                "an event has an event_type (or event_name)",
-            ));
+            return Err(self.no_type());
         }
         Ok(Cow::Borrowed(&self.stream.default_type))
+    }
+
+    /// Says under which names a type was looked for, and what else a stream could have instead of one.
+    fn no_type(&self) -> Refusal {
+        let code = Code::MissingEventType;
+        let looked_for = self.stream.fields.spellings(Canonical::EventType).join(", ");
+        let detail = if self.stream.fields.own(Canonical::EventType).is_some() {
+            format!(
+                "the event has no {looked_for}, its event_type by [stream.fields]: send it, or set the stream's \
+                 default_type; see /docs/errors/{code}"
+            )
+        } else {
+            format!(
+                "the event has none of {looked_for}: send one, or name another field in [stream.fields], or set the \
+                 stream's default_type; see /docs/errors/{code}"
+            )
+        };
+        Refusal::new(code, self.name_of(Canonical::EventType), detail)
     }
 
     pub(super) fn check_required(&self, event: &Read<'_>) -> Result<(), Refusal> {

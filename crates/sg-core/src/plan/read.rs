@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::batch::{Entry, EventBatch, Span};
 use crate::decimal::{self, NumberError};
 use crate::definition::NumberField;
-use crate::event::{Canonical, Members, scalar_text};
+use crate::event::{Canonical, Members, OwnNames, scalar_text};
 use crate::json;
 use crate::limits::DIMENSION_BYTES_MAX;
 use crate::reason::{Code, Refusal};
@@ -19,11 +19,12 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn of(name: &str) -> Source {
-        match Canonical::of_spelling(name) {
-            Some((Canonical::Properties, _)) => Source::Properties,
-            Some((canonical, 0)) => Source::Canonical(canonical),
-            _ => {
+    /// Returns what a name means in the definitions of a stream with these names.
+    pub(super) fn of(name: &str, names: &OwnNames) -> Source {
+        match (names.meaning(name), names.field_of(name)) {
+            (Some(Canonical::Properties), _) | (None, Some((Canonical::Properties, _))) => Source::Properties,
+            (Some(canonical), _) => Source::Canonical(canonical),
+            (None, _) => {
                 Source::Property { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect() }
             }
         }
@@ -60,6 +61,17 @@ impl Source {
     }
 }
 
+/// Returns a field that a stream's definition asks for, with the name under which its events have it.
+pub(super) fn field_of(name: &str, names: &OwnNames) -> (String, Source) {
+    let source = Source::of(name, names);
+    let shown = match source {
+        Source::Canonical(canonical) => names.name(canonical),
+        Source::Properties => names.name(Canonical::Properties),
+        Source::Property { .. } => name,
+    };
+    (shown.to_owned(), source)
+}
+
 /// An event's members with its properties unpacked.
 pub(super) struct Read<'a> {
     pub(super) members: Members<'a>,
@@ -67,8 +79,8 @@ pub(super) struct Read<'a> {
 }
 
 impl<'a> Read<'a> {
-    pub(super) fn new(text: &'a str) -> Result<Read<'a>, Refusal> {
-        let members = Members::read(text)?;
+    pub(super) fn new(text: &'a str, names: &'a OwnNames) -> Result<Read<'a>, Refusal> {
+        let members = Members::read(text, names)?;
         let properties = members.properties();
         // A blank session is a fault of its sender even where no rollup looks at sessions.
         members.text_of(Canonical::SessionId)?;

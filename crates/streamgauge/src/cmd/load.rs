@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 
 use crate::client::live::Numbers;
-use crate::client::{Connection, Server, Target, settle, status};
+use crate::client::{Connection, Misused, Server, Target, settle, status};
 use crate::clock::WallClock;
 use crate::cmd::audit::Check;
 use body::Body;
@@ -89,6 +89,9 @@ async fn load(args: &Args) -> anyhow::Result<ExitCode> {
     let (rate, connections) = (args.rate.unwrap_or(row.rate), args.connections.unwrap_or(row.connections));
     let mut connection = Connection::new(&server);
     let before = status::settled(&mut connection, PATIENCE).await?;
+    if let Some(why) = before.misreads(&args.stream) {
+        return Err(Misused(why).into());
+    }
     let told_before = told(row, &server).await?;
 
     let plan = Plan {
