@@ -173,11 +173,12 @@ impl<'a> Members<'a> {
     /// [`Code::BadField`] for an object or array, [`Code::BlankField`] for a text of white space.
     pub fn text_of(&self, field: Canonical) -> Result<Option<Cow<'a, str>>, Refusal> {
         let Some(raw) = self.raw(field) else { return Ok(None) };
-        let name = self.spelling(field);
         let text = scalar_text(raw).ok_or_else(|| {
+            let name = self.spelling(field);
             Refusal::new(Code::BadField, name, format!("{name} is a string, not an object or an array"))
         })?;
         if text.trim().is_empty() {
+            let name = self.spelling(field);
             return Err(Refusal::new(
                 Code::BlankField,
                 name,
@@ -193,7 +194,6 @@ impl<'a> Members<'a> {
     /// [`Code::BadTimestamp`] or [`Code::TimestampOutOfRange`].
     pub fn timestamp(&self) -> Result<Option<Timestamp>, Refusal> {
         let Some(raw) = self.raw(Canonical::Timestamp) else { return Ok(None) };
-        let name = self.spelling(Canonical::Timestamp);
         let read = match json::string(raw) {
             Some(text) => match Timestamp::from_text(&text) {
                 // Some senders quote their epoch numbers.
@@ -202,13 +202,16 @@ impl<'a> Members<'a> {
             },
             None => Timestamp::from_number(raw),
         };
-        read.map(Some).map_err(|error| match error {
-            TimeError::Unreadable => Refusal::new(Code::BadTimestamp, name, self.no_time(name)),
-            TimeError::OutOfRange => Refusal::new(
-                Code::TimestampOutOfRange,
-                name,
-                format!("{name} lies in the years 0001 to 9999"),
-            ),
+        read.map(Some).map_err(|error| {
+            let name = self.spelling(Canonical::Timestamp);
+            match error {
+                TimeError::Unreadable => Refusal::new(Code::BadTimestamp, name, self.no_time(name)),
+                TimeError::OutOfRange => Refusal::new(
+                    Code::TimestampOutOfRange,
+                    name,
+                    format!("{name} lies in the years 0001 to 9999"),
+                ),
+            }
         })
     }
 

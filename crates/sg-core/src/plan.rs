@@ -347,9 +347,9 @@ impl Plan {
     }
 
     /// Appends one row of fields, of an event whose type and id are decided; on an error the row is taken back.
-    fn read_fields(
-        &self,
-        event: &Read<'_>,
+    fn read_fields<'e>(
+        &'e self,
+        event: &Read<'e>,
         decided: (Span, Span),
         batch: &mut EventBatch,
         fields: &mut Fields,
@@ -378,7 +378,7 @@ impl Plan {
                 Source::Canonical(canonical) => match event.members.text_of(*canonical)? {
                     None => Span::NONE,
                     Some(text) => {
-                        check_length(event.members.spelling(*canonical), &text)?;
+                        check_length(|| event.members.spelling(*canonical), &text)?;
                         batch.span_of(text.as_bytes())
                     }
                 },
@@ -387,7 +387,7 @@ impl Plan {
                     None => Span::NONE,
                     Some(raw) => {
                         let text = scalar_text(raw).unwrap_or(Cow::Borrowed(raw));
-                        check_length(name, &text)?;
+                        check_length(|| name, &text)?;
                         batch.span_of(text.as_bytes())
                     }
                 },
@@ -397,11 +397,11 @@ impl Plan {
         Ok(())
     }
 
-    fn read_numbers(&self, event: &Read<'_>, fields: &mut Fields) -> Result<(), Refusal> {
+    fn read_numbers<'e>(&'e self, event: &Read<'e>, fields: &mut Fields) -> Result<(), Refusal> {
         for (source, field) in &self.numbers {
             let number = match source.raw(event) {
                 None => MISSING,
-                Some(raw) => number_of(raw, field)?,
+                Some(raw) => number_of(raw, source.spelling(event, &field.name), field.scale)?,
             };
             fields.numbers.push(number);
         }

@@ -34,7 +34,7 @@ impl Plan {
 
     pub(super) fn kind<'e>(&'e self, event: &Read<'e>) -> Result<Cow<'e, str>, Refusal> {
         if let Some(kind) = event.members.text_of(Canonical::EventType)? {
-            check_length(event.members.spelling(Canonical::EventType), &kind)?;
+            check_length(|| event.members.spelling(Canonical::EventType), &kind)?;
             return Ok(kind);
         }
         if self.stream.default_type.is_empty() {

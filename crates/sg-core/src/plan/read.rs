@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use crate::batch::{Entry, EventBatch, Span};
 use crate::decimal::{self, NumberError};
-use crate::definition::NumberField;
 use crate::event::{Canonical, Members, OwnNames, scalar_text};
 use crate::json;
 use crate::limits::DIMENSION_BYTES_MAX;
@@ -27,6 +26,15 @@ impl Source {
             (None, _) => {
                 Source::Property { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect() }
             }
+        }
+    }
+
+    /// Returns the name under which `event` has the value that a definition calls `name`.
+    #[inline]
+    pub(super) fn spelling<'e>(&self, event: &Read<'e>, name: &'e str) -> &'e str {
+        match self {
+            Source::Canonical(canonical) => event.members.spelling(*canonical),
+            Source::Property { .. } | Source::Properties => name,
         }
     }
 
@@ -89,12 +97,12 @@ impl<'a> Read<'a> {
     }
 }
 
-pub(super) fn number_of(raw: &str, field: &NumberField) -> Result<i128, Refusal> {
-    let name = field.name.as_str();
+/// Reads a number at a field's scale; refusals call it by the name under which it was sent.
+pub(super) fn number_of(raw: &str, name: &str, scale: u32) -> Result<i128, Refusal> {
     let text = scalar_text(raw).filter(|_| !matches!(raw, "true" | "false"));
     let bad = || Refusal::new(Code::BadNumber, name, format!("{name} is a number or a text that holds one"));
     let text = text.ok_or_else(bad)?;
-    decimal::parse(text.trim(), field.scale).map_err(|error| match error {
+    decimal::parse(text.trim(), scale).map_err(|error| match error {
         NumberError::Unreadable => bad(),
         NumberError::OutOfRange => {
             Refusal::new(Code::NumberOutOfRange, name, format!("{name} is too large to be summed"))
@@ -102,10 +110,12 @@ pub(super) fn number_of(raw: &str, field: &NumberField) -> Result<i128, Refusal>
     })
 }
 
-pub(super) fn check_length(name: &str, text: &str) -> Result<(), Refusal> {
+/// Checks the length of a dimension; its name is asked for only where it is told.
+pub(super) fn check_length<'n>(name: impl FnOnce() -> &'n str, text: &str) -> Result<(), Refusal> {
     if text.len() <= DIMENSION_BYTES_MAX {
         return Ok(());
     }
+    let name = name();
     Err(Refusal::new(
         Code::DimensionTooLong,
         name,

@@ -91,6 +91,14 @@ fn what_is_missing_is_told_by_its_own_name() {
         let is_of_the_fold = expect.0 == Code::FutureTimestamp;
         assert_eq!(refused, Some(expect.0).filter(|_| !is_of_the_fold), "{text}");
     }
+    let measures = vec![Measure {
+        name: "largest".into(),
+        function: Function::Max(NumberField { name: "user_id".into(), scale: 0 }),
+        filter: Condition::default(),
+    }];
+    let numbered = Plan::new(Stream { fields: names(), ..stream() }, &[Rollup { measures, ..rollup() }]);
+    let no_number = code(&numbered, r#"{"kind":"a","account":"x"}"#);
+    assert_eq!(no_number, Some((Code::BadNumber, "account".to_owned())));
     let refusal = accept(&plan, r#"{"event_type":"a","at":1,"plan":"p"}"#).expect_err("it has no kind");
     assert_eq!(
         refusal.detail,
