@@ -23,6 +23,7 @@ fn plan() -> Arc<Plan> {
     let stream = Stream {
         name: "events".into(),
         default_type: String::new(),
+        fields: Default::default(),
         derive_id: false,
         partition_by: vec!["session_id".into(), "user_id".into()],
         require: Vec::new(),

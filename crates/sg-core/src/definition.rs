@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::event::OwnNames;
 use crate::limits::AVERAGE_EXTRA_SCALE;
 use crate::output::Outputs;
 use crate::sketch;
@@ -15,6 +16,8 @@ pub struct Stream {
     pub name: String,
     /// The event type when none is sent; empty when one must be sent.
     pub default_type: String,
+    /// Names of its own for the fields that every event may have.
+    pub fields: OwnNames,
     /// Whether an event without an id gets one from its content, see [`crate::plan`].
     pub derive_id: bool,
     /// Fields of which the first that is present is the partition key; the event id when none is.

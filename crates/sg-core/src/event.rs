@@ -1,9 +1,11 @@
-//! Reading one event as clients send it: all spellings, borrowed from the request's bytes.
+//! Reading one event as clients send it: all spellings, borrowed from the request's bytes; `names` says what they mean.
 //! Decides nothing about streams or rollups; that is `plan`'s.
+
+mod names;
 
 use std::borrow::Cow;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::{self, Name};
@@ -11,6 +13,8 @@ use crate::limits::{EVENT_BYTES_MAX, MEMBERS_MAX};
 use crate::reason::{Code, Refusal};
 use crate::scan;
 use crate::time::{TimeError, Timestamp};
+
+pub use names::{OwnNames, SHARED};
 
 /// The fields that every event may have, whatever its sender calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +49,16 @@ pub const SPELLINGS: [(Canonical, &[&str]); CANONICAL_COUNT] = [
 ];
 
 impl Canonical {
+    /// All of them.
+    pub const ALL: [Canonical; CANONICAL_COUNT] = [
+        Canonical::EventId,
+        Canonical::EventType,
+        Canonical::Timestamp,
+        Canonical::UserId,
+        Canonical::SessionId,
+        Canonical::Properties,
+    ];
+
     /// Returns the canonical name, the first spelling.
     pub fn name(self) -> &'static str {
         SPELLINGS[self as usize].1[0]
@@ -100,16 +114,17 @@ struct Chosen<'a> {
 /// The members of one event, borrowed from its text. `null` counts as absent.
 pub struct Members<'a> {
     text: &'a str,
+    names: &'a OwnNames,
     chosen: [Option<Chosen<'a>>; CANONICAL_COUNT],
     others: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 impl<'a> Members<'a> {
-    /// Reads the members of an event and checks that every store can hold it.
+    /// Reads the members of an event of a stream with these names and checks that every store can hold it.
     ///
     /// # Errors
     /// A [`Refusal`] when the text is not a JSON object within the limits.
-    pub fn read(text: &'a str) -> Result<Members<'a>, Refusal> {
+    pub fn read(text: &'a str, names: &'a OwnNames) -> Result<Members<'a>, Refusal> {
         let text = text.trim_matches([' ', '\t', '\r', '\n']);
         if text.len() > EVENT_BYTES_MAX {
             return Err(Refusal::new(
@@ -118,17 +133,17 @@ impl<'a> Members<'a> {
                 format!("an event has at most {EVENT_BYTES_MAX} bytes, this one {}", text.len()),
             ));
         }
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered::under(names);
         // The fast way finds nothing that a store could not hold: no escapes, no exponents, no depth.
         let is_plain = scan::members(text, |name, value| gathered.take(Cow::Borrowed(name), value)).is_some();
         if !is_plain {
-            gathered = serde_json::from_str(text).map_err(|error| not_json(text, &error))?;
+            gathered = Gathered::read(text, names).map_err(|error| not_json(text, &error))?;
             json::check_storable(text)?;
         }
         if let Some(refusal) = gathered.refusal {
             return Err(refusal);
         }
-        Ok(Members { text, chosen: gathered.chosen, others: gathered.others })
+        Ok(Members { text, names, chosen: gathered.chosen, others: gathered.others })
     }
 
     /// Returns the event as it was sent, without the white space around it.
@@ -141,10 +156,15 @@ impl<'a> Members<'a> {
         self.chosen[field as usize].map(|chosen| chosen.value)
     }
 
-    /// Returns the name under which a canonical field was sent, or its canonical one.
-    pub fn spelling(&self, field: Canonical) -> &'static str {
+    /// Returns the name under which a canonical field was sent, or the one by which it is asked for.
+    pub fn spelling(&self, field: Canonical) -> &'a str {
         let rank = self.chosen[field as usize].map_or(0, |chosen| chosen.rank);
-        SPELLINGS[field as usize].1[usize::from(rank)]
+        self.names.spelling(field, rank)
+    }
+
+    /// Returns whether the stream has a name of its own for a field.
+    pub fn is_named_by_stream(&self, field: Canonical) -> bool {
+        self.names.own(field).is_some()
     }
 
     /// Returns a canonical field that must be a string, number or boolean, as text.
@@ -153,11 +173,12 @@ impl<'a> Members<'a> {
     /// [`Code::BadField`] for an object or array, [`Code::BlankField`] for a text of white space.
     pub fn text_of(&self, field: Canonical) -> Result<Option<Cow<'a, str>>, Refusal> {
         let Some(raw) = self.raw(field) else { return Ok(None) };
-        let name = self.spelling(field);
         let text = scalar_text(raw).ok_or_else(|| {
+            let name = self.spelling(field);
             Refusal::new(Code::BadField, name, format!("{name} is a string, not an object or an array"))
         })?;
         if text.trim().is_empty() {
+            let name = self.spelling(field);
             return Err(Refusal::new(
                 Code::BlankField,
                 name,
@@ -173,7 +194,6 @@ impl<'a> Members<'a> {
     /// [`Code::BadTimestamp`] or [`Code::TimestampOutOfRange`].
     pub fn timestamp(&self) -> Result<Option<Timestamp>, Refusal> {
         let Some(raw) = self.raw(Canonical::Timestamp) else { return Ok(None) };
-        let name = self.spelling(Canonical::Timestamp);
         let read = match json::string(raw) {
             Some(text) => match Timestamp::from_text(&text) {
                 // Some senders quote their epoch numbers.
@@ -182,18 +202,29 @@ impl<'a> Members<'a> {
             },
             None => Timestamp::from_number(raw),
         };
-        read.map(Some).map_err(|error| match error {
-            TimeError::Unreadable => Refusal::new(
-                Code::BadTimestamp,
-                name,
-                format!("{name} is a time in RFC 3339 or a number since 1970"),
-            ),
-            TimeError::OutOfRange => Refusal::new(
-                Code::TimestampOutOfRange,
-                name,
-                format!("{name} lies in the years 0001 to 9999"),
-            ),
+        read.map(Some).map_err(|error| {
+            let name = self.spelling(Canonical::Timestamp);
+            match error {
+                TimeError::Unreadable => Refusal::new(Code::BadTimestamp, name, self.no_time(name)),
+                TimeError::OutOfRange => Refusal::new(
+                    Code::TimestampOutOfRange,
+                    name,
+                    format!("{name} lies in the years 0001 to 9999"),
+                ),
+            }
         })
+    }
+
+    /// Says what a time is, and where a stream says which field has it: one of another meaning may have been taken for it.
+    fn no_time(&self, name: &str) -> String {
+        let time = "a time in RFC 3339, such as 2025-01-31T12:00:00Z, or a number since 1970";
+        if self.is_named_by_stream(Canonical::Timestamp) {
+            return format!("{name}, the timestamp by [stream.fields], is {time}");
+        }
+        let code = Code::BadTimestamp;
+        format!(
+            "{name} is {time}; a stream can name another field in [stream.fields]: see /docs/errors/{code}"
+        )
     }
 
     /// Returns the text of the properties object; one that came inside a string is unpacked, anything else is `None`.
@@ -232,8 +263,8 @@ fn not_json(text: &str, error: &serde_json::Error) -> Refusal {
     Refusal::new(Code::InvalidJson, "", format!("the event is not JSON: {error}"))
 }
 
-#[derive(Default)]
 struct Gathered<'a> {
+    names: &'a OwnNames,
     chosen: [Option<Chosen<'a>>; CANONICAL_COUNT],
     others: Vec<(Cow<'a, str>, &'a str)>,
     /// The first fault; what follows it is still read: text that is not JSON at all is the graver one.
@@ -241,11 +272,22 @@ struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
+    fn under(names: &'a OwnNames) -> Gathered<'a> {
+        Gathered { names, chosen: [None; CANONICAL_COUNT], others: Vec::new(), refusal: None }
+    }
+
+    /// Reads any JSON object.
+    fn read(text: &'a str, names: &'a OwnNames) -> Result<Gathered<'a>, serde_json::Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let gathered = deserializer.deserialize_map(GatherMembers { names })?;
+        deserializer.end().map(|()| gathered)
+    }
+
     fn take(&mut self, name: Cow<'a, str>, value: &'a str) {
         if value == "null" || self.refusal.is_some() {
             return;
         }
-        let Some((canonical, rank)) = Canonical::of_spelling(&name) else {
+        let Some((canonical, rank)) = self.names.field_of(&name) else {
             return self.keep(name, value);
         };
         let slot = &mut self.chosen[canonical as usize];
@@ -282,23 +324,19 @@ fn duplicate(name: &str) -> Refusal {
     Refusal::new(Code::DuplicateMember, name, format!("{name} stands twice in the event"))
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Gathered<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(GatherMembers)
-    }
+struct GatherMembers<'a> {
+    names: &'a OwnNames,
 }
 
-struct GatherMembers;
-
-impl<'de> Visitor<'de> for GatherMembers {
-    type Value = Gathered<'de>;
+impl<'de: 'a, 'a> Visitor<'de> for GatherMembers<'a> {
+    type Value = Gathered<'a>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Gathered<'de>, A::Error> {
-        let mut gathered = Gathered::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Gathered<'a>, A::Error> {
+        let mut gathered = Gathered::under(self.names);
         while let Some(Name(name)) = map.next_key()? {
             gathered.take(name, map.next_value::<&'de RawValue>()?.get());
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::batch::{EventBatch, Fields, LogBatch, MISSING, Span, Times};
 use crate::cell::{Given, Value, push_dimension};
 use crate::definition::LatePolicy;
+use crate::event::Canonical;
 use crate::flush::{
     Checkpoint, DeadLetter, Flush, LateEvent, Ledger, PartitionClock, RawRow, RawRows, Replay, RollupDelta,
 };
@@ -230,7 +231,8 @@ impl Fold {
         self.timing.arrived(received_at);
         if event_time > arrived.plus(self.plan.stream.max_future) {
             let detail = format!("{event_time} lies ahead of the time of arrival, {arrived}");
-            self.dead_letter(&record, &Refusal::new(Code::FutureTimestamp, "timestamp", detail));
+            let name = self.plan.name_of(Canonical::Timestamp).to_owned();
+            self.dead_letter(&record, &Refusal::new(Code::FutureTimestamp, name, detail));
             return None;
         }
         let refusal = events.refusal(index).or_else(|| self.refused_by_store.get(&offset)).cloned();

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use crate::event::{Canonical, Members};
 use crate::time::Timestamp;
 
-/// Returns the id of an event that names a user, an event *name* (not merely a type) and a time: SHA-256, in hex,
+/// Returns the id of an event that names a user, an event *name* (not merely a type, unless its stream says which field has
+/// it) and a time: SHA-256, in hex,
 /// over the canonical JSON (RFC 8785) of `[user_id, event name, timestamp in ms, properties]`. `None` for others:
 /// two of them may look alike and still be two.
 pub(crate) fn derive(
@@ -16,7 +17,8 @@ pub(crate) fn derive(
     properties: Option<&str>,
     time: Option<Timestamp>,
 ) -> Option<String> {
-    let is_name = !members.spelling(Canonical::EventType).to_ascii_lowercase().ends_with("type");
+    let is_name = members.is_named_by_stream(Canonical::EventType)
+        || !members.spelling(Canonical::EventType).to_ascii_lowercase().ends_with("type");
     let user = members.text_of(Canonical::UserId).ok()??;
     let name = members.text_of(Canonical::EventType).ok()?.filter(|_| is_name)?;
     let time = time?;

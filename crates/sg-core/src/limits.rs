@@ -10,6 +10,8 @@ pub const ERRORS_LISTED_MAX: usize = 100;
 pub const EVENT_ID_BYTES_MAX: usize = 256;
 /// Bytes of a dimension: a b-tree key of several of them must fit a page of either store (2,704 bytes in Postgres).
 pub const DIMENSION_BYTES_MAX: usize = 256;
+/// Bytes of a name that a stream gives to a field: it is told in refusals, and longer ones are a mistake.
+pub const FIELD_NAME_BYTES_MAX: usize = 256;
 /// Nesting of an event: deeper than any honest event, shallow enough for every reader of the archive.
 pub const JSON_DEPTH_MAX: usize = 32;
 /// Members at the top of an event: they are looked through one by one.

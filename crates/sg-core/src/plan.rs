@@ -1,6 +1,7 @@
 //! What the door and the fold read from each event of a stream: compiled once from the stream and its rollups.
 //! `accept` decides everything that can be decided about an event alone; what depends on its neighbours is `fold`'s.
 
+mod checks;
 mod read;
 mod replay;
 mod stored;
@@ -11,7 +12,6 @@ use std::sync::Arc;
 use crate::batch::{Entry, EventBatch, Fields, MISSING, Span, content_hash, key_hash};
 use crate::definition::{Condition, FieldType, Function, NumberField, Rollup, Stream};
 use crate::event::{Canonical, Members, scalar_text};
-use crate::identity;
 use crate::limits::EVENT_ID_BYTES_MAX;
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 pub use replay::{Edit, Letter};
 pub use stored::sent;
 
-use read::{Read, Source, check_length, joined_properties, number_of, push_raw};
+use read::{Read, Source, check_length, field_of, joined_properties, number_of, push_raw};
 
 /// A stream with everything its rollups need, as slots of [`Fields`].
 #[derive(Debug)]
@@ -105,15 +105,19 @@ pub struct Arrival<'a> {
 impl Plan {
     /// Compiles a stream and those of the given rollups that read it.
     pub fn new(stream: Stream, rollups: &[Rollup]) -> Plan {
+        let typed = |(name, kind): &(String, FieldType)| {
+            let (shown, source) = field_of(name, &stream.fields);
+            (shown, source, *kind)
+        };
         let mut plan = Plan {
             name: Arc::from(stream.name.as_str()),
             rollups: Vec::new(),
             raw: None,
             texts: Vec::new(),
             numbers: Vec::new(),
-            key_by: stream.partition_by.iter().map(|name| Source::of(name)).collect(),
-            require: stream.require.iter().map(|name| (name.clone(), Source::of(name))).collect(),
-            types: stream.types.iter().map(|(name, kind)| (name.clone(), Source::of(name), *kind)).collect(),
+            key_by: stream.partition_by.iter().map(|name| Source::of(name, &stream.fields)).collect(),
+            require: stream.require.iter().map(|name| field_of(name, &stream.fields)).collect(),
+            types: stream.types.iter().map(typed).collect(),
             stream,
         };
         let name = plan.name.clone();
@@ -132,7 +136,7 @@ impl Plan {
     }
 
     fn rollup(&mut self, rollup: &Rollup) -> RollupPlan {
-        let dimensions = rollup.by.iter().map(|name| self.text_slot(Source::of(name))).collect();
+        let dimensions = rollup.by.iter().map(|name| self.text_slot(self.source(name))).collect();
         let measures = rollup
             .measures
             .iter()
@@ -151,7 +155,7 @@ impl Plan {
         }
         match (function.number(), function.text()) {
             (Some(field), _) => Takes::Number(self.number_slot(field)),
-            (None, Some(name)) => Takes::Text(self.text_slot(Source::of(name))),
+            (None, Some(name)) => Takes::Text(self.text_slot(self.source(name))),
             (None, None) => Takes::Event,
         }
     }
@@ -159,9 +163,13 @@ impl Plan {
     fn filter(&mut self, condition: &Condition) -> Filter {
         let slot_of = |(name, values): &(String, Vec<String>)| {
             let values = values.iter().map(|value| value.clone().into_bytes()).collect();
-            (self.text_slot(Source::of(name)), values)
+            (self.text_slot(self.source(name)), values)
         };
         condition.0.iter().map(slot_of).collect()
+    }
+
+    fn source(&self, name: &str) -> Source {
+        Source::of(name, &self.stream.fields)
     }
 
     fn text_slot(&mut self, source: Source) -> usize {
@@ -173,7 +181,7 @@ impl Plan {
 
     fn number_slot(&mut self, field: &NumberField) -> usize {
         self.numbers.iter().position(|(_, known)| known == field).unwrap_or_else(|| {
-            self.numbers.push((Source::of(&field.name), field.clone()));
+            self.numbers.push((self.source(&field.name), field.clone()));
             self.numbers.len() - 1
         })
     }
@@ -198,7 +206,7 @@ impl Plan {
         arrival: &mut Arrival<'_>,
         batch: &mut EventBatch,
     ) -> Result<(), Refusal> {
-        let event = Read::new(text)?;
+        let event = self.read(text)?;
         let event_time = event.members.timestamp()?;
         if let Some(received_at) = arrival.received_at {
             self.check_future(&event, event_time, received_at)?;
@@ -239,7 +247,7 @@ impl Plan {
             None => Err(Refusal::new(Code::InvalidJson, "", "the record is not UTF-8")),
         };
         let Err(refusal) = taken else { return };
-        let members = text.and_then(|text| Members::read(text).ok());
+        let members = text.and_then(|text| Members::read(text, &self.stream.fields).ok());
         let text_of = |member| members.as_ref().and_then(|members| members.text_of(member).ok().flatten());
         let raw = batch.span_of(value);
         let id = text_of(Canonical::EventId).filter(|id| id.len() <= EVENT_ID_BYTES_MAX);
@@ -260,9 +268,18 @@ impl Plan {
         self.fill_row(batch.entries.len(), batch.fields.get_or_insert_default());
     }
 
+    /// Returns the name by which a field is asked for in this stream.
+    pub fn name_of(&self, field: Canonical) -> &str {
+        self.stream.fields.name(field)
+    }
+
+    fn read<'e>(&'e self, text: &'e str) -> Result<Read<'e>, Refusal> {
+        Read::new(text, &self.stream.fields)
+    }
+
     /// Returns the partition key of an event that stands in a log without it.
     pub fn key_of(&self, text: &str, id: &str) -> String {
-        let key = Read::new(text).ok().and_then(|event| self.key(&event).map(Cow::into_owned));
+        let key = self.read(text).ok().and_then(|event| self.key(&event).map(Cow::into_owned));
         key.unwrap_or_else(|| id.to_owned())
     }
 
@@ -298,7 +315,7 @@ impl Plan {
                         }
                     };
                     let decided = (entry.kind, entry.id);
-                    Read::new(&text).and_then(|event| self.read_fields(&event, decided, batch, &mut fields))
+                    self.read(&text).and_then(|event| self.read_fields(&event, decided, batch, &mut fields))
                 }
             };
             if let Err(refusal) = read {
@@ -322,100 +339,6 @@ impl Plan {
         true
     }
 
-    fn check_future(
-        &self,
-        event: &Read<'_>,
-        time: Option<Timestamp>,
-        received_at: Timestamp,
-    ) -> Result<(), Refusal> {
-        let latest = received_at.plus(self.stream.max_future);
-        match time {
-            Some(time) if time > latest => Err(Refusal::new(
-                Code::FutureTimestamp,
-                event.members.spelling(Canonical::Timestamp),
-                format!(
-                    "{time} lies more than {} s ahead of the time of arrival",
-                    self.stream.max_future.as_secs()
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn kind<'e>(&'e self, event: &Read<'e>) -> Result<Cow<'e, str>, Refusal> {
-        if let Some(kind) = event.members.text_of(Canonical::EventType)? {
-            check_length(event.members.spelling(Canonical::EventType), &kind)?;
-            return Ok(kind);
-        }
-        if self.stream.default_type.is_empty() {
-            return Err(Refusal::new(
-                Code::MissingEventType,
-                Canonical::EventType.name(),
-                "an event has an event_type (or event_name)",
-            ));
-        }
-        Ok(Cow::Borrowed(&self.stream.default_type))
-    }
-
-    fn check_required(&self, event: &Read<'_>) -> Result<(), Refusal> {
-        for (name, source) in &self.require {
-            let text = source.raw(event).and_then(scalar_text);
-            match text {
-                None => {
-                    return Err(Refusal::new(
-                        Code::MissingField,
-                        name.as_str(),
-                        format!("events of this stream need {name}"),
-                    ));
-                }
-                Some(text) if text.trim().is_empty() => {
-                    return Err(Refusal::new(
-                        Code::BlankField,
-                        name.as_str(),
-                        format!("{name} is blank: name something"),
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn check_types(&self, event: &Read<'_>) -> Result<(), Refusal> {
-        for (name, source, kind) in &self.types {
-            if source.raw(event).is_some_and(|raw| !kind.holds(raw)) {
-                let detail = format!("{name} is {}", kind.name());
-                return Err(Refusal::new(Code::BadField, name.as_str(), detail));
-            }
-        }
-        Ok(())
-    }
-
-    fn id<'e>(
-        &self,
-        event: &Read<'e>,
-        time: Option<Timestamp>,
-        arrival: &mut Arrival<'_>,
-    ) -> Result<Cow<'e, str>, Refusal> {
-        if let Some(id) = event.members.text_of(Canonical::EventId)? {
-            if id.len() > EVENT_ID_BYTES_MAX {
-                let name = event.members.spelling(Canonical::EventId);
-                return Err(Refusal::new(
-                    Code::IdTooLong,
-                    name,
-                    format!("an event id has at most {EVENT_ID_BYTES_MAX} bytes"),
-                ));
-            }
-            return Ok(id);
-        }
-        let derived = if self.stream.derive_id {
-            identity::derive(&event.members, event.properties.as_deref(), time)
-        } else {
-            None
-        };
-        Ok(Cow::Owned(derived.unwrap_or_else(|| (arrival.new_id)())))
-    }
-
     /// Returns the partition key; `None` when it is the event id.
     fn key<'e>(&self, event: &'e Read<'_>) -> Option<Cow<'e, str>> {
         let present =
@@ -424,9 +347,9 @@ impl Plan {
     }
 
     /// Appends one row of fields, of an event whose type and id are decided; on an error the row is taken back.
-    fn read_fields(
-        &self,
-        event: &Read<'_>,
+    fn read_fields<'e>(
+        &'e self,
+        event: &Read<'e>,
         decided: (Span, Span),
         batch: &mut EventBatch,
         fields: &mut Fields,
@@ -455,7 +378,7 @@ impl Plan {
                 Source::Canonical(canonical) => match event.members.text_of(*canonical)? {
                     None => Span::NONE,
                     Some(text) => {
-                        check_length(event.members.spelling(*canonical), &text)?;
+                        check_length(|| event.members.spelling(*canonical), &text)?;
                         batch.span_of(text.as_bytes())
                     }
                 },
@@ -464,7 +387,7 @@ impl Plan {
                     None => Span::NONE,
                     Some(raw) => {
                         let text = scalar_text(raw).unwrap_or(Cow::Borrowed(raw));
-                        check_length(name, &text)?;
+                        check_length(|| name, &text)?;
                         batch.span_of(text.as_bytes())
                     }
                 },
@@ -474,11 +397,11 @@ impl Plan {
         Ok(())
     }
 
-    fn read_numbers(&self, event: &Read<'_>, fields: &mut Fields) -> Result<(), Refusal> {
+    fn read_numbers<'e>(&'e self, event: &Read<'e>, fields: &mut Fields) -> Result<(), Refusal> {
         for (source, field) in &self.numbers {
             let number = match source.raw(event) {
                 None => MISSING,
-                Some(raw) => number_of(raw, field)?,
+                Some(raw) => number_of(raw, source.spelling(event, &field.name), field.scale)?,
             };
             fields.numbers.push(number);
         }

@@ -7,7 +7,7 @@ mod parse;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::event::scalar_text;
+use crate::event::{OwnNames, SHARED, scalar_text};
 use crate::json;
 use crate::query::StoredEvent;
 use crate::time::Timestamp;
@@ -18,6 +18,9 @@ pub use parse::SyntaxError;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     terms: Vec<Term>,
+    /// As written, and when: names mean what each stream says.
+    text: String,
+    now: Timestamp,
 }
 
 /// One condition.
@@ -77,7 +80,19 @@ impl Selection {
     /// # Errors
     /// [`SyntaxError`] with the place where the text cannot be understood.
     pub fn parse(text: &str, now: Timestamp) -> Result<Selection, SyntaxError> {
-        Ok(Selection { terms: parse::terms(text, now)? })
+        Selection::under(text, now, &SHARED)
+    }
+
+    /// Returns the same conditions as a stream with these names means them.
+    ///
+    /// # Errors
+    /// [`SyntaxError`] where a name of the stream's own means a field that cannot be compared like this.
+    pub fn of_stream(&self, names: &OwnNames) -> Result<Selection, SyntaxError> {
+        Selection::under(&self.text, self.now, names)
+    }
+
+    fn under(text: &str, now: Timestamp, names: &OwnNames) -> Result<Selection, SyntaxError> {
+        Ok(Selection { terms: parse::terms(text, now, names)?, text: text.to_owned(), now })
     }
 
     /// Returns whether there is no condition.

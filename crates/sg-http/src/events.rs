@@ -195,7 +195,7 @@ async fn stored_fates(app: &App, door: &Door, event_id: &str) -> Result<Vec<Valu
 fn cells_of(plan: &Plan, event: &StoredEvent) -> Vec<Value> {
     let mut batch = EventBatch::new(plan.name.clone(), Bytes::new());
     let mut arrival = Arrival { received_at: Some(event.received_at), new_id: &mut String::new };
-    if plan.accept(&sent(event), &mut arrival, &mut batch).is_err() {
+    if plan.accept(&sent(event, &plan.stream.fields), &mut arrival, &mut batch).is_err() {
         return Vec::new();
     }
     let Some(fields) = &batch.fields else { return Vec::new() };

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sg_core::batch::EventBatch;
 use sg_core::definition::{FieldType, Stream};
+use sg_core::event::Canonical;
 use sg_core::plan::{Arrival, Plan};
 
 use crate::access;
@@ -83,10 +84,12 @@ fn paths(app: &App) -> Map<String, Value> {
             let item = paths.entry(path).or_insert_with(|| json!({"post": named_after(&like, path, door)}));
             item["post"]["responses"]["202"] = answer.clone();
             fit(&mut item["post"], &door.plan);
+            tell_names(&mut item["post"], &door.plan.stream);
         }
     }
     if let (Some(item), Some(door)) = (paths.get_mut(ANY_STREAM), app.doors.first()) {
         fit(&mut item["post"], &door.plan);
+        app.doors.iter().for_each(|door| tell_names(&mut item["post"], &door.plan.stream));
     }
     keep_roles(&mut paths, app.roles);
     if !app.guard.is_off() {
@@ -107,13 +110,14 @@ fn named_after(like: &Value, path: &str, door: &Door) -> Value {
     operation
 }
 
-/// Gives an operation that takes events an example that its stream accepts, where one that it has is refused.
+/// Gives an operation that takes events an example that its stream accepts, where one that it has is refused or has its
+/// fields under names that the stream does not read.
 fn fit(operation: &mut Value, plan: &Plan) {
     let content = &mut operation["requestBody"]["content"];
     let examples = content["application/json"]["examples"].as_object();
     let values = examples.into_iter().flatten().map(|(_, example)| &example["value"]);
     let mut events = values.filter_map(|value| value.as_array().map_or(Some(value), |list| list.first()));
-    if events.all(|event| is_accepted(plan, event)) {
+    if plan.stream.fields.is_empty() && events.all(|event| is_accepted(plan, event)) {
         return;
     }
     let event = example_of(&plan.stream);
@@ -129,11 +133,30 @@ fn is_accepted(plan: &Plan, event: &Value) -> bool {
     plan.accept(&event.to_string(), &mut arrival, &mut batch).is_ok()
 }
 
-/// Returns the least event that a stream's definition accepts.
+/// Says in an operation that takes events under which names of its own a stream reads its fields, if it has any.
+fn tell_names(operation: &mut Value, stream: &Stream) {
+    if stream.fields.is_empty() {
+        return;
+    }
+    let named = stream.fields.iter().map(|(field, name)| format!("`{name}` as {}", field.name()));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let said = operation["description"].as_str().unwrap_or_default();
+    let more = format!("{said} The stream {} reads {named}, under no other name.", stream.name);
+    operation["description"] = more.trim().into();
+}
+
+/// Returns the least event that a stream's definition accepts, with every field that it has a name of its own for.
 fn example_of(stream: &Stream) -> Value {
     let mut event = Map::new();
     if stream.default_type.is_empty() {
-        event.insert("event_type".to_owned(), "example".into());
+        event.insert(stream.fields.name(Canonical::EventType).to_owned(), "example".into());
+    }
+    for (field, name) in stream.fields.iter() {
+        event.entry(name).or_insert(match field {
+            Canonical::Timestamp => "2025-01-31T12:00:00Z".into(),
+            Canonical::Properties => json!({}),
+            _ => "example".into(),
+        });
     }
     for name in &stream.require {
         let is_number = stream.types.iter().any(|(known, kind)| known == name && *kind == FieldType::Number);

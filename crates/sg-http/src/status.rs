@@ -96,7 +96,14 @@ fn stream_json(app: &App, name: &str, status: &StoreStatus, waiting: Waiting<'_>
             json!({"rows": lane.rows, "oldest": time(lane.oldest), "refused_by": refused_by})
         })
         .collect();
-    json!({"name": name, "watermark": time(watermark), "partitions": partitions, "outbox": outbox})
+    let mut body =
+        json!({"name": name, "watermark": time(watermark), "partitions": partitions, "outbox": outbox});
+    let door = app.doors.iter().find(|door| door.plan.stream.name == name);
+    if let Some(names) = door.map(|door| &door.plan.stream.fields).filter(|names| !names.is_empty()) {
+        let named = names.iter().map(|(field, name)| (field.name().to_owned(), name.into()));
+        body["fields"] = Value::Object(named.collect());
+    }
+    body
 }
 
 fn partition_json(

@@ -71,8 +71,9 @@ impl EventPicker for ByHand {
     async fn pick(&self, stream: &str, selection: &Selection) -> Result<Box<dyn Picking>, PortError> {
         let plan = self.plans.iter().find(|plan| *plan.name == *stream);
         let plan = plan.ok_or_else(|| refused(format!("there is no stream {stream}")))?;
+        let selection = meant(plan, selection)?;
         let standing = self.standing(stream).await?;
-        Ok(Box::new(Source::open(self, plan, selection, &standing).await?))
+        Ok(Box::new(Source::open(self, plan, &selection, &standing).await?))
     }
 
     async fn delete(&self, wish: &DeleteWish, tell: DeleteTell<'_>) -> Result<Deleted, PortError> {
@@ -105,8 +106,9 @@ impl ByHand {
         let mut jobs = Vec::new();
         for plan in self.plans.iter().filter(is_meant) {
             let alone = plan.rollups.iter().map(|planned| plan_of(plan, &planned.rollup)).collect();
+            let selection = meant(plan, &wish.selection)?;
             let standing = self.standing(&plan.name).await?;
-            jobs.push(Job { by_hand: self, plan: plan.clone(), alone, standing });
+            jobs.push(Job { by_hand: self, plan: plan.clone(), alone, standing, selection });
         }
         let mut deleted = Deleted::default();
         // All of it is looked at first: nothing is deleted when some of it cannot be.
@@ -119,7 +121,7 @@ impl ByHand {
             return Ok(deleted);
         }
         for job in &jobs {
-            let deleting = job.run(wish, tell, &mut deleted);
+            let deleting = job.run(tell, &mut deleted);
             spans::step(&self.tracer, format!("delete events of {}", job.plan.name), deleting).await?;
         }
         spans::note("streamgauge.events.deleted", deleted.deleted);
@@ -142,6 +144,12 @@ impl ByHand {
             tracer: rebuilds.tracer.clone(),
         }
     }
+}
+
+/// Returns conditions as a stream means them.
+fn meant(plan: &Plan, selection: &Selection) -> Result<Selection, PortError> {
+    let meant = selection.of_stream(&plan.stream.fields);
+    meant.map_err(|error| refused(format!("where, in the stream {}: {error}", plan.name)))
 }
 
 fn refused(why: String) -> PortError {
@@ -174,6 +182,8 @@ struct Job<'b> {
     /// A plan for each rollup.
     alone: Vec<Arc<Plan>>,
     standing: Standing,
+    /// Which events of it are meant.
+    selection: Selection,
 }
 
 /// What was found of one stream before anything is written.
@@ -191,7 +201,7 @@ impl Job<'_> {
         tell: DeleteTell<'_>,
         deleted: &mut Deleted,
     ) -> Result<(), PortError> {
-        let mut steps = self.steps(wish).await?;
+        let mut steps = self.steps().await?;
         let stream = || self.plan.name.to_string();
         let starts = steps.source.log_starts();
         deleted.from_log.extend(starts.into_iter().map(|(partition, start)| (stream(), partition, start)));
@@ -219,13 +229,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    async fn run(
-        &self,
-        wish: &DeleteWish,
-        tell: DeleteTell<'_>,
-        deleted: &mut Deleted,
-    ) -> Result<(), PortError> {
-        let mut steps = self.steps(wish).await?;
+    async fn run(&self, tell: DeleteTell<'_>, deleted: &mut Deleted) -> Result<(), PortError> {
+        let mut steps = self.steps().await?;
         while let Some(events) = steps.next().await? {
             match self.step(&events, false).await? {
                 EraseOutcome::Done { deleted: more, .. } => deleted.deleted += more,
@@ -256,8 +261,8 @@ impl Job<'_> {
         PortError::new(ErrorKind::Retry, doing)
     }
 
-    async fn steps(&self, wish: &DeleteWish) -> Result<Steps, PortError> {
-        let source = Source::open(self.by_hand, &self.plan, &wish.selection, &self.standing).await?;
+    async fn steps(&self) -> Result<Steps, PortError> {
+        let source = Source::open(self.by_hand, &self.plan, &self.selection, &self.standing).await?;
         Ok(Steps { source, waiting: Vec::new(), is_over: false })
     }
 

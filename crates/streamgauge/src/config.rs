@@ -5,6 +5,7 @@ pub(crate) mod archive;
 pub(crate) mod auth;
 pub(crate) mod cloudwatch;
 pub(crate) mod env_file;
+mod fields;
 mod inherited;
 pub(crate) mod layers;
 pub(crate) mod limits;

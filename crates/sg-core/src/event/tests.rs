@@ -3,11 +3,11 @@
 use super::*;
 
 fn read(text: &str) -> Members<'_> {
-    Members::read(text).unwrap_or_else(|refusal| panic!("{text}: {refusal}"))
+    Members::read(text, &SHARED).unwrap_or_else(|refusal| panic!("{text}: {refusal}"))
 }
 
 fn code(text: &str) -> Option<Code> {
-    Members::read(text).err().map(|refusal| refusal.code)
+    Members::read(text, &SHARED).err().map(|refusal| refusal.code)
 }
 
 #[test]

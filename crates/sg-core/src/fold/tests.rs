@@ -16,6 +16,7 @@ fn plan(late: LatePolicy, grace_ms: i64) -> Arc<Plan> {
     let stream = Stream {
         name: "s".into(),
         default_type: "x".into(),
+        fields: Default::default(),
         derive_id: false,
         partition_by: Vec::new(),
         require: Vec::new(),

@@ -1,6 +1,7 @@
 //! Derived ids and the canonical form under them.
 
 use super::*;
+use crate::event::SHARED;
 
 #[test]
 fn prints_numbers_as_ecmascript_does() {
@@ -25,7 +26,7 @@ fn prints_numbers_as_ecmascript_does() {
 }
 
 fn id(text: &str) -> Option<String> {
-    let members = Members::read(text).expect("an event");
+    let members = Members::read(text, &SHARED).expect("an event");
     let time = members.timestamp().expect("a time");
     derive(&members, members.properties().as_deref(), time)
 }

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use crate::batch::{Entry, EventBatch, Span};
 use crate::decimal::{self, NumberError};
-use crate::definition::NumberField;
-use crate::event::{Canonical, Members, scalar_text};
+use crate::event::{Canonical, Members, OwnNames, scalar_text};
 use crate::json;
 use crate::limits::DIMENSION_BYTES_MAX;
 use crate::reason::{Code, Refusal};
@@ -19,13 +18,23 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn of(name: &str) -> Source {
-        match Canonical::of_spelling(name) {
-            Some((Canonical::Properties, _)) => Source::Properties,
-            Some((canonical, 0)) => Source::Canonical(canonical),
-            _ => {
+    /// Returns what a name means in the definitions of a stream with these names.
+    pub(super) fn of(name: &str, names: &OwnNames) -> Source {
+        match (names.meaning(name), names.field_of(name)) {
+            (Some(Canonical::Properties), _) | (None, Some((Canonical::Properties, _))) => Source::Properties,
+            (Some(canonical), _) => Source::Canonical(canonical),
+            (None, _) => {
                 Source::Property { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect() }
             }
+        }
+    }
+
+    /// Returns the name under which `event` has the value that a definition calls `name`.
+    #[inline]
+    pub(super) fn spelling<'e>(&self, event: &Read<'e>, name: &'e str) -> &'e str {
+        match self {
+            Source::Canonical(canonical) => event.members.spelling(*canonical),
+            Source::Property { .. } | Source::Properties => name,
         }
     }
 
@@ -60,6 +69,17 @@ impl Source {
     }
 }
 
+/// Returns a field that a stream's definition asks for, with the name under which its events have it.
+pub(super) fn field_of(name: &str, names: &OwnNames) -> (String, Source) {
+    let source = Source::of(name, names);
+    let shown = match source {
+        Source::Canonical(canonical) => names.name(canonical),
+        Source::Properties => names.name(Canonical::Properties),
+        Source::Property { .. } => name,
+    };
+    (shown.to_owned(), source)
+}
+
 /// An event's members with its properties unpacked.
 pub(super) struct Read<'a> {
     pub(super) members: Members<'a>,
@@ -67,8 +87,8 @@ pub(super) struct Read<'a> {
 }
 
 impl<'a> Read<'a> {
-    pub(super) fn new(text: &'a str) -> Result<Read<'a>, Refusal> {
-        let members = Members::read(text)?;
+    pub(super) fn new(text: &'a str, names: &'a OwnNames) -> Result<Read<'a>, Refusal> {
+        let members = Members::read(text, names)?;
         let properties = members.properties();
         // A blank session is a fault of its sender even where no rollup looks at sessions.
         members.text_of(Canonical::SessionId)?;
@@ -77,12 +97,12 @@ impl<'a> Read<'a> {
     }
 }
 
-pub(super) fn number_of(raw: &str, field: &NumberField) -> Result<i128, Refusal> {
-    let name = field.name.as_str();
+/// Reads a number at a field's scale; refusals call it by the name under which it was sent.
+pub(super) fn number_of(raw: &str, name: &str, scale: u32) -> Result<i128, Refusal> {
     let text = scalar_text(raw).filter(|_| !matches!(raw, "true" | "false"));
     let bad = || Refusal::new(Code::BadNumber, name, format!("{name} is a number or a text that holds one"));
     let text = text.ok_or_else(bad)?;
-    decimal::parse(text.trim(), field.scale).map_err(|error| match error {
+    decimal::parse(text.trim(), scale).map_err(|error| match error {
         NumberError::Unreadable => bad(),
         NumberError::OutOfRange => {
             Refusal::new(Code::NumberOutOfRange, name, format!("{name} is too large to be summed"))
@@ -90,10 +110,12 @@ pub(super) fn number_of(raw: &str, field: &NumberField) -> Result<i128, Refusal>
     })
 }
 
-pub(super) fn check_length(name: &str, text: &str) -> Result<(), Refusal> {
+/// Checks the length of a dimension; its name is asked for only where it is told.
+pub(super) fn check_length<'n>(name: impl FnOnce() -> &'n str, text: &str) -> Result<(), Refusal> {
     if text.len() <= DIMENSION_BYTES_MAX {
         return Ok(());
     }
+    let name = name();
     Err(Refusal::new(
         Code::DimensionTooLong,
         name,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::batch::{EventBatch, LetterPlace, key_hash};
-use crate::event::{Canonical, SPELLINGS};
+use crate::event::{Canonical, OwnNames};
 use crate::json;
 use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
@@ -38,21 +38,21 @@ impl Edit {
     }
 
     /// Returns whether an event gets another id.
-    fn sets_id(&self) -> bool {
-        let is_id = |name: &str| matches!(Canonical::of_spelling(name), Some((Canonical::EventId, _)));
+    fn sets_id(&self, names: &OwnNames) -> bool {
+        let is_id = |name: &str| matches!(names.field_of(name), Some((Canonical::EventId, _)));
         self.0.iter().any(|(name, _)| is_id(name))
     }
 
-    /// Returns an event with the members set at its top, where they win over properties of the same name. What is no
-    /// JSON object stays as it is.
-    pub fn apply<'a>(&self, event: &'a str) -> Cow<'a, str> {
+    /// Returns an event of a stream with these names with the members set at its top, where they win over properties of the
+    /// same name. What is no JSON object stays as it is.
+    fn apply<'a>(&self, event: &'a str, names: &OwnNames) -> Cow<'a, str> {
         let mut members = json::members(event);
         if self.0.is_empty() || members.is_empty() {
             return Cow::Borrowed(event);
         }
         for (name, value) in &self.0 {
-            let used = spelled(&members, name);
-            members.retain(|(known, _)| known != name && used != Some(known));
+            let used = spelled(&members, name, names);
+            members.retain(|(known, _)| known != name && used != Some(known.as_ref()));
             if value.get() != "null" {
                 members.push((Cow::Borrowed(name), value));
             }
@@ -65,11 +65,11 @@ impl Edit {
 }
 
 /// Returns the spelling under which an event has the field that a name spells, if it is a canonical one.
-fn spelled(members: &[(Cow<'_, str>, &RawValue)], name: &str) -> Option<&'static str> {
-    let (field, _) = Canonical::of_spelling(name)?;
+fn spelled<'n>(members: &[(Cow<'_, str>, &RawValue)], name: &str, names: &'n OwnNames) -> Option<&'n str> {
+    let (field, _) = names.field_of(name)?;
     let is_sent =
         |spelling: &str| members.iter().any(|(known, value)| known == spelling && value.get() != "null");
-    SPELLINGS[field as usize].1.iter().copied().find(|spelling| is_sent(spelling))
+    names.spellings(field).into_iter().find(|spelling| is_sent(spelling))
 }
 
 impl Plan {
@@ -85,12 +85,12 @@ impl Plan {
     ) -> Result<(), Refusal> {
         let sent = std::str::from_utf8(letter.raw)
             .map_err(|_| Refusal::new(Code::InvalidJson, "", "the record is not UTF-8"))?;
-        let text = edit.apply(sent);
+        let text = edit.apply(sent, &self.stream.fields);
         let mut arrival = Arrival { received_at: Some(now), new_id: &mut || letter.id.to_owned() };
         self.accept(&text, &mut arrival, batch)?;
         let index = batch.len() - 1;
         batch.entries[index].event_time.get_or_insert(letter.received_at);
-        if !edit.sets_id() && batch.text(batch.entries[index].id) != letter.id {
+        if !edit.sets_id(&self.stream.fields) && batch.text(batch.entries[index].id) != letter.id {
             self.keep_id(letter.id, index, batch);
         }
         batch.replays.push((index as u32, letter.place));

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::batch::{Entry, EventBatch, LogBatch, Span, content_hash};
 use crate::definition::{RawTable, Stream};
+use crate::event::{Canonical, OwnNames};
 use crate::flush::{RawRow, RawRows};
 use crate::query::StoredEvent;
 
@@ -45,7 +46,7 @@ impl Plan {
         let mut batch = EventBatch::new(self.name.clone(), Bytes::new());
         let mut places = Vec::with_capacity(events.len());
         for event in events {
-            let raw = batch.push_side(sent(event).as_bytes());
+            let raw = batch.push_side(sent(event, &self.stream.fields).as_bytes());
             let entry = Entry {
                 raw,
                 id: batch.push_side(event.event_id.as_bytes()),
@@ -68,18 +69,19 @@ impl Plan {
     }
 }
 
-/// Returns an event as somebody could have sent it.
-pub fn sent(event: &StoredEvent) -> String {
-    let mut text = json!({
-        "event_id": event.event_id, "event_type": event.event_type, "timestamp": event.event_time.to_string(),
-    });
-    for (name, value) in [("user_id", &event.user_id), ("session_id", &event.session_id)] {
-        if let Some(value) = value {
-            text[name] = Value::from(value.as_str());
-        }
-    }
-    let mut text = text.to_string();
+/// Returns an event of a stream with these names as somebody could have sent it.
+pub fn sent(event: &StoredEvent, names: &OwnNames) -> String {
+    let decided = [
+        (Canonical::EventId, event.event_id.clone()),
+        (Canonical::EventType, event.event_type.clone()),
+        (Canonical::Timestamp, event.event_time.to_string()),
+    ];
+    let known = [(Canonical::UserId, &event.user_id), (Canonical::SessionId, &event.session_id)];
+    let known = known.into_iter().filter_map(|(field, text)| Some((field, text.clone()?)));
+    let texts =
+        decided.into_iter().chain(known).map(|(field, text)| (names.name(field).to_owned(), text.into()));
+    let mut text = Value::Object(texts.collect()).to_string();
     // Not read and written again: numbers keep all their digits.
     text.truncate(text.len() - 1);
-    text + ",\"properties\":" + &event.properties + "}"
+    text + "," + &Value::from(names.name(Canonical::Properties)).to_string() + ":" + &event.properties + "}"
 }

@@ -1,5 +1,7 @@
 //! What the door accepts, what it reads, and that reading back from a log gives the same.
 
+mod names;
+
 use super::*;
 use crate::definition::{Dedup, LatePolicy, Measure, RawTable};
 use crate::limits::DIMENSION_BYTES_MAX;
@@ -11,6 +13,7 @@ pub(super) fn stream() -> Stream {
     Stream {
         name: "s".into(),
         default_type: String::new(),
+        fields: Default::default(),
         derive_id: true,
         partition_by: vec!["session_id".into(), "user_id".into()],
         require: Vec::new(),

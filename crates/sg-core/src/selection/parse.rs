@@ -1,5 +1,6 @@
 //! Reads conditions from text. What they mean is the parent's.
 
+use crate::event::{Canonical, OwnNames};
 use crate::limits::{SELECTION_BYTES_MAX, SELECTION_TERMS_MAX};
 use crate::query::parse_time;
 use crate::time::Timestamp;
@@ -27,9 +28,9 @@ const TESTS: [(&str, Test); 7] = [
     (">", Test::Greater),
 ];
 
-/// Reads all conditions.
-pub(super) fn terms(text: &str, now: Timestamp) -> Result<Vec<Term>, SyntaxError> {
-    let mut reader = Reader { text, at: 0, now };
+/// Reads all conditions on events of a stream with these names.
+pub(super) fn terms(text: &str, now: Timestamp, names: &OwnNames) -> Result<Vec<Term>, SyntaxError> {
+    let mut reader = Reader { text, at: 0, now, names };
     if text.len() > SELECTION_BYTES_MAX {
         return Err(reader.fault(format!("the conditions have more than {SELECTION_BYTES_MAX} bytes")));
     }
@@ -53,6 +54,7 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     now: Timestamp,
+    names: &'a OwnNames,
 }
 
 impl<'a> Reader<'a> {
@@ -121,20 +123,25 @@ impl<'a> Reader<'a> {
             let is_sound = path.iter().all(|step| !step.is_empty());
             is_sound.then(|| Field::Property { name: name.to_owned(), path })
         };
-        let field = match name {
-            "stream" => Some(Field::Stream),
-            "partition" => Some(Field::Partition),
-            "offset" => Some(Field::Offset),
-            "event_id" => Some(Field::EventId),
-            "event_type" => Some(Field::EventType),
-            "user_id" => Some(Field::UserId),
-            "session_id" => Some(Field::SessionId),
-            "timestamp" => Some(Field::Timestamp),
-            "received_at" => Some(Field::ReceivedAt),
-            "properties" => None,
-            name => property(name.strip_prefix("properties.").unwrap_or(name)),
+        let properties = self.names.name(Canonical::Properties);
+        let in_properties = |name: &'a str| {
+            let within = [Canonical::Properties.name(), properties].map(|object| name.strip_prefix(object));
+            within.into_iter().flatten().find_map(|rest| rest.strip_prefix('.'))
         };
-        let field = field.ok_or_else(|| self.fault("a property is properties.NAME"))?;
+        let field = match (name, self.names.meaning(name)) {
+            ("stream", _) => Some(Field::Stream),
+            ("partition", _) => Some(Field::Partition),
+            ("offset", _) => Some(Field::Offset),
+            ("received_at", _) => Some(Field::ReceivedAt),
+            (_, Some(Canonical::EventId)) => Some(Field::EventId),
+            (_, Some(Canonical::EventType)) => Some(Field::EventType),
+            (_, Some(Canonical::UserId)) => Some(Field::UserId),
+            (_, Some(Canonical::SessionId)) => Some(Field::SessionId),
+            (_, Some(Canonical::Timestamp)) => Some(Field::Timestamp),
+            (_, Some(Canonical::Properties)) => None,
+            (name, None) => property(in_properties(name).unwrap_or(name)),
+        };
+        let field = field.ok_or_else(|| self.fault(format!("a property is {properties}.NAME")))?;
         self.at += length;
         Ok(field)
     }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::Selection;
+use crate::event::{Canonical, OwnNames};
 use crate::limits::{SELECTION_BYTES_MAX, SELECTION_TERMS_MAX};
 use crate::query::StoredEvent;
 use crate::time::Timestamp;
@@ -94,6 +95,37 @@ fn what_cannot_be_understood_is_named_with_its_place() {
     ] {
         let error = Selection::parse(text, NOW).expect_err(text);
         assert_eq!(error.at, at, "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_stream_has_names_of_its_own() {
+    let named = [
+        (Canonical::EventType, "kind"),
+        (Canonical::Timestamp, "at"),
+        (Canonical::UserId, "plan"),
+        (Canonical::Properties, "attributes"),
+    ];
+    let names = OwnNames::new(named.map(|(field, name)| (field, name.to_owned())).to_vec());
+    let of_stream = |text: &str| Selection::parse(text, NOW).expect("conditions").of_stream(&names);
+    for (text, expect) in [
+        ("kind = 'it''s' and event_type = 'it''s'", true),
+        ("kind ^= 'it'", true),
+        ("at >= '-1h' and at < '-59m' and timestamp = 1735689600", true),
+        // It is the user now; the property of that name is asked for in full.
+        ("plan = 'test-7' and user_id = 'test-7'", true),
+        ("plan = 'pro'", false),
+        ("properties.plan = 'pro' and attributes.plan = 'pro'", true),
+        ("deep.er = -0.5 and attributes.deep.er = -0.5", true),
+        ("stream = 'events' and n = 7", true),
+    ] {
+        let selection = of_stream(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(selection.selects("events", &event()), expect, "{text}");
+    }
+    for (text, at) in
+        [("at ^= '2025'", 4), ("n = 7 and at = 'soon'", 16), ("kind = true", 8), ("plan in (true)", 10)]
+    {
+        assert_eq!(of_stream(text).map_err(|error| error.at), Err(at), "{text}");
     }
 }
 

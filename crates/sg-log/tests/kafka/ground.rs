@@ -194,6 +194,7 @@ pub(crate) fn plan(stream: &str) -> Arc<Plan> {
     let stream = Stream {
         name: stream.to_owned(),
         default_type: String::new(),
+        fields: Default::default(),
         derive_id: false,
         partition_by: vec!["user_id".to_owned()],
         require: Vec::new(),

@@ -70,6 +70,7 @@ fn plan(dedup: Dedup) -> Arc<Plan> {
     let stream = Stream {
         name: "s".into(),
         default_type: String::new(),
+        fields: Default::default(),
         derive_id: false,
         partition_by: vec!["user_id".into()],
         require: Vec::new(),

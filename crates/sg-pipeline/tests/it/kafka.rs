@@ -42,6 +42,7 @@ fn plan() -> Arc<Plan> {
     let stream = Stream {
         name: "s".into(),
         default_type: String::new(),
+        fields: Default::default(),
         derive_id: false,
         partition_by: vec!["user_id".into()],
         require: vec!["user_id".into()],

@@ -129,6 +129,7 @@ pub(crate) fn plan() -> Arc<Plan> {
     let stream = Stream {
         name: "s".into(),
         default_type: "x".into(),
+        fields: Default::default(),
         derive_id: false,
         partition_by: Vec::new(),
         require: Vec::new(),

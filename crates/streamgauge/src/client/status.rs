@@ -56,6 +56,9 @@ pub(crate) struct Stream {
     pub(crate) name: String,
     /// Its partitions.
     pub(crate) partitions: Vec<Partition>,
+    /// Its own names of fields.
+    #[serde(default)]
+    pub(crate) fields: BTreeMap<String, String>,
 }
 
 /// A partition: offsets and ledger.
@@ -161,6 +164,12 @@ impl Status {
         mine.flat_map(|stream| &stream.partitions).map(|partition| partition.ledger.processed).sum()
     }
 
+    /// Returns why events of ours would not be understood in a stream, if so: it reads its fields under other names.
+    pub(crate) fn misreads(&self, stream: &str) -> Option<String> {
+        let known = self.streams.iter().find(|known| known.name == stream)?;
+        misread(stream, known.fields.iter().map(|(field, name)| (field.as_str(), name.as_str())))
+    }
+
     /// Returns how many records are still waiting in the log, as far as the server can see.
     pub(crate) fn waiting(&self) -> u64 {
         let partitions = self.streams.iter().flat_map(|stream| &stream.partitions);
@@ -173,6 +182,17 @@ impl Partition {
     pub(crate) fn waiting(&self) -> u64 {
         self.log_end.map_or(0, |end| end.saturating_sub(self.next_offset))
     }
+}
+
+/// Returns why events with the names that all clients share would not be understood in a stream with names of its own.
+pub(crate) fn misread<'n>(stream: &str, fields: impl Iterator<Item = (&'n str, &'n str)>) -> Option<String> {
+    let named: Vec<String> = fields.map(|(field, name)| format!("{field} is {name}")).collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "the stream {stream} reads its events under names of its own ([stream.fields]: {}), which made-up events do not have",
+            named.join(", ")
+        )
+    })
 }
 
 /// Makes the server write what it has folded; returns its answer.

@@ -18,7 +18,7 @@ use anyhow::{Context as _, anyhow};
 use sg_core::nearest;
 
 use crate::client::live::Numbers;
-use crate::client::{Connection, Server, Target, settle, status};
+use crate::client::{Connection, Misused, Server, Target, settle, status};
 use crate::clock::WallClock;
 use crate::cmd::audit::Check;
 use body::Body;
@@ -95,6 +95,9 @@ async fn load(args: &Args) -> anyhow::Result<ExitCode> {
     if args.form.is_none() && !known().any(|name| name == args.stream) {
         let hint = nearest::hint(&args.stream, known());
         return Err(anyhow!("the server has no stream {}{hint} (--stream names one)", args.stream));
+    }
+    if let Some(why) = before.misreads(&args.stream) {
+        return Err(Misused(why).into());
     }
     let told_before = told(row, &server).await?;
 

@@ -17,9 +17,10 @@ use sg_core::time::{Clock, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::client::status::Status;
 #[cfg(feature = "kafka")]
 use crate::client::topic::Topic;
-use crate::client::{self, Connection, Target, rollup, settle};
+use crate::client::{self, Connection, Misused, Target, rollup, settle};
 use crate::clock::WallClock;
 use crate::exit;
 use crate::generate::Stream;
@@ -203,6 +204,7 @@ async fn ways(args: &Args, plan: &Plan, connection: &mut Connection) -> anyhow::
     let server = plan.target.server()?;
     // Any answer will do: a server that was never there is not worth the patience for one that restarts.
     connection.get("/livez").await?;
+    check_names(plan, connection).await?;
     let batches = || format!("/v1/events?stream={}", client::percent_encoded(plan.shape.stream.name()));
     let path = plan.path.map_or_else(batches, str::to_owned);
     let way = |_| match plan.path {
@@ -210,6 +212,18 @@ async fn ways(args: &Args, plan: &Plan, connection: &mut Connection) -> anyhow::
         None => Way::Http(Connection::new(&server), path.clone()),
     };
     Ok((0..args.connections).map(way).collect())
+}
+
+/// Checks that the stream reads fields under the names that made-up events have, where the server lets us ask.
+async fn check_names(plan: &Plan, connection: &mut Connection) -> anyhow::Result<()> {
+    let misreads = match Status::ask(connection).await {
+        Ok(status) => status.misreads(plan.shape.stream.name()),
+        Err(error) => {
+            tracing::debug!("how the stream reads its events is not known: {error:#}");
+            None
+        }
+    };
+    misreads.map_or(Ok(()), |why| Err(Misused(why).into()))
 }
 
 /// Reads a duration of the command line.

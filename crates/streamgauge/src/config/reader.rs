@@ -163,6 +163,11 @@ impl<'t> Reader<'t> {
         self.table.get(key).is_some_and(Value::is_table)
     }
 
+    /// Returns whether a text stands at a key.
+    pub(crate) fn holds_text(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(Value::is_str)
+    }
+
     /// Reads a list of tables.
     pub(crate) fn tables(&mut self, key: &'static str, errors: &mut Errors) -> Vec<Reader<'t>> {
         errors.asked(self.place(key), "list of tables", String::new);

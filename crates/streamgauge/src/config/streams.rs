@@ -10,6 +10,7 @@ use sg_http::Answers;
 use toml::Value;
 
 use super::archive;
+use super::fields;
 use super::layers::Layers;
 use super::measures::measure;
 use super::outputs;
@@ -97,6 +98,7 @@ fn stream(item: &mut Reader<'_>, errors: &mut Errors) -> StreamSettings {
         stream: Stream {
             default_type: item.text("default_type", "", errors),
             derive_id: item.switch("derive_id", false, errors),
+            fields: fields::names(item, errors),
             partition_by: item.texts("partition_by", errors),
             require: item.texts("require", errors),
             types: types(item, errors),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use sg_core::event::{Canonical, Members};
+use sg_core::event::{Canonical, Members, SHARED};
 use sg_core::time::Timestamp;
 
 use super::sequence::{Sequence, Shape};
@@ -37,7 +37,7 @@ fn lines(shape: Shape) -> Vec<String> {
 
 fn ids_and_times(lines: &[String]) -> Vec<(String, Timestamp)> {
     let read = |line: &String| {
-        let members = Members::read(line).expect("generators write JSON objects");
+        let members = Members::read(line, &SHARED).expect("generators write JSON objects");
         let id = members.text_of(Canonical::EventId).expect("ids are texts").expect("every event has one");
         let at = members.timestamp().expect("times can be read").expect("every event has one");
         (id.into_owned(), at)
@@ -139,7 +139,7 @@ fn times_advance_evenly_and_disorder_stays_within_its_bounds() {
 fn types_come_by_their_weights() {
     let mut kinds: BTreeMap<String, u32> = BTreeMap::new();
     for line in lines(shape(Stream::Broadcast)) {
-        let members = Members::read(&line).expect("it is an object");
+        let members = Members::read(&line, &SHARED).expect("it is an object");
         let kind = members.text_of(Canonical::EventType).expect("it is a text").expect("it is there");
         *kinds.entry(kind.into_owned()).or_default() += 1;
     }

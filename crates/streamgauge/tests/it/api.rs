@@ -8,6 +8,7 @@ mod events;
 mod fates;
 mod help;
 mod live;
+mod own_names;
 mod problems;
 mod queries;
 mod refusals;

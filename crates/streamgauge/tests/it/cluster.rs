@@ -11,6 +11,7 @@ mod live;
 mod moving;
 mod outages;
 mod outputs;
+mod own_names;
 mod rebuilds;
 mod roles;
 mod topics;

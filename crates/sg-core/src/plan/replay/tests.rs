@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::batch::{EventBatch, key_hash};
+use crate::event::SHARED;
 use crate::plan::tests::{rollup, stream};
 use crate::plan::{Edit, Letter, Plan};
 use crate::reason::Code;
@@ -20,7 +21,7 @@ fn edit(members: &[(&str, &str)]) -> Edit {
 #[test]
 fn an_edit_sets_members_at_the_top() {
     let check = |event: &str, members: &[(&str, &str)], expect: &str| {
-        assert_eq!(edit(members).apply(event), expect, "{event}");
+        assert_eq!(edit(members).apply(event, &SHARED), expect, "{event}");
     };
     check(r#"{"a": 1}"#, &[], r#"{"a": 1}"#);
     check(r#"{"a": 1, "b":[1, 2]}"#, &[("a", "2")], r#"{"b":[1, 2],"a":2}"#);

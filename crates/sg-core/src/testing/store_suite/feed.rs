@@ -28,6 +28,7 @@ pub fn stream() -> Stream {
     Stream {
         name: "orders".to_owned(),
         default_type: String::new(),
+        fields: Default::default(),
         derive_id: false,
         partition_by: vec!["user_id".to_owned()],
         require: Vec::new(),

@@ -14,6 +14,9 @@ pub(super) async fn check(probe: &mut Probe, marked: &Marked) {
         probe.left_out.push(format!("pageviews: there is no rollup {ROLLUP} of {PAGEVIEWS} as it ships"));
         return;
     }
+    if !probe.understands("pageviews", PAGEVIEWS) {
+        return;
+    }
     let empty = |answer: Answer| {
         if answer.body.is_empty() { Ok("202, and nothing else".to_owned()) } else { Err(shown(&answer)) }
     };

@@ -56,6 +56,15 @@ impl Probe {
         self.before.streams.iter().any(|stream| stream.name == name)
     }
 
+    /// Returns whether the server reads events of a stream under the names that ours have; what it does not is noted as left
+    /// out.
+    pub(super) fn understands(&mut self, systems: &str, stream: &str) -> bool {
+        let misreads = self.before.misreads(stream);
+        let understands = misreads.is_none();
+        self.left_out.extend(misreads.map(|why| format!("{systems}: {why}")));
+        understands
+    }
+
     /// Returns whether the server has a rollup with a measure.
     pub(super) fn has_measure(&self, rollup: &str, measure: &str) -> bool {
         let mut rollups = self.definitions.iter().filter(|definition| definition.name == rollup);

@@ -20,6 +20,9 @@ pub(super) async fn check(probe: &mut Probe, marked: &Marked) {
             .push(format!("stream-metrics: there is no rollup {ROLLUP} of {STREAM_EVENTS} as it ships"));
         return;
     }
+    if !probe.understands("stream-metrics", STREAM_EVENTS) {
+        return;
+    }
     check_topic(probe).await;
     let lines = marked.broadcast();
     let mut sent = lines.lines().count() as u64;

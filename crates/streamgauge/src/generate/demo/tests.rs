@@ -28,7 +28,8 @@ fn bursts_are_irregular_with_a_few_late_and_repeated_events() {
         (shortest, longest) = (shortest.min(burst.pause), longest.max(burst.pause));
         pauses_ms += burst.pause.as_millis() as usize;
         for line in std::str::from_utf8(&burst.body).expect("it is text").lines() {
-            let members = sg_core::event::Members::read(line).expect("it is an event");
+            let members =
+                sg_core::event::Members::read(line, &sg_core::event::SHARED).expect("it is an event");
             let at = members.timestamp().expect("the time is good").expect("it is there");
             assert!(at <= NOW);
             lines += 1;

@@ -31,13 +31,13 @@ fn the_good_count_and_the_bad_are_named() {
           "index": 1,
           "code": "missing_event_type",
           "field": "event_type",
-          "detail": "an event has an event_type (or event_name)"
+          "detail": "the event has none of event_type, eventType, event_name, eventName, event, type, name: send one, or name another field in [stream.fields], or set the stream's default_type; see /docs/errors/missing_event_type"
         },
         {
           "index": 2,
           "code": "bad_timestamp",
           "field": "ts",
-          "detail": "ts is a time in RFC 3339 or a number since 1970"
+          "detail": "ts is a time in RFC 3339, such as 2025-01-31T12:00:00Z, or a number since 1970; a stream can name another field in [stream.fields]: see /docs/errors/bad_timestamp"
         },
         {
           "index": 3,
@@ -100,7 +100,7 @@ fn when_none_is_good_the_request_is_refused() {
           "index": 0,
           "code": "missing_event_type",
           "field": "event_type",
-          "detail": "an event has an event_type (or event_name)"
+          "detail": "the event has none of event_type, eventType, event_name, eventName, event, type, name: send one, or name another field in [stream.fields], or set the stream's default_type; see /docs/errors/missing_event_type"
         },
         {
           "index": 1,
