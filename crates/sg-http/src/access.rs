@@ -176,7 +176,7 @@ pub(crate) fn meant<'a>(path: &str, doors: impl Iterator<Item = &'a str>) -> Opt
     let wanted = plain(path);
     let known: Vec<&str> = TABLE.iter().map(|(_, known, ..)| *known).chain(doors).collect();
     let same = known.iter().find(|known| plain(known) == wanted && **known != path);
-    let whole = known.iter().copied().filter(|known| !known.contains('{'));
+    let whole = known.iter().copied().filter(|known| !known.contains('{') && *known != path);
     let typed = || nearest::find(&wanted, whole, PATH_LIKENESS_MIN);
     if wanted.is_empty() { None } else { same.copied().or_else(typed) }
 }

@@ -8,7 +8,7 @@ mod run;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -139,6 +139,8 @@ async fn simulate(args: &Args, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
     until_told(&stop)?;
     let mut connection = Connection::new(&plan.target.server()?);
     let ways = ways(args, &plan, &mut connection).await?;
+    // Before anything is sent: a path that cannot be written is no reason to send it all once more.
+    let mut expect = args.expect.as_deref().map(create).transpose()?;
     let mut run = Run::new(&plan, ways, args.patience);
     if args.expect.is_some() {
         let definitions = rollup::definitions(&mut connection).await?;
@@ -152,10 +154,9 @@ async fn simulate(args: &Args, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
     }
     let is_endless = plan.shape.events == u64::MAX;
     let summary = run.send_all(Sequence::new(plan.shape), clock, &stop).await?;
-    if let (Some(path), Some(expectation)) = (&args.expect, &run.expectation) {
-        let doing = || format!("writing {}", path.display());
-        let mut out = BufWriter::new(File::create(path).with_context(doing)?);
-        expectation.write(&mut out).and_then(|()| out.flush()).with_context(doing)?;
+    if let (Some((out, path)), Some(expectation)) = (&mut expect, &run.expectation) {
+        let written = expectation.write(&mut *out).and_then(|()| out.flush());
+        written.with_context(|| format!("writing {}", path.display()))?;
         tracing::debug!("expected cells of {} events are in {}", expectation.events(), path.display());
     }
     for line in summary.failures.lines() {
@@ -171,6 +172,11 @@ async fn simulate(args: &Args, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
         anyhow::bail!("stopped before all events were sent");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn create(path: &Path) -> anyhow::Result<(BufWriter<File>, &Path)> {
+    let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
+    Ok((BufWriter::new(file), path))
 }
 
 /// Cancels the token at the first Ctrl-C or SIGTERM; the process leaves at once at the second.

@@ -299,3 +299,13 @@ fn what_was_refused_is_told_with_its_reason() {
     assert!(json["failures"][0]["says"].as_str().is_some_and(|told| told.starts_with(why)), "{json}");
     assert_eq!(json["failures"][0]["count"], json["refused_by_status"]["422"], "{json}");
 }
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_anything_is_sent() {
+    let server = Server::start(&[]);
+    let output = server.command(&["simulate", "--events", "10", "--expect", "/nowhere/expected.json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("writing /nowhere/expected.json: "), "{}", told(&output));
+    let status = server.get("/v1/status").json();
+    assert_eq!(status["streams"][0]["partitions"][0]["log_end"], 0, "{status}");
+}
