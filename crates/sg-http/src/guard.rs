@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access};
 use crate::error::ApiError;
-use crate::server::LongAnswer;
+use crate::server;
 use crate::{App, BareMetrics, cors};
 
 pub(crate) use credentials::{COOKIE, Place, has_session, is_from_elsewhere, is_from_here};
@@ -284,9 +284,7 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
         Ok(_turn) => {
             let answer = next.run(request).await;
             match by_key {
-                Some(key) if answer.extensions().get::<LongAnswer>().is_some() => {
-                    while_it_works(app.guard.clone(), key, answer)
-                }
+                Some(key) if server::goes_on(&answer) => while_it_works(app.guard.clone(), key, answer),
                 _ => answer,
             }
         }
