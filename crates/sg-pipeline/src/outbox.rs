@@ -237,6 +237,7 @@ impl Outbox {
             from,
             to,
             filters: Vec::new(),
+            after: None,
             windows,
             order: CellOrder::OldestFirst,
             cells_max: usize::MAX,

@@ -19,7 +19,8 @@ use sg_core::ports::{
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, RealDisk};
 use sg_pipeline::archiver::{ArchivedStream, LineFiles};
-use sg_pipeline::rebuild::{OpenLog, Rebuilds};
+use sg_pipeline::mending::{Mending, OpenLog};
+use sg_pipeline::rebuild::Rebuilds;
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
 
@@ -161,7 +162,7 @@ pub(crate) async fn open(
     let StoreParts { writer, reader, manifest, rewriter, keys, name: store_name } =
         open_store(&settings.store, &clock).await?;
     let archive = open_archive(settings, &log.log, &plans)?;
-    let rebuilds = Rebuilds {
+    let rebuilds = Rebuilds(Mending {
         open_log: log.another.clone(),
         manifest: manifest.clone(),
         archives: archive.streams.clone(),
@@ -170,7 +171,7 @@ pub(crate) async fn open(
         plans: plans.clone(),
         seed: uuid::Uuid::now_v7().as_u64_pair().1,
         turn: Arc::default(),
-    };
+    });
     for name in rebuild {
         if patiently("looking at the store", || rebuilds.adopt(name)).await? {
             tracing::warn!(rollup = %name, "its cells under the old definition were dropped");

@@ -1,5 +1,6 @@
 //! Cells that are made again while the store is kept small: what retention removes meanwhile is lost to nobody's ledger.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ use sg_core::query::{CellOrder, CellQuery};
 use sg_core::rebuild::{Rewrite, RewriteOutcome, Said, Wish};
 use sg_core::time::{Clock, Timestamp};
 use sg_log::{EmbeddedLog, Options, RealDisk};
+use sg_pipeline::mending::Mending;
 use sg_pipeline::rebuild::{CELLS_MAX, MEMORY_MAX, Rebuild, Rebuilds, Sources};
 use sg_store::sqlite::SqliteStore;
 
@@ -131,6 +133,7 @@ impl Bench {
             from: Timestamp::NEVER,
             to: Timestamp(i64::MAX),
             filters: Vec::new(),
+            after: None,
             windows: Vec::new(),
             order: CellOrder::OldestFirst,
             cells_max: usize::MAX,
@@ -179,6 +182,9 @@ impl Rewriter for Moving {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
         self.threads.lock().expect("no test panics while it holds the lock").push(name);
         self.bench.store.fates(stream, partition, range).await
+    }
+    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
+        self.bench.store.diverted(rollup, places).await
     }
     async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {
         self.bench.store.is_of_another_definition(rollup).await
@@ -254,7 +260,7 @@ async fn a_rebuild_keeps_no_door_waiting() {
     let bench = Arc::new(Bench::open(folder.path(), &["seen", "added"]).await);
     let moving = Arc::new(Moving::beside(&bench));
     let log: Arc<dyn EventLog> = bench.log.clone();
-    let rebuilds = Rebuilds {
+    let rebuilds = Rebuilds(Mending {
         open_log: Arc::new(move || Ok(log.clone())),
         manifest: bench.store.clone(),
         archives: Vec::new(),
@@ -263,7 +269,7 @@ async fn a_rebuild_keeps_no_door_waiting() {
         plans: vec![bench.plan.clone()],
         seed: 5,
         turn: Arc::default(),
-    };
+    });
     let wish = Wish { rollup: "added".to_owned(), from: None, to: None, is_dry: false };
     let told = AtomicUsize::new(0);
     let tell = |said: Said| {

@@ -343,7 +343,7 @@ fn app(
             metrics: archive_metrics,
         },
         pipeline: fleet,
-        picker: Arc::new(ByHand::beside(&rebuilder)),
+        picker: Arc::new(ByHand(rebuilder.0.clone())),
         rebuilder,
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),
