@@ -23,5 +23,6 @@ pub mod fleet;
 pub mod mending;
 pub mod outbox;
 pub mod owner;
+mod patience;
 pub mod rebuild;
 pub mod upkeep;

@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 mod topics;
 
+use crate::patience::{Patience, passes};
+
 pub use topics::Topics;
 
 /// Rows read, told and deleted together: a window of ten thousand cells takes two rounds.
@@ -32,8 +34,8 @@ const ROWS_AT_ONCE: usize = 5_000;
 const PANES_AT_ONCE: usize = 20_000;
 /// Between two looks at an outbox that was empty.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause after failures in a row.
-const FAILURE_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// The first and the longest pause after failures in a row.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// Between two tries of what a topic refuses.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// How long what is on its way may take when the process stops; what is not deleted by then is told again.
@@ -94,7 +96,7 @@ impl Outbox {
     }
 
     async fn run_stream(&self, stream: &StreamOutbox, stop: &CancellationToken) {
-        let mut failure_pause = PAUSE;
+        let mut patience = Patience::new(BACKOFF);
         let mut parked_due = Instant::now();
         while !stop.is_cancelled() {
             let mut done = self.tell(stream, MAIN_LANE).await;
@@ -103,21 +105,16 @@ impl Outbox {
                 parked_due = Instant::now() + REFUSED_PAUSE;
             }
             let pause = match done {
-                Ok(0) => PAUSE,
-                Ok(_) => Duration::ZERO,
+                Ok(told) => {
+                    patience.reset();
+                    if told == 0 { PAUSE } else { Duration::ZERO }
+                }
                 Err(error) => {
                     tracing::warn!(stream = %stream.plan.name, "telling what became known: {error}; trying again");
-                    failure_pause = (failure_pause * 2).min(FAILURE_PAUSE_MAX);
-                    failure_pause
+                    patience.next_pause()
                 }
             };
-            if pause <= PAUSE {
-                failure_pause = PAUSE;
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(pause) => {}
-            }
+            passes(pause, stop.cancelled()).await;
         }
     }
 

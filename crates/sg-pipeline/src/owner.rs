@@ -2,9 +2,9 @@
 //! Holds no state that is not a function of the checkpoint and the records since: after any doubt it drops everything
 //! and begins again at the checkpoint.
 
-mod patience;
 mod progress;
 mod resume;
+mod retrying;
 mod stop;
 mod traced;
 
@@ -25,8 +25,10 @@ use sg_core::time::{Clock, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use patience::{Pause, retrying, write};
+use crate::patience::{Patience, passes};
+
 pub use progress::Progress;
+use retrying::{BACKOFF, retrying, write};
 pub use stop::{Leave, Stop};
 use traced::Traced;
 pub use traced::Tracer;
@@ -174,15 +176,17 @@ impl Owner {
 
     async fn work(&mut self, stop: &Stop) -> Result<(), Stopped> {
         let mut checkpoint = self.claim(stop).await?;
-        let mut pause = Pause::default();
+        let mut patience = Patience::new(BACKOFF);
         loop {
             match self.stretch(&checkpoint, stop).await {
                 Ok(End::Asked) => return Ok(()),
-                Ok(End::Again) => pause = Pause::default(),
+                Ok(End::Again) => patience.reset(),
                 // A file that cannot be opened now may be readable later; nothing but memory is lost.
                 Err(Stopped::Port(error)) if error.kind == ErrorKind::Retry => {
                     tracing::warn!(stream = %self.progress.stream, "{error}; beginning again at the checkpoint");
-                    pause.wait(stop).await?;
+                    if !passes(patience.next_pause(), stop.asked()).await {
+                        return Err(Stopped::Asked);
+                    }
                 }
                 Err(stopped) => return Err(stopped),
             }

@@ -15,7 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::upload::{Pause, Upload};
+use crate::patience::Patience;
+
+use super::upload::{BACKOFF, Upload, wait};
 use super::{ArchivedStream, Settings};
 
 /// Bytes taken from the log at once.
@@ -105,9 +107,9 @@ impl Archiver {
     /// Works until told to stop.
     pub(super) async fn run(self) {
         let (stream, partition) = (self.archived.stream.clone(), self.number);
-        let mut pause = Pause::new(self.settings.seed ^ u64::from(partition));
+        let mut patience = Patience::new(BACKOFF);
         loop {
-            match self.work(&mut pause).await {
+            match self.work(&mut patience).await {
                 Ok(()) | Err(Left::Stopped) => return,
                 Err(Left::Missed) => {
                     tracing::warn!(%stream, partition, "the archive stands elsewhere than thought: claiming it again");
@@ -133,7 +135,7 @@ impl Archiver {
                     return;
                 }
             }
-            if pause.wait(&self.stop).await.is_err() {
+            if wait(&mut patience, &self.stop).await.is_err() {
                 return;
             }
         }
@@ -143,7 +145,7 @@ impl Archiver {
         self.settings.metrics.stands(&self.archived.stream, self.number, |standing| standing.failing = why);
     }
 
-    async fn work(&self, pause: &mut Pause) -> Result<(), Left> {
+    async fn work(&self, patience: &mut Patience) -> Result<(), Left> {
         let (position, log_identity) = self.claim().await?;
         let (epoch, next) = (position.epoch, position.next_offset);
         let opened = self.settings.log.open(&self.archived.stream, self.number, next).await;
@@ -175,7 +177,7 @@ impl Archiver {
                 () = self.out_of_time() => return Err(Left::Stopped),
             }
             drop(held);
-            pause.reset();
+            patience.reset();
             stretch.next = end;
             stretch.last_cut = Some(Instant::now());
         }
