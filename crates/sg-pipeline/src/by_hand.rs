@@ -23,14 +23,22 @@ use crate::mending::{Mending, refused};
 use job::Job;
 use source::Source;
 
+/// Bytes of cells made again at once, from one source, unless a test says otherwise.
+pub const MEMORY_MAX: usize = 128 << 20;
+
 /// Picks and deletes counted events.
 #[derive(Clone)]
-pub struct ByHand(pub Mending);
+pub struct ByHand {
+    /// What it works on.
+    pub mending: Mending,
+    /// Bytes of cells made again at once, from one source; what one step needs is made in any case.
+    pub memory_max: usize,
+}
 
 #[async_trait]
 impl EventPicker for ByHand {
     async fn pick(&self, stream: &str, selection: &Selection) -> Result<Box<dyn Picking>, PortError> {
-        let plan = self.0.plans.iter().find(|plan| *plan.name == *stream);
+        let plan = self.mending.plans.iter().find(|plan| *plan.name == *stream);
         let plan = plan.ok_or_else(|| refused(format!("there is no stream {stream}")))?;
         let standing = self.standing(stream).await?;
         Ok(Box::new(Source::open(self, plan, selection, &standing).await?))
@@ -42,7 +50,7 @@ impl EventPicker for ByHand {
                 "deleting events: no condition is given, and all events are not meant".to_owned(),
             ));
         }
-        let turn = self.0.take_turn("deleting events")?;
+        let turn = self.mending.take_turn("deleting events")?;
         let (by_hand, wish) = (self.clone(), wish.clone());
         let work = async move |say: Say<DeleteSaid>| {
             let _turn = turn;
@@ -59,7 +67,7 @@ impl ByHand {
                 && wish.selection.may_be_in(&plan.name)
         };
         let mut jobs = Vec::new();
-        for plan in self.0.plans.iter().filter(is_meant) {
+        for plan in self.mending.plans.iter().filter(is_meant) {
             jobs.push(Job::open(self, plan).await?);
         }
         let mut deleted = Deleted::default();
@@ -77,7 +85,7 @@ impl ByHand {
     }
 
     async fn standing(&self, stream: &str) -> Result<Standing, PortError> {
-        Ok(standing_of(stream, &self.0.reader.status(StatusDetail::Marks).await?))
+        Ok(standing_of(stream, &self.mending.reader.status(StatusDetail::Marks).await?))
     }
 }
 

@@ -171,7 +171,7 @@ impl<'b> Job<'b> {
                 let standing = remake.advance(self, pass.deleted).await?;
                 erase.remade = Some((standing, remake.cells(nth, &stands)));
             }
-            outcome = self.by_hand.0.rewriter.erase(&erase).await?;
+            outcome = self.by_hand.mending.rewriter.erase(&erase).await?;
             if outcome != EraseOutcome::Missed {
                 break;
             }

@@ -19,9 +19,6 @@ use super::job::Job;
 
 use half::Half;
 
-/// Bytes of the cells that are made from one source; a chunk with more is halved until it has one step.
-const MEMORY_MAX: usize = 128 << 20;
-
 /// A cell's pane and dimensions.
 type Key = (Timestamp, Vec<String>);
 /// Cells by the place of their rollup in the plan.
@@ -79,7 +76,7 @@ impl Remake {
         if !in_log.is_empty() {
             remake.halves.push(Half::of_log(job, in_log, &remake.doomed).await?);
         }
-        let memory_max = if chunk.steps.len() > 1 { MEMORY_MAX } else { usize::MAX };
+        let memory_max = if chunk.steps.len() > 1 { job.by_hand.memory_max } else { usize::MAX };
         for half in &mut remake.halves {
             if !half.advance(job, &standing, &remake.doomed, memory_max).await? {
                 return Ok(None);
@@ -174,7 +171,7 @@ async fn diverted(job: &Job<'_>, at: usize, events: &[Doomed]) -> Result<BTreeSe
         return Ok(BTreeSet::new());
     }
     let places: Vec<(u32, u64)> = events.iter().map(place_of).collect();
-    job.by_hand.0.rewriter.diverted(&rollup.name, &places).await
+    job.by_hand.mending.rewriter.diverted(&rollup.name, &places).await
 }
 
 /// Makes the error of a delete that somebody else has overtaken.

@@ -54,7 +54,7 @@ pub(super) async fn stretches(
     sources: &Sources,
     stream: &str,
 ) -> Result<Vec<(u32, Stretch)>, PortError> {
-    let status = by_hand.0.reader.status(StatusDetail::Marks).await?;
+    let status = by_hand.mending.reader.status(StatusDetail::Marks).await?;
     let identity = sources.log.identity(stream).await?;
     let positions = sources.manifest.archive_positions().await?;
     let mut stretches = Vec::new();
@@ -97,21 +97,22 @@ impl Source {
                 parts.push_back(Part { partition: *partition, end: *end, from: From::Table(0) });
             }
         } else {
-            let sources = by_hand.0.sources()?;
+            let sources = by_hand.mending.sources()?;
             let of = sources.log.partitions(&plan.name).await?;
             for (partition, stretch) in stretches(by_hand, &sources, &plan.name).await? {
                 let reached = standing.offsets.iter().find(|(known, _)| *known == partition);
                 let Some((_, end)) = reached.filter(|_| is_meant(partition)) else { continue };
                 let again =
-                    Again::open(&sources, (plan, &raw[..]), (partition, of), stretch, by_hand.0.seed).await?;
+                    Again::open(&sources, (plan, &raw[..]), (partition, of), stretch, by_hand.mending.seed)
+                        .await?;
                 parts.push_back(Part { partition, end: *end, from: From::Log(Box::new(again)) });
             }
         }
         Ok(Source {
             plan: raw[0].clone(),
             selection: selection.clone(),
-            reader: by_hand.0.reader.clone(),
-            rewriter: by_hand.0.rewriter.clone(),
+            reader: by_hand.mending.reader.clone(),
+            rewriter: by_hand.mending.rewriter.clone(),
             parts,
         })
     }

@@ -57,7 +57,7 @@ impl Half {
             let stretch = Stretch { beginning, from, to, removed_before: Timestamp::NEVER };
             let fold = |(at, keys): (&usize, &BTreeSet<Key>)| {
                 let plan = job.alone[*at].clone();
-                Fold::again(plan, (*partition, 1), stretch, job.by_hand.0.seed).only(wanted(keys))
+                Fold::again(plan, (*partition, 1), stretch, job.by_hand.mending.seed).only(wanted(keys))
             };
             let folds = half.cells.iter().map(fold).collect();
             half.parts.push(Part { partition: *partition, from: From::Table(0, folds) });
@@ -73,10 +73,10 @@ impl Half {
     ) -> Result<Half, PortError> {
         let mut half = Half::new(job, cells);
         let plans: Vec<Arc<Plan>> = half.cells.keys().map(|at| job.alone[*at].clone()).collect();
-        let sources = job.by_hand.0.sources()?;
+        let sources = job.by_hand.mending.sources()?;
         let of = sources.log.partitions(&job.plan.name).await?;
         for (partition, stretch) in stretches(job.by_hand, &sources, &job.plan.name).await? {
-            let (place, seed) = ((partition, of), job.by_hand.0.seed);
+            let (place, seed) = ((partition, of), job.by_hand.mending.seed);
             let again = Again::open(&sources, (&job.plan, &plans), place, stretch, seed).await?;
             let of_this = doomed.range((partition, 0)..=(partition, u64::MAX));
             let wanted = half.cells.iter().map(|(at, keys)| {
@@ -168,7 +168,7 @@ async fn scan(
     while *at < end {
         let stream = job.plan.name.to_string();
         let scan = EventScan { stream, partition, from: *at, to: end, times, limit: PAGE_ROWS };
-        let mut rows: Vec<StoredEvent> = job.by_hand.0.reader.scan_events(&scan).await?;
+        let mut rows: Vec<StoredEvent> = job.by_hand.mending.reader.scan_events(&scan).await?;
         let is_last = rows.len() < PAGE_ROWS;
         *at = rows.last().filter(|_| !is_last).map_or(end, |row| row.offset + 1);
         rows.retain(|row| is_in_a_pane(row) && !doomed.contains(&(partition, row.offset)));
@@ -188,13 +188,13 @@ fn times(panes: &[(i64, BTreeSet<Timestamp>)]) -> (Timestamp, Timestamp) {
     first.zip(end).unwrap_or(Timestamp::ALWAYS)
 }
 
-/// Folds the records before an offset; returns false, early, where the cells take too much memory.
+/// Folds the records before an offset; returns false, perhaps early, where the cells take too much memory.
 async fn read(job: &Job<'_>, again: &mut Again, end: u64, memory_max: usize) -> Result<bool, PortError> {
     let enough = |folds: &[Fold]| memory(folds) > memory_max;
-    while !again.advance(&*job.by_hand.0.rewriter, end, &enough).await? {
+    while !again.advance(&*job.by_hand.mending.rewriter, end, &enough).await? {
         if enough(again.folds()) {
             return Ok(false);
         }
     }
-    Ok(true)
+    Ok(!enough(again.folds()))
 }
