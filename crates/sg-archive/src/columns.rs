@@ -69,9 +69,10 @@ impl Columns {
         self.texts.bytes()
     }
 
-    /// Returns the bytes gathered, with what tells where they lie.
+    /// Returns the bytes gathered, with what tells where they lie, and as many again: so much stands beside them while the
+    /// file is made.
     pub(crate) fn held(&self) -> u64 {
-        self.texts.bytes() + (self.rows.len() * size_of::<Row>()) as u64
+        2 * (self.texts.bytes() + (self.rows.len() * size_of::<Row>()) as u64)
     }
 
     /// Makes the file.

@@ -211,7 +211,7 @@ impl Value {
     }
 
     /// Returns about how many bytes the value holds beside itself.
-    pub(crate) fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         match self {
             Value::Distinct(sketch) => sketch.memory(),
             Value::Quantile(sketch) => sketch.memory(),

@@ -25,6 +25,8 @@ pub struct CellQuery {
     pub to: Timestamp,
     /// Index of a dimension and the value it must have.
     pub filters: Vec<(usize, String)>,
+    /// Only cells behind this one, by pane and dimensions, where the oldest come first: how a page follows another.
+    pub after: Option<(Timestamp, Vec<String>)>,
     /// Only cells of these windows, by start, with these dimensions; of all where there are none.
     pub windows: Vec<(Timestamp, Vec<String>)>,
     /// Which panes come first.
@@ -118,6 +120,8 @@ pub struct EventScan {
     pub from: u64,
     /// … to before that.
     pub to: u64,
+    /// Only those that happened no earlier than the first and earlier than the second.
+    pub times: (Timestamp, Timestamp),
     /// Rows to return.
     pub limit: usize,
 }

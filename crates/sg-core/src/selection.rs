@@ -110,6 +110,16 @@ impl Selection {
         self.of(&Field::Partition).all(|term| term.is_met_by(&Found::Number(partition.to_string().into())))
     }
 
+    /// Returns from when on to before when an event can be meant to have happened.
+    pub fn times(&self) -> (Timestamp, Timestamp) {
+        let mut times = Timestamp::ALWAYS;
+        for term in self.of(&Field::Timestamp) {
+            let (from, to) = term.times();
+            times = (times.0.max(from), times.1.min(to));
+        }
+        times
+    }
+
     fn of<'s>(&'s self, field: &'s Field) -> impl Iterator<Item = &'s Term> {
         self.terms.iter().filter(move |term| term.field == *field)
     }
@@ -184,7 +194,28 @@ impl Term {
     }
 }
 
+impl Term {
+    /// Returns from when on to before when a time can meet the condition.
+    fn times(&self) -> (Timestamp, Timestamp) {
+        let times = || self.values.iter().filter_map(Literal::time);
+        let (always, after) = (Timestamp::ALWAYS, |time: Timestamp| Timestamp(time.0.saturating_add(1)));
+        let (Some(first), Some(last)) = (times().min(), times().max()) else { return always };
+        match self.test {
+            Test::Equal => (first, after(last)),
+            Test::Less => (always.0, last),
+            Test::LessOrEqual => (always.0, after(last)),
+            Test::Greater => (after(first), always.1),
+            Test::GreaterOrEqual => (first, always.1),
+            Test::NotEqual | Test::StartsWith => always,
+        }
+    }
+}
+
 impl Literal {
+    fn time(&self) -> Option<Timestamp> {
+        if let Literal::Time(time) = self { Some(*time) } else { None }
+    }
+
     /// Returns how a member's value stands to this one; `None` where they cannot be compared. A text that holds a number is
     /// one beside a number, as for measures.
     fn order(&self, found: &Found<'_>) -> Option<Ordering> {

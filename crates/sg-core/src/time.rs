@@ -32,6 +32,8 @@ pub enum TimeError {
 impl Timestamp {
     /// Before every time: a clock that has seen nothing.
     pub const NEVER: Timestamp = Timestamp(i64::MIN);
+    /// From before every time to behind every time that an event may have.
+    pub const ALWAYS: (Timestamp, Timestamp) = (Timestamp::NEVER, Timestamp(i64::MAX));
 
     /// Returns this time moved by a duration, saturating.
     pub fn plus(self, duration: Duration) -> Timestamp {

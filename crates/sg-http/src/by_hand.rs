@@ -25,7 +25,6 @@ use tokio::sync::mpsc;
 
 use crate::error::{ApiError, failed};
 use crate::params::Params;
-use crate::server::LongAnswer;
 use crate::{App, Door, body, traces};
 
 use lines::{Written, deleted_json, said_json};
@@ -64,14 +63,7 @@ pub(crate) async fn export(
             Err(error) => Some((Err(error), None)),
         }
     }));
-    Ok(lasting(written.content_type(), body))
-}
-
-/// Makes an answer that goes on for longer than a connection may be idle.
-fn lasting(kind: &'static str, body: Body) -> Response {
-    let mut answer = ([(header::CONTENT_TYPE, kind)], body).into_response();
-    answer.extensions_mut().insert(LongAnswer);
-    answer
+    Ok(([(header::CONTENT_TYPE, written.content_type())], body).into_response())
 }
 
 fn selection(text: &str, now: Timestamp) -> Result<Selection, String> {
@@ -157,7 +149,7 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, request: Request) -> Res
     let stream = unfold(told, |mut told| async move {
         told.recv().await.map(|line| (Ok::<_, Infallible>(line + "\n"), told))
     });
-    Ok(lasting("application/x-ndjson", Body::from_stream(stream)))
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
 }
 
 async fn run(app: &App, wish: &DeleteWish, lines: mpsc::Sender<String>) {

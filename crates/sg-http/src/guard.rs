@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access};
 use crate::error::{ApiError, Hurdle, Problem};
-use crate::server::LongAnswer;
+use crate::server;
 use crate::traces::RequestSpan;
 use crate::{App, BareMetrics, cors};
 
@@ -291,9 +291,7 @@ pub(crate) async fn check(State(post): State<Post>, mut request: Request, next: 
                 None => serving.await,
             };
             match by_key {
-                Some(key) if answer.extensions().get::<LongAnswer>().is_some() => {
-                    while_it_works(app.guard.clone(), key, answer)
-                }
+                Some(key) if server::goes_on(&answer) => while_it_works(app.guard.clone(), key, answer),
                 _ => answer,
             }
         }

@@ -21,7 +21,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
-use crate::server::LongAnswer;
 use crate::{App, cors};
 
 use feed::{Feed, Message};
@@ -66,9 +65,8 @@ pub(crate) fn take_place(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
     place.map_err(|_| ApiError::TooManyWatchers(WATCHERS_MAX))
 }
 
-/// Marks an answer as a stream of events, for our own server and for those that stand between.
+/// Marks an answer as a stream of events, for those that stand between.
 pub(crate) fn as_stream(mut answer: Response) -> Response {
-    answer.extensions_mut().insert(LongAnswer);
     // What stands between must hand each event on at once.
     answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     answer

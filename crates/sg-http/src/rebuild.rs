@@ -20,7 +20,6 @@ use sg_core::window;
 use tokio::sync::mpsc;
 
 use crate::error::{ApiError, failed};
-use crate::server::LongAnswer;
 use crate::{App, body};
 
 /// Cells that are listed; the rest are counted only.
@@ -67,10 +66,7 @@ pub(crate) async fn rebuild(State(app): State<Arc<App>>, request: Request) -> Re
     let stream = unfold(told, |mut told| async move {
         told.recv().await.map(|line| (Ok::<_, Infallible>(line + "\n"), told))
     });
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    let mut answer = (kind, Body::from_stream(stream)).into_response();
-    answer.extensions_mut().insert(LongAnswer);
-    Ok(answer)
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
 }
 
 async fn run(app: &App, wish: &Wish, rollup: &Rollup, lines: mpsc::Sender<String>) {

@@ -15,6 +15,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -38,8 +39,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may stay without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often idle connections are looked for.
-const IDLE_CHECK: Duration = Duration::from_secs(5);
+/// How often idle connections are looked for in that time.
+const IDLE_CHECKS: u32 = 6;
 /// Bytes of the read buffer, which also bounds a request's headers: whole batches arrive in few pieces.
 const BUFFER_BYTES: usize = 256 << 10;
 /// Headers of a request over HTTP/1.1.
@@ -102,6 +103,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     places: Places,
     tls: Option<Arc<Tls>>,
+    idle_timeout: Duration,
 }
 
 impl Server {
@@ -116,13 +118,19 @@ impl Server {
         places: Places,
     ) -> std::io::Result<Server> {
         let listener = address.0.listen(BACKLOG)?;
-        Ok(Server { listener, router, metrics, places, tls: None })
+        Ok(Server { listener, router, metrics, places, tls: None, idle_timeout: IDLE_TIMEOUT })
     }
 
     /// Has the address speak TLS, or not.
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Server {
         Server { tls, ..self }
+    }
+
+    /// Closes connections that have been without a request for so long.
+    #[cfg(test)]
+    fn with_idle_timeout(self, idle_timeout: Duration) -> Server {
+        Server { idle_timeout, ..self }
     }
 
     /// Returns the address that is listened on.
@@ -137,7 +145,7 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) {
         let connections = TaskTracker::new();
         let housekeeper = Housekeeper::default();
-        connections.spawn(housekeeper.clone().run(stop.clone()));
+        connections.spawn(housekeeper.clone().run(self.idle_timeout, stop.clone()));
         loop {
             let Some(place) = self.places.of_all().await else { break };
             let accepted = tokio::select! {
@@ -222,10 +230,10 @@ impl Watch {
         self.waker.wake();
     }
 
-    fn is_idle(&self) -> bool {
+    fn is_idle(&self, timeout: Duration) -> bool {
         let since =
             (self.began.elapsed().as_millis() as usize).saturating_sub(self.last_ms.load(Ordering::Relaxed));
-        self.requests_under_way.load(Ordering::Relaxed) == 0 && since >= IDLE_TIMEOUT.as_millis() as usize
+        self.requests_under_way.load(Ordering::Relaxed) == 0 && since >= timeout.as_millis() as usize
     }
 
     fn note_answer(&self) {
@@ -250,10 +258,11 @@ impl Drop for UnderWay {
     }
 }
 
-/// Marks an answer whose body goes on for long: its request is under way until the body ends, so that the connection
-/// is not idle meanwhile.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LongAnswer;
+/// Returns whether an answer is still being made while it is sent: nobody knows yet how long it will be. Its request is under
+/// way until its body ends, however long it is silent, and it does not outlive the key that it was asked with.
+pub(crate) fn goes_on(answer: &Response) -> bool {
+    answer.body().size_hint().exact().is_none()
+}
 
 /// A body with the request that it answers.
 struct Lasting {
@@ -283,11 +292,11 @@ impl Housekeeper {
     }
 
     /// Closes idle connections until told to stop; then lets all finish.
-    async fn run(self, stop: CancellationToken) {
+    async fn run(self, idle_timeout: Duration, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(IDLE_CHECK) => {}
+                () = tokio::time::sleep(idle_timeout / IDLE_CHECKS) => {}
             }
             let is_stopping = stop.is_cancelled();
             let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -295,7 +304,7 @@ impl Housekeeper {
                 let Some(watch) = watch.upgrade() else { return false };
                 if is_stopping {
                     watch.tell(Order::Finish);
-                } else if watch.is_idle() {
+                } else if watch.is_idle(idle_timeout) {
                     watch.tell(Order::Close);
                 }
                 true
@@ -418,8 +427,8 @@ async fn converse(
         extra.put(&mut request);
         let (under_way, mut router) = (UnderWay::begin(&noted), router.clone());
         async move {
-            let mut answer: Response = router.call(request.map(Body::new) as Request).await?;
-            if answer.extensions_mut().remove::<LongAnswer>().is_some() {
+            let answer: Response = router.call(request.map(Body::new) as Request).await?;
+            if goes_on(&answer) {
                 return Ok(answer.map(|body| Body::new(Lasting { body, _under_way: under_way })));
             }
             Ok::<Response, Infallible>(answer)
@@ -447,3 +456,6 @@ async fn converse(
 fn was_too_slow(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout)
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use sg_core::ports::Appended;
 use sg_core::trace::{TRACEPARENT, TraceContext};
 
 use crate::error::Problem;
-use crate::server::LongAnswer;
+use crate::server;
 
 pub use store::with_spans;
 
@@ -63,7 +63,7 @@ impl RequestSpan {
         if status.is_server_error() {
             span.set_status(Status::error(problem.map_or("", |problem| problem.code)));
         }
-        if answer.extensions().get::<LongAnswer>().is_some() {
+        if server::goes_on(&answer) {
             // It ends when nobody holds it any more: with the body, and with the work that goes on without who asked.
             return answer.map(|body| Body::from_stream(body.into_data_stream().with_context(context)));
         }

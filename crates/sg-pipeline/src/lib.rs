@@ -7,6 +7,7 @@
 //! - [`outbox`]: tells topics what became final, was corrected, came late or could not be folded.
 //! - [`archiver`]: puts every record into a file, and keeps the archive clean.
 //! - [`upkeep`]: retention and trimming.
+//! - [`mending`]: what the next two work on.
 //! - [`rebuild`]: makes cells again from the log.
 //! - [`by_hand`]: finds counted events by what they are, and has them deleted.
 //! - [`carry`]: from an old log and store to new ones, once, while no server runs.
@@ -19,9 +20,11 @@ pub mod by_hand;
 pub mod carry;
 pub mod crew;
 pub mod fleet;
+pub mod mending;
 mod outage;
 pub mod outbox;
 pub mod owner;
+mod patience;
 pub mod rebuild;
 mod spans;
 pub mod upkeep;

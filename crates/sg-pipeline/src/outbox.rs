@@ -22,9 +22,10 @@ use sg_core::time::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::outage::Outage;
-
 mod topics;
+
+use crate::outage::Outage;
+use crate::patience::{Patience, passes};
 
 pub use topics::Topics;
 
@@ -34,8 +35,8 @@ const ROWS_AT_ONCE: usize = 5_000;
 const PANES_AT_ONCE: usize = 20_000;
 /// Between two looks at an outbox that was empty.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause after failures in a row.
-const FAILURE_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// The first and the longest pause after failures in a row.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// Between two tries of what a topic refuses.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// How long what is on its way may take when the process stops; what is not deleted by then is told again.
@@ -96,7 +97,7 @@ impl Outbox {
     }
 
     async fn run_stream(&self, stream: &StreamOutbox, stop: &CancellationToken) {
-        let mut failure_pause = PAUSE;
+        let mut patience = Patience::new(BACKOFF);
         let mut parked_due = Instant::now();
         let mut outage = Outage::default();
         let doing = format!("telling what became known of {}", stream.plan.name);
@@ -110,21 +111,16 @@ impl Outbox {
                 outage.succeeded(&doing);
             }
             let pause = match done {
-                Ok(0) => PAUSE,
-                Ok(_) => Duration::ZERO,
+                Ok(told) => {
+                    patience.reset();
+                    if told == 0 { PAUSE } else { Duration::ZERO }
+                }
                 Err(error) => {
                     outage.failed(&doing, &error);
-                    failure_pause = (failure_pause * 2).min(FAILURE_PAUSE_MAX);
-                    failure_pause
+                    patience.next_pause()
                 }
             };
-            if pause <= PAUSE {
-                failure_pause = PAUSE;
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(pause) => {}
-            }
+            passes(pause, stop.cancelled()).await;
         }
     }
 
@@ -244,6 +240,7 @@ impl Outbox {
             from,
             to,
             filters: Vec::new(),
+            after: None,
             windows,
             order: CellOrder::OldestFirst,
             cells_max: usize::MAX,

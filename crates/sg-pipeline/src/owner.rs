@@ -3,9 +3,9 @@
 //! and begins again at the checkpoint.
 
 mod lost;
-mod patience;
 mod progress;
 mod resume;
+mod retrying;
 mod stop;
 mod traced;
 
@@ -26,14 +26,14 @@ use sg_core::time::{Clock, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use patience::{Pause, refreshed, retrying, write};
-pub use progress::Progress;
-pub use stop::{Leave, Stop};
-use traced::Traced;
-
+use crate::outage::Outage;
+use crate::patience::{Patience, passes};
 use crate::spans::Tracer;
 
-use crate::outage::Outage;
+pub use progress::Progress;
+use retrying::{BACKOFF, refreshed, retrying, write};
+pub use stop::{Leave, Stop};
+use traced::Traced;
 
 /// What an owner owns.
 #[derive(Debug, Clone)]
@@ -180,15 +180,17 @@ impl Owner {
 
     async fn work(&mut self, stop: &Stop) -> Result<(), Stopped> {
         let mut checkpoint = self.claim(stop).await?;
-        let mut pause = Pause::default();
+        let mut patience = Patience::new(BACKOFF);
         loop {
             match self.stretch(&checkpoint, stop).await {
                 Ok(End::Asked) => return Ok(()),
-                Ok(End::Again) => pause = Pause::default(),
+                Ok(End::Again) => patience.reset(),
                 // A file that cannot be opened now may be readable later; nothing but memory is lost.
                 Err(Stopped::Port(error)) if error.kind == ErrorKind::Retry => {
                     tracing::warn!(stream = %self.progress.stream, "{error}; beginning again at the checkpoint");
-                    pause.wait(stop).await?;
+                    if !passes(patience.next_pause(), stop.asked()).await {
+                        return Err(Stopped::Asked);
+                    }
                 }
                 Err(stopped) => return Err(stopped),
             }

@@ -17,14 +17,13 @@ use async_trait::async_trait;
 use sg_core::flush::Ledger;
 use sg_core::fold::{Beginning, Fold};
 use sg_core::plan::Plan;
-use sg_core::ports::{ErrorKind, EventLog, Manifest, PortError, Rebuilder, Rewriter, RollupReader};
+use sg_core::ports::{ErrorKind, PortError, Rebuilder, Rewriter, RollupReader};
 use sg_core::rebuild::{MadeCell, Rebuilt, Rewrite, RewriteOutcome, Said, Settled, Tell, Wish};
 use sg_core::time::Timestamp;
 use sg_core::window;
-use tokio::sync::Mutex;
 
-use crate::archiver::ArchivedStream;
 use crate::aside::{self, Say};
+use crate::mending::{Mending, refused};
 use crate::spans::{self, Tracer};
 
 use again::Again;
@@ -69,40 +68,14 @@ const ALL: (Timestamp, Timestamp) = (Timestamp::NEVER, Timestamp(i64::MAX));
 /// How often what was made is brought up to a store that has moved on, before somebody has to ask again.
 const TRIES_MAX: u32 = 200;
 
-/// Makes another handle to the log, whose readers take nothing from those of the owners.
-pub type OpenLog = Arc<dyn Fn() -> Result<Arc<dyn EventLog>, PortError> + Send + Sync>;
-
 /// Makes cells of any rollup again, one rollup at a time.
-pub struct Rebuilds {
-    /// Makes the log that is read.
-    pub open_log: OpenLog,
-    /// What is in which file of the archive.
-    pub manifest: Arc<dyn Manifest>,
-    /// The archives that this process knows.
-    pub archives: Vec<ArchivedStream>,
-    /// The store's reading side.
-    pub reader: Arc<dyn RollupReader>,
-    /// The store's side that replaces cells.
-    pub rewriter: Arc<dyn Rewriter>,
-    /// The streams' plans.
-    pub plans: Vec<Arc<Plan>>,
-    /// The secret of the duplicates' hash.
-    pub seed: u64,
-    /// Held by the one rebuild or delete that is under way.
-    pub turn: Arc<Mutex<()>>,
-    /// Makes spans of their steps.
-    pub tracer: Tracer,
-}
+pub struct Rebuilds(pub Mending);
 
 #[async_trait]
 impl Rebuilder for Rebuilds {
     async fn rebuild(&self, wish: &Wish, tell: Tell<'_>) -> Result<Rebuilt, PortError> {
         let rebuild = self.of(wish)?;
-        let Ok(turn) = self.turn.clone().try_lock_owned() else {
-            let doing =
-                "rebuilding: another rebuild or a delete is under way in this process: wait for its end";
-            return Err(PortError::new(ErrorKind::Retry, doing));
-        };
+        let turn = self.0.take_turn("rebuilding")?;
         let work = async move |say: Say<Said>| {
             let _turn = turn;
             rebuild.run(&|said| drop(say.try_send(said))).await
@@ -116,27 +89,23 @@ impl Rebuilds {
     fn of(&self, wish: &Wish) -> Result<Rebuild, PortError> {
         let place =
             |plan: &Arc<Plan>| plan.rollups.iter().position(|planned| planned.rollup.name == wish.rollup);
-        let found = self.plans.iter().find_map(|plan| Some((plan.clone(), place(plan)?)));
+        let mending = &self.0;
+        let found = mending.plans.iter().find_map(|plan| Some((plan.clone(), place(plan)?)));
         let (plan, rollup) = found.ok_or_else(|| refused(format!("there is no rollup {}", wish.rollup)))?;
-        let (manifest, archives) = (self.manifest.clone(), self.archives.clone());
         Ok(Rebuild {
-            sources: Sources { log: (self.open_log)()?, manifest, archives },
-            reader: self.reader.clone(),
-            rewriter: self.rewriter.clone(),
+            sources: mending.sources()?,
+            reader: mending.reader.clone(),
+            rewriter: mending.rewriter.clone(),
             plan,
             rollup,
             range: (wish.from.unwrap_or(ALL.0), wish.to.unwrap_or(ALL.1)),
             is_dry: wish.is_dry,
-            seed: self.seed,
+            seed: mending.seed,
             cells_max: CELLS_MAX,
             memory_max: MEMORY_MAX,
-            tracer: self.tracer.clone(),
+            tracer: mending.tracer.clone(),
         })
     }
-}
-
-fn refused(why: String) -> PortError {
-    PortError::new(ErrorKind::Invalid, why)
 }
 
 /// One pass over the records, for one slice of time.
@@ -219,7 +188,7 @@ impl Rebuild {
         for chunk in keys.chunks(compare::CELLS_AT_ONCE) {
             self.replace(pass, chunk, false, rebuilt, tell).await?;
             // Who listens hears that it goes on.
-            pass.parts.iter().take(1).for_each(|part| tell(part.said(part.fold.next_offset())));
+            pass.parts.iter().take(1).for_each(|part| tell(part.said(part.fold().next_offset())));
         }
         Ok(())
     }
@@ -239,13 +208,13 @@ impl Rebuild {
             let bytes_room = self.memory_max.saturating_sub(others - pass.parts[at].memory());
             let end = standing.partitions[at].next_offset;
             let part = &mut pass.parts[at];
-            let enough = |fold: &Fold| {
-                let cells = &fold.made(0).0.cells;
+            let enough = |folds: &[Fold]| {
+                let cells = &folds[0].made(0).0.cells;
                 cells.len() > room || cells.memory() > bytes_room
             };
             while !part.advance(&*self.rewriter, end, &enough).await? {
                 tell(part.said(end));
-                if enough(&part.fold) {
+                if enough(part.folds()) {
                     let middle = compare::middle(rollup, &pass.parts);
                     let too_many = || {
                         let (cells, mib) = (self.cells_max, self.memory_max >> 20);
@@ -267,12 +236,12 @@ impl Rebuild {
         for (part, known) in pass.parts.iter().zip(&standing.partitions) {
             let Some(before) = part.ledger_before() else { continue };
             let is_first = matches!(part.beginning, Beginning::First(_));
-            let (mine, stored) = (part.fold.made(0).1, fates(known.ledger, is_first));
+            let (mine, stored) = (part.fold().made(0).1, fates(known.ledger, is_first));
             let before_skipped = before.skipped;
             let before = fates(before, is_first);
             let mut made = fates(mine, is_first);
             made.iter_mut().zip(before).for_each(|(made, before)| *made += before);
-            let lost_since = (part.fold.skipped() + before_skipped).saturating_sub(known.ledger.skipped);
+            let lost_since = (part.fold().skipped() + before_skipped).saturating_sub(known.ledger.skipped);
             if made != stored && lost_since > 0 {
                 return Err(refused(format!(
                     "rebuilding {}: the log has lost the records of {lost_since} offsets of partition {} of {} after they were \
@@ -309,7 +278,7 @@ impl Rebuild {
             let rewrite = Rewrite {
                 plan: self.plan.clone(),
                 rollup: self.rollup,
-                offsets: pass.parts.iter().map(|part| (part.partition, part.fold.next_offset())).collect(),
+                offsets: pass.parts.iter().map(|part| (part.partition, part.fold().next_offset())).collect(),
                 deleted: pass.deleted,
                 removed_before: pass.removed_before,
                 cells,
@@ -366,7 +335,7 @@ impl Pass {
 
     /// Returns where the windows begin of which all records were folded; beyond all where none are.
     fn complete_from(&self) -> Timestamp {
-        let of = |part: &Again| part.fold.complete_from().unwrap_or(ALL.1);
+        let of = |part: &Again| part.fold().complete_from().unwrap_or(ALL.1);
         self.parts.iter().map(of).max().unwrap_or(Timestamp::NEVER)
     }
 
@@ -381,13 +350,13 @@ impl Pass {
     }
 
     fn records(&self) -> u64 {
-        self.parts.iter().map(|part| part.fold.made(0).1.processed).sum()
+        self.parts.iter().map(|part| part.fold().made(0).1.processed).sum()
     }
 }
 
 fn settled(part: &Again, removed_before: Timestamp) -> Settled {
-    let (delta, ledger, tally) = part.fold.made(0);
-    let (gone, bases) = part.fold.gone(0, removed_before);
+    let (delta, ledger, tally) = part.fold().made(0);
+    let (gone, bases) = part.fold().gone(0, removed_before);
     debug_assert_eq!(delta.folded, ledger.counted + ledger.deleted, "Invariant: every event is fed");
     Settled {
         partition: part.partition,

@@ -186,6 +186,7 @@ impl Sorted {
             from: first,
             to: Timestamp(last.0 + rollup.window_ms),
             filters: Vec::new(),
+            after: None,
             windows,
             order: CellOrder::OldestFirst,
             cells_max: usize::MAX,

@@ -78,7 +78,16 @@ fn cell_query(rollup: &Rollup, windows: Keys) -> CellQuery {
     let from = windows.first().map_or(Timestamp::NEVER, |(start, _)| *start);
     let to = windows.last().map_or(from, |(start, _)| Timestamp(start.0 + rollup.window_ms));
     let (rollup, filters) = (rollup.clone(), Vec::new());
-    CellQuery { rollup, from, to, filters, windows, order: CellOrder::OldestFirst, cells_max: usize::MAX }
+    CellQuery {
+        rollup,
+        from,
+        to,
+        filters,
+        after: None,
+        windows,
+        order: CellOrder::OldestFirst,
+        cells_max: usize::MAX,
+    }
 }
 
 /// Returns the lines of windows that have no cell any more; levels go on without one.

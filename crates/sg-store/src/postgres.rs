@@ -39,6 +39,7 @@ mod status;
 mod tables;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -224,6 +225,12 @@ impl Rewriter for PostgresStore {
         read.map_err(|error| {
             error.into_port(&format!("reading what became of records of {stream}/{partition}"))
         })
+    }
+
+    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
+        let job = async |lease: &Lease| erase::diverted(lease, rollup, places).await;
+        let read = self.transact(Mode::Snapshot, job).await;
+        read.map_err(|error| error.into_port(&format!("reading which events {rollup} diverted")))
     }
 
     async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {

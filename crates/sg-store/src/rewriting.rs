@@ -23,6 +23,7 @@ pub(crate) fn query(rewrite: &Rewrite) -> Option<CellQuery> {
         from,
         to: Timestamp(last.0 + 1),
         filters: Vec::new(),
+        after: None,
         windows: rewrite.cells.iter().map(|cell| (cell.pane, cell.dimensions.clone())).collect(),
         order: CellOrder::OldestFirst,
         cells_max: usize::MAX,

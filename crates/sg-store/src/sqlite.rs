@@ -34,6 +34,7 @@ mod sketches;
 mod status;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -223,6 +224,12 @@ impl Rewriter for SqliteStore {
         let job =
             move |side: &mut writer::WriteSide| rewrite::fates(&side.connection, &stream, partition, range);
         self.writer.run(doing, job).await
+    }
+
+    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
+        let doing = format!("reading which events {rollup} diverted");
+        let (rollup, places) = (rollup.to_owned(), places.to_vec());
+        self.pool.read(doing, move |connection, _| erase::diverted(connection, &rollup, &places)).await
     }
 
     async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {

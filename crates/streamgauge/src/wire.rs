@@ -21,7 +21,8 @@ use sg_core::ports::{
 use sg_core::time::Clock;
 use sg_log::{EmbeddedLog, Options, Reached, RealDisk};
 use sg_pipeline::archiver::{ArchivedStream, LineFiles};
-use sg_pipeline::rebuild::{OpenLog, Rebuilds};
+use sg_pipeline::mending::{Mending, OpenLog};
+use sg_pipeline::rebuild::Rebuilds;
 use sg_store::sqlite::SqliteStore;
 use tokio::sync::watch;
 
@@ -169,7 +170,7 @@ pub(crate) async fn open(
     let archive = open_archive(settings, &log.log, &plans)?;
     let traces = settings.traces.as_ref().map(Traces::start).transpose();
     let traces = traces.map_err(|error| Failure { code: crate::exit::CONFIGURATION, error })?;
-    let rebuilds = Rebuilds {
+    let rebuilds = Rebuilds(Mending {
         open_log: log.another.clone(),
         manifest: manifest.clone(),
         archives: archive.streams.clone(),
@@ -179,7 +180,7 @@ pub(crate) async fn open(
         seed: uuid::Uuid::now_v7().as_u64_pair().1,
         turn: Arc::default(),
         tracer: traces.as_ref().map(|traces| traces.tracer.clone()),
-    };
+    });
     for name in rebuild {
         if patiently("looking at the store", || rebuilds.adopt(name)).await? {
             tracing::warn!(rollup = %name, "its cells under the old definition were dropped");

@@ -186,3 +186,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn conditions_tell_which_times_can_be_meant() {
+    let at = NOW.0;
+    for (text, from, to) in [
+        ("user_id = 'a'", i64::MIN, i64::MAX),
+        ("timestamp = 'now'", at, at + 1),
+        ("timestamp in ('now', '-1s')", at - 1_000, at + 1),
+        ("timestamp != 'now' and received_at = 'now'", i64::MIN, i64::MAX),
+        ("timestamp >= '-1s' and timestamp < 'now'", at - 1_000, at),
+        ("timestamp > '-1s' and timestamp <= 'now'", at - 999, at + 1),
+        ("timestamp < '-1s' and timestamp > 'now'", at + 1, at - 1_000),
+    ] {
+        let selection = Selection::parse(text, NOW).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(selection.times(), (Timestamp(from), Timestamp(to)), "{text}");
+    }
+}

@@ -270,6 +270,7 @@ async fn read_windows(app: &App, rollup: &Rollup, before: &RollupLook) -> Result
         from,
         to,
         filters: Vec::new(),
+        after: None,
         windows: Vec::new(),
         order: CellOrder::NewestFirst,
         cells_max: CELLS_MAX,

@@ -109,6 +109,7 @@ pub(crate) async fn top(
         from: since(&app, rollup, &params)?,
         to: ALWAYS.1,
         filters: Vec::new(),
+        after: None,
         windows: Vec::new(),
         order: CellOrder::OldestFirst,
         cells_max: QUERY_CELLS_MAX,

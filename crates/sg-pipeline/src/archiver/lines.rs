@@ -14,8 +14,10 @@ use sg_core::ports::{Archive, ArchivedFile, CutFile, Intent, Line, LineCut, Mani
 use sg_core::time::{Clock, Timestamp, millis};
 use tokio_util::sync::CancellationToken;
 
+use crate::patience::Patience;
+
 use super::partition::Left;
-use super::upload::{Pause, timed};
+use super::upload::{BACKOFF, timed, wait};
 
 /// Lines taken together at most: a window of ten thousand cells is one cut.
 const LINES_AT_ONCE: usize = 10_000;
@@ -88,10 +90,10 @@ struct Lane<'w> {
 
 impl Lane<'_> {
     async fn run(self) {
-        let mut pause = Pause::new(self.writers.seed);
+        let mut patience = Patience::new(BACKOFF);
         loop {
             let (stream, kind) = (&self.files.stream, self.files.kind.name());
-            match self.work(&mut pause).await {
+            match self.work(&mut patience).await {
                 Ok(()) | Err(Left::Stopped) => return,
                 Err(Left::Missed | Left::Overtaken) => {
                     tracing::warn!(%stream, kind, "lines for files stand elsewhere than thought: claiming them again");
@@ -102,7 +104,7 @@ impl Lane<'_> {
                     }
                 }
             }
-            if pause.wait(self.stop).await.is_err() {
+            if wait(&mut patience, self.stop).await.is_err() {
                 return;
             }
         }
@@ -113,7 +115,7 @@ impl Lane<'_> {
         self.writers.metrics.lane_stands(&self.files.stream, self.files.kind, why)
     }
 
-    async fn work(&self, pause: &mut Pause) -> Result<(), Left> {
+    async fn work(&self, patience: &mut Patience) -> Result<(), Left> {
         let LineFiles { stream, kind, rules, .. } = self.files;
         let manifest = &self.writers.manifest;
         while !manifest.claim_lines(stream, *kind).await? {
@@ -134,7 +136,7 @@ impl Lane<'_> {
                 Some(lines) => {
                     self.upload(&waiting.make_contiguous()[..lines]).await?;
                     waiting.drain(..lines);
-                    pause.reset();
+                    patience.reset();
                     self.rest(CUT_INTERVAL).await;
                 }
                 None if is_last => return Ok(()),
@@ -230,14 +232,14 @@ impl Lane<'_> {
     /// Writes one file, until it is written, nobody wants it any more, or the process stops.
     async fn put(&self, path: &str, file: &CutFile, intent: &Intent) -> Result<(), Left> {
         let LineFiles { stream, kind, archive, .. } = self.files;
-        let mut pause = Pause::new(self.writers.seed);
+        let mut patience = Patience::new(BACKOFF);
         loop {
             let writer = self.writers.metrics.writer(*kind);
             let Err(error) = timed(archive.as_ref(), (path, file), writer).await else { return Ok(()) };
             if self.failing(Some(error.to_string())) {
                 tracing::warn!(%stream, kind = kind.name(), "{error}; trying again until it succeeds");
             }
-            pause.wait(self.stop).await?;
+            wait(&mut patience, self.stop).await?;
             // A file that nobody will take into the manifest must not be written: the sweep may be past it.
             if !self.writers.manifest.is_intended(intent).await? {
                 return Err(Left::Missed);

@@ -15,8 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::patience::Patience;
+
 use super::traced::{self, Traced};
-use super::upload::{Pause, Upload};
+use super::upload::{BACKOFF, Upload, wait};
 use super::{ArchivedStream, Settings};
 
 /// Bytes taken from the log at once.
@@ -108,9 +110,9 @@ impl Archiver {
     /// Works until told to stop.
     pub(super) async fn run(self) {
         let (stream, partition) = (self.archived.stream.clone(), self.number);
-        let mut pause = Pause::new(self.settings.seed ^ u64::from(partition));
+        let mut patience = Patience::new(BACKOFF);
         loop {
-            match self.work(&mut pause).await {
+            match self.work(&mut patience).await {
                 Ok(()) | Err(Left::Stopped) => return,
                 Err(Left::Missed) => {
                     tracing::warn!(%stream, partition, "the archive stands elsewhere than thought: claiming it again");
@@ -137,7 +139,7 @@ impl Archiver {
                     return;
                 }
             }
-            if pause.wait(&self.stop).await.is_err() {
+            if wait(&mut patience, &self.stop).await.is_err() {
                 return;
             }
         }
@@ -153,7 +155,7 @@ impl Archiver {
         is_news
     }
 
-    async fn work(&self, pause: &mut Pause) -> Result<(), Left> {
+    async fn work(&self, patience: &mut Patience) -> Result<(), Left> {
         let (position, log_identity) = self.claim().await?;
         let (epoch, next) = (position.epoch, position.next_offset);
         let opened = self.settings.log.open(&self.archived.stream, self.number, next).await;
@@ -186,7 +188,7 @@ impl Archiver {
                 () = self.out_of_time() => return Err(Left::Stopped),
             }
             drop(held);
-            pause.reset();
+            patience.reset();
             stretch.next = end;
             stretch.last_cut = Some(Instant::now());
         }

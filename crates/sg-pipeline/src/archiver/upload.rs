@@ -12,44 +12,20 @@ use sg_core::time::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::outage::Outage;
+use crate::patience::{Patience, passes};
+
 use super::partition::Left;
 use super::{ArchivedStream, Settings};
-use crate::outage::Outage;
 
 /// Files of a cut written at once.
 const WRITES_AT_ONCE: usize = 4;
 /// The first and the longest pause.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
-/// The pause before the next try: each about twice the one before, no two processes at the same time.
-pub(super) struct Pause {
-    next: Duration,
-    dice: u64,
-}
-
-impl Pause {
-    pub(super) fn new(seed: u64) -> Pause {
-        Pause { next: BACKOFF.0, dice: seed | 1 }
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.next = BACKOFF.0;
-    }
-
-    /// Lets the pause pass.
-    pub(super) async fn wait(&mut self, stop: &CancellationToken) -> Result<(), Left> {
-        // Xorshift: any spread will do.
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        let share = 0.5 + (self.dice % 1_000) as f64 / 1_000.0;
-        let pause = self.next.mul_f64(share);
-        self.next = (self.next * 2).min(BACKOFF.1);
-        tokio::select! {
-            () = stop.cancelled() => Err(Left::Stopped),
-            () = tokio::time::sleep(pause) => Ok(()),
-        }
-    }
+/// Lets the next pause pass, unless told to stop.
+pub(super) async fn wait(patience: &mut Patience, stop: &CancellationToken) -> Result<(), Left> {
+    if passes(patience.next_pause(), stop.cancelled()).await { Ok(()) } else { Err(Left::Stopped) }
 }
 
 /// Tries once to write a file, and counts that.
@@ -154,7 +130,7 @@ impl Upload<'_> {
     /// Writes one file, until it is written, the partition is another's, or the process stops.
     async fn put(&self, path: &str, file: &CutFile) -> Result<(), Left> {
         let (metrics, stream) = (&self.settings.metrics, &self.archived.stream);
-        let mut pause = Pause::new(self.settings.seed ^ file.from);
+        let mut patience = Patience::new(BACKOFF);
         loop {
             let written = timed(self.archived.archive.as_ref(), (path, file), &metrics.raw).await;
             let Err(error) = written else { return Ok(()) };
@@ -169,7 +145,7 @@ impl Upload<'_> {
             if is_news {
                 tracing::warn!(%stream, partition = self.number, "{error}; trying again until it succeeds");
             }
-            pause.wait(self.stop).await?;
+            wait(&mut patience, self.stop).await?;
             self.check_epoch().await?;
         }
     }
@@ -193,7 +169,7 @@ impl Upload<'_> {
     /// Commits, whatever becomes of the answers: what was committed before one was lost is not committed again.
     async fn commit(&self, cut: &Cut) -> Result<bool, Left> {
         let mut is_repeated = false;
-        let mut pause = Pause::new(self.settings.seed ^ cut.base);
+        let mut patience = Patience::new(BACKOFF);
         let mut outage = Outage::default();
         loop {
             match self.settings.manifest.commit_cut(cut).await {
@@ -201,7 +177,7 @@ impl Upload<'_> {
                 Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
                     outage.failed(format_args!("committing files of {}", cut.stream), &error);
                     is_repeated = true;
-                    pause.wait(self.stop).await?;
+                    wait(&mut patience, self.stop).await?;
                 }
                 done => return Ok(done?),
             }
@@ -223,13 +199,13 @@ impl Upload<'_> {
     where
         R: Future<Output = Result<T, PortError>>,
     {
-        let mut pause = Pause::new(self.settings.seed);
+        let mut patience = Patience::new(BACKOFF);
         let mut outage = Outage::default();
         loop {
             match call().await {
                 Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
                     outage.failed(format_args!("archiving {}", self.archived.stream), &error);
-                    pause.wait(self.stop).await?;
+                    wait(&mut patience, self.stop).await?;
                 }
                 done => return Ok(done?),
             }

@@ -16,10 +16,12 @@ use sg_core::time::Timestamp;
 use crate::rebuild::Sources;
 use crate::rebuild::again::Again;
 
-use super::{ByHand, refused};
+use crate::mending::refused;
+
+use super::ByHand;
 
 /// Rows of one page.
-const PAGE_ROWS: usize = 1_000;
+pub(super) const PAGE_ROWS: usize = 1_000;
 /// Bytes of records that are gathered before they are handed out.
 const GATHERED_BYTES: usize = 1 << 20;
 
@@ -52,7 +54,7 @@ pub(super) async fn stretches(
     sources: &Sources,
     stream: &str,
 ) -> Result<Vec<(u32, Stretch)>, PortError> {
-    let status = by_hand.reader.status(StatusDetail::Marks).await?;
+    let status = by_hand.mending.reader.status(StatusDetail::Marks).await?;
     let identity = sources.log.identity(stream).await?;
     let positions = sources.manifest.archive_positions().await?;
     let mut stretches = Vec::new();
@@ -69,8 +71,8 @@ pub(super) async fn stretches(
             } else {
                 Beginning::Unknown(held.start)
             },
-            from: Timestamp::NEVER,
-            to: Timestamp(i64::MAX),
+            from: Timestamp::ALWAYS.0,
+            to: Timestamp::ALWAYS.1,
             removed_before: Timestamp::NEVER,
         };
         stretches.push((partition, stretch));
@@ -88,29 +90,29 @@ impl Source {
         standing: &Standing,
     ) -> Result<Source, PortError> {
         let is_meant = |partition: u32| selection.may_be_in_partition(partition);
-        let raw = Arc::new(Plan::of_raw(&plan.stream));
+        let raw = [Arc::new(Plan::of_raw(&plan.stream))];
         let mut parts = VecDeque::new();
         if plan.stream.raw_table.is_some() {
             for (partition, end) in standing.offsets.iter().filter(|(partition, _)| is_meant(*partition)) {
                 parts.push_back(Part { partition: *partition, end: *end, from: From::Table(0) });
             }
         } else {
-            let sources = by_hand.sources()?;
+            let sources = by_hand.mending.sources()?;
             let of = sources.log.partitions(&plan.name).await?;
             for (partition, stretch) in stretches(by_hand, &sources, &plan.name).await? {
                 let reached = standing.offsets.iter().find(|(known, _)| *known == partition);
                 let Some((_, end)) = reached.filter(|_| is_meant(partition)) else { continue };
                 let again =
-                    Again::open(&sources, (plan, raw.clone()), (partition, of), stretch, by_hand.seed)
+                    Again::open(&sources, (plan, &raw[..]), (partition, of), stretch, by_hand.mending.seed)
                         .await?;
                 parts.push_back(Part { partition, end: *end, from: From::Log(Box::new(again)) });
             }
         }
         Ok(Source {
-            plan: raw,
+            plan: raw[0].clone(),
             selection: selection.clone(),
-            reader: by_hand.reader.clone(),
-            rewriter: by_hand.rewriter.clone(),
+            reader: by_hand.mending.reader.clone(),
+            rewriter: by_hand.mending.rewriter.clone(),
             parts,
         })
     }
@@ -137,6 +139,7 @@ impl Picking for Source {
                     partition: part.partition,
                     from: *at,
                     to: part.end,
+                    times: self.selection.times(),
                     limit: PAGE_ROWS,
                 };
                 let rows = self.reader.scan_events(&scan).await?;
@@ -146,9 +149,9 @@ impl Picking for Source {
                 is_over
             }
             From::Log(again) => {
-                let enough = |fold: &Fold| fold.pending_bytes() > GATHERED_BYTES;
+                let enough = |folds: &[Fold]| folds[0].pending_bytes() > GATHERED_BYTES;
                 let is_over = again.advance(&*self.rewriter, part.end, &enough).await?;
-                for rows in again.fold.take_raw() {
+                for rows in again.take_raw() {
                     for row in &rows.rows {
                         let entry = &rows.batch.entries[row.index as usize];
                         let sent = rows.batch.text(entry.raw).to_owned();

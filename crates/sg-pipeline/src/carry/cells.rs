@@ -57,6 +57,7 @@ impl Pages<'_> {
                 from: self.from,
                 to: Timestamp(i64::MAX),
                 filters: Vec::new(),
+                after: None,
                 windows: Vec::new(),
                 order: CellOrder::OldestFirst,
                 cells_max: limit,

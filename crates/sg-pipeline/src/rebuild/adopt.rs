@@ -28,7 +28,7 @@ impl Rebuilds {
         let wish = Wish { rollup: rollup.to_owned(), from: None, to: None, is_dry: true };
         let rebuild = self.of(&wish)?;
         let definition = &rebuild.plan.rollups[rebuild.rollup].rollup;
-        if !self.rewriter.is_of_another_definition(definition).await? {
+        if !self.0.rewriter.is_of_another_definition(definition).await? {
             return Ok(false);
         }
         tracing::info!(%rollup, "reading all records before its cells are dropped");
@@ -40,7 +40,7 @@ impl Rebuilds {
             );
             PortError { doing, ..error }
         })?;
-        self.rewriter.forget(definition).await
+        self.0.rewriter.forget(definition).await
     }
 
     /// Fills up a rollup that is new, as soon as the owners have taken it up; ends when that is done or cannot be.
@@ -65,7 +65,7 @@ impl Rebuilds {
     }
 
     async fn try_fill_up(&self, rollup: &str) -> Result<bool, PortError> {
-        let status = self.reader.status(StatusDetail::Marks).await?;
+        let status = self.0.reader.status(StatusDetail::Marks).await?;
         let known = status.rollups.iter().find(|known| known.name == rollup);
         if known.is_none_or(|known| known.complete_from.is_none()) {
             return Ok(false);
@@ -83,7 +83,7 @@ impl Rebuild {
         // As it will be when its cells are gone.
         standing.rollup.complete_from = Some(ALL.1);
         let mut pass = self.begin(&standing, ALL, &|_| {}).await?;
-        pass.parts = pass.parts.into_iter().map(|part| part.only(Wanted::default())).collect();
+        pass.parts = pass.parts.into_iter().map(|part| part.only([Wanted::default()])).collect();
         self.read(&mut pass, &standing, &|_| {}).await?;
         self.check_ledgers(&pass, &standing)
     }

@@ -1,10 +1,10 @@
-//! One partition that is read and folded again.
+//! One partition that is read and folded again: once, for however many rollups.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sg_core::batch::LogBatch;
-use sg_core::flush::Ledger;
+use sg_core::flush::{Ledger, RawRows};
 use sg_core::fold::{Beginning, Fold, Stretch, Wanted};
 use sg_core::plan::Plan;
 use sg_core::ports::{ErrorKind, PortError, Rewriter};
@@ -20,7 +20,8 @@ const KNOWN_AT_ONCE: u64 = 200_000;
 pub(crate) struct Again {
     pub(crate) partition: u32,
     pub(crate) beginning: Beginning,
-    pub(crate) fold: Fold,
+    /// One for each plan; all have folded the same records.
+    folds: Vec<Fold>,
     stream: String,
     records: Records,
     /// A batch of which the rest is still to be folded.
@@ -46,17 +47,18 @@ struct Window {
 }
 
 impl Again {
-    /// Opens a partition; `plans` are the one that records of others are read by, and that of the rollup alone.
+    /// Opens a partition; `plans` are the one that records of others are read by, and those of single rollups, at least one.
     pub(crate) async fn open(
         sources: &Sources,
-        plans: (&Arc<Plan>, Arc<Plan>),
+        plans: (&Arc<Plan>, &[Arc<Plan>]),
         place: (u32, u32),
         stretch: Stretch,
         seed: u64,
     ) -> Result<Again, PortError> {
         let beginning = stretch.beginning;
         let start = beginning.reads_from();
-        let fold = Fold::again(plans.1, place, stretch, seed);
+        let again = |plan: &Arc<Plan>| Fold::again(plan.clone(), place, stretch, seed);
+        let folds: Vec<Fold> = plans.1.iter().map(again).collect();
         let window = match beginning {
             Beginning::Mark(mark) if start < mark.offset => {
                 let (r, r_max) = (mark.dedup_from.1, mark.clock.r);
@@ -67,8 +69,8 @@ impl Again {
         Ok(Again {
             partition: place.0,
             beginning,
-            known_to: fold.next_offset(),
-            fold,
+            known_to: folds[0].next_offset(),
+            folds,
             stream: plans.0.name.to_string(),
             records: Records::open(sources, plans.0, place.0, start).await?,
             rest: Vec::new(),
@@ -82,9 +84,25 @@ impl Again {
         Again { doomed, ..self }
     }
 
-    /// Makes only these cells.
-    pub(crate) fn only(self, wanted: Wanted) -> Again {
-        Again { fold: self.fold.only(wanted), ..self }
+    /// Makes only these cells of each rollup.
+    pub(crate) fn only(self, wanted: impl IntoIterator<Item = Wanted>) -> Again {
+        let folds = self.folds.into_iter().zip(wanted).map(|(fold, wanted)| fold.only(wanted));
+        Again { folds: folds.collect(), ..self }
+    }
+
+    /// Returns what was folded for the first of the rollups.
+    pub(crate) fn fold(&self) -> &Fold {
+        &self.folds[0]
+    }
+
+    /// Returns what was folded for each of the rollups.
+    pub(crate) fn folds(&self) -> &[Fold] {
+        &self.folds
+    }
+
+    /// Takes the counted events that were folded since the last call, as the first plan reads them.
+    pub(crate) fn take_raw(&mut self) -> Vec<RawRows> {
+        self.folds[0].take_raw()
     }
 
     /// Returns the offset of the first record that was folded before, where that is where this began.
@@ -103,18 +121,18 @@ impl Again {
 
     /// Says how far the partition is on its way to an offset.
     pub(crate) fn said(&self, end: u64) -> Said {
-        let offset = self.window.as_ref().map_or(self.fold.next_offset(), |window| window.seen);
+        let offset = self.window.as_ref().map_or(self.fold().next_offset(), |window| window.seen);
         Said::Read { partition: self.partition, offset, end }
     }
 
     /// Returns how many cells were made.
     pub(crate) fn cells(&self) -> usize {
-        self.fold.made(0).0.cells.len()
+        self.folds.iter().map(|fold| fold.made(0).0.cells.len()).sum()
     }
 
     /// Returns about how many bytes they take.
     pub(crate) fn memory(&self) -> usize {
-        self.fold.made(0).0.cells.memory()
+        self.folds.iter().map(|fold| fold.made(0).0.cells.memory()).sum()
     }
 
     /// Folds some more records before an offset; returns whether all are folded. Stops early when there is enough.
@@ -122,40 +140,41 @@ impl Again {
         &mut self,
         rewriter: &dyn Rewriter,
         end: u64,
-        enough: &(dyn Fn(&Fold) -> bool + Sync),
+        enough: &(dyn Fn(&[Fold]) -> bool + Sync),
     ) -> Result<bool, PortError> {
         if self.window.is_some() {
             self.fill_window(rewriter).await?;
             return Ok(false);
         }
-        if self.fold.next_offset() >= end {
+        if self.fold().next_offset() >= end {
             return Ok(true);
         }
-        if self.known_to <= self.fold.next_offset() {
+        if self.known_to <= self.fold().next_offset() {
             let to = end.min(self.known_to + KNOWN_AT_ONCE);
             let mut fates = rewriter.fates(&self.stream, self.partition, (self.known_to, to)).await?;
             fates.deleted.extend(&self.doomed);
-            self.fold.know(fates);
+            self.folds.iter_mut().for_each(|fold| fold.know(fates.clone()));
             self.known_to = to;
         }
         let until = self.known_to.min(end);
-        while self.fold.next_offset() < until && !enough(&self.fold) {
+        while self.fold().next_offset() < until && !enough(&self.folds) {
             self.read_more(until).await?;
-            for batch in &self.rest {
-                self.fold.batch(batch, until);
+            for fold in &mut self.folds {
+                self.rest.iter().for_each(|batch| fold.batch(batch, until));
             }
-            let at = self.fold.next_offset();
+            let at = self.fold().next_offset();
             self.rest.retain(|batch| batch.next_offset() > at);
             if self.rest.is_empty() {
-                self.fold.pass_to(self.records.passed().min(until));
+                let passed = self.records.passed().min(until);
+                self.folds.iter_mut().for_each(|fold| fold.pass_to(passed));
             }
             // Others of this thread want to work too.
             tokio::task::yield_now().await;
         }
-        Ok(self.fold.next_offset() >= end)
+        Ok(self.fold().next_offset() >= end)
     }
 
-    /// Shows the fold some more of the duplicate window before its mark.
+    /// Shows the folds some more of the duplicate window before its mark.
     async fn fill_window(&mut self, rewriter: &dyn Rewriter) -> Result<(), PortError> {
         let Some(mut window) = self.window.take() else { return Ok(()) };
         let dead = match window.dead.take() {
@@ -170,7 +189,10 @@ impl Again {
         while window.seen < until {
             self.read_more(until).await?;
             for batch in &self.rest {
-                window.r = self.fold.remember(batch, &dead, window.r);
+                let r_before = window.r;
+                for fold in &mut self.folds {
+                    window.r = fold.remember(batch, &dead, r_before);
+                }
             }
             window.seen = self.records.passed();
             // One that reaches beyond the mark is folded from there on.
@@ -198,7 +220,9 @@ impl Again {
         }
         let before = self.records.passed();
         self.rest = self.records.next().await?;
-        self.records.lost().into_iter().for_each(|offsets| self.fold.lose(offsets));
+        for offsets in self.records.lost() {
+            self.folds.iter_mut().for_each(|fold| fold.lose(offsets.clone()));
+        }
         let passed = self.records.passed();
         if self.rest.is_empty() && passed == before && passed < until {
             let (stream, partition) = (&self.stream, self.partition);

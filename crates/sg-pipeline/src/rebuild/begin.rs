@@ -9,7 +9,8 @@ use sg_core::time::Timestamp;
 
 use super::again::Again;
 use super::records::Held;
-use super::{Pass, Rebuild, refused};
+use super::{Pass, Rebuild};
+use crate::mending::refused;
 
 /// Where stream and rollup stood when a pass began.
 pub(super) struct Standing {
@@ -61,7 +62,7 @@ impl Rebuild {
     ) -> Result<Pass, PortError> {
         let rollup = &self.plan.rollups[self.rollup].rollup;
         let is_backfill = standing.rollup.complete_from.is_some();
-        let alone = plan_of(&self.plan, rollup);
+        let alone = [plan_of(&self.plan, rollup)];
         let removed_before = standing.rollup.removed_before;
         let mut parts = Vec::new();
         let of = self.sources.log.partitions(&rollup.stream).await?;
@@ -87,7 +88,7 @@ impl Rebuild {
                 tell(Said::Begins { partition, offset, why: held.why.clone() });
             }
             let stretch = Stretch { beginning, from, to, removed_before };
-            let (place, plans) = ((known.partition, of), (&self.plan, alone.clone()));
+            let (place, plans) = ((known.partition, of), (&self.plan, &alone[..]));
             parts.push(Again::open(&self.sources, plans, place, stretch, self.seed).await?);
         }
         Ok(Pass {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use sg_core::definition::Rollup;
 use sg_core::ports::PortError;
-use sg_core::query::{CellOrder, CellQuery, CellRow};
+use sg_core::query::{CellOrder, CellQuery};
 use sg_core::rebuild::{MadeCell, Rebuilt, Said, Tell};
 use sg_core::time::Timestamp;
 use sg_core::window;
@@ -27,7 +27,7 @@ const LEFT_NAMED_MAX: usize = 1_000;
 /// Returns a cell as the records make it.
 pub(super) fn made(parts: &[Again], key: &Key) -> MadeCell {
     let share = |part: &Again| {
-        let cell = part.fold.made(0).0.cells.cell(key.0, &key.1)?;
+        let cell = part.fold().made(0).0.cells.cell(key.0, &key.1)?;
         Some((part.partition, cell.events, cell.late, cell.values.to_vec()))
     };
     let shares = parts.iter().filter_map(share).collect();
@@ -36,7 +36,7 @@ pub(super) fn made(parts: &[Again], key: &Key) -> MadeCell {
 
 /// Returns the start of a window in the middle of the cells; `None` when all are of one window.
 pub(super) fn middle(rollup: &Rollup, parts: &[Again]) -> Option<Timestamp> {
-    let cells = parts.iter().flat_map(|part| part.fold.made(0).0.cells.sorted());
+    let cells = parts.iter().flat_map(|part| part.fold().made(0).0.cells.sorted());
     let mut starts: Vec<Timestamp> =
         cells.map(|cell| window::start_of(cell.pane, rollup.window_ms)).collect();
     starts.sort_unstable();
@@ -62,7 +62,7 @@ impl Rebuild {
         let window_of = |pane: Timestamp| window::start_of(pane, rollup.window_ms);
         let mut keys: BTreeSet<Key> = BTreeSet::new();
         for part in &pass.parts {
-            let cells = part.fold.made(0).0.cells.sorted();
+            let cells = part.fold().made(0).0.cells.sorted();
             let cells = cells.iter().filter(|cell| window_of(cell.pane) >= complete_from);
             keys.extend(cells.map(|cell| (cell.pane, cell.dimensions().map(str::to_owned).collect())));
         }
@@ -72,20 +72,16 @@ impl Rebuild {
             from,
             to,
             filters: Vec::new(),
+            after: None,
             windows: Vec::new(),
             order: CellOrder::OldestFirst,
             cells_max: PAGE_CELLS,
         };
         loop {
             let page = self.reader.cells(&query).await?;
-            let is_last = page.len() < query.cells_max;
-            let last = page.last().map(|row| row.pane);
-            if !is_last && page.first().map(|row| row.pane) == last {
-                query.cells_max *= 2;
-                continue;
-            }
-            let is_shown = |row: &&CellRow| is_last || Some(row.pane) != last;
-            for row in page.iter().filter(is_shown) {
+            let last = page.last().map(|row| (row.pane, row.dimensions.clone()));
+            let is_last = page.len() < PAGE_CELLS;
+            for row in &page {
                 let key = (row.pane, row.dimensions.clone());
                 let cell = made(&pass.parts, &key);
                 let is_incomplete = window_of(row.pane) < complete_from;
@@ -100,13 +96,11 @@ impl Rebuild {
                     keys.insert(key);
                 }
             }
-            match last.filter(|_| !is_last) {
-                None => {
-                    left.into_iter().take(LEFT_NAMED_MAX).for_each(|window| tell(Said::Left { window }));
-                    return Ok(keys.into_iter().collect());
-                }
-                Some(last) => (query.from, query.cells_max) = (last, PAGE_CELLS),
+            if is_last {
+                left.into_iter().take(LEFT_NAMED_MAX).for_each(|window| tell(Said::Left { window }));
+                return Ok(keys.into_iter().collect());
             }
+            query.after = last;
         }
     }
 }

@@ -176,6 +176,7 @@ impl Place {
                 from: Timestamp::NEVER,
                 to: Timestamp(i64::MAX),
                 filters: Vec::new(),
+                after: None,
                 windows: Vec::new(),
                 order: CellOrder::OldestFirst,
                 cells_max: usize::MAX,

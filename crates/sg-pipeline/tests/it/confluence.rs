@@ -291,6 +291,7 @@ async fn answer(store: &dyn RollupReader, rollups: &[Rollup]) -> Answer {
             from: Timestamp(i64::MIN / 2),
             to: Timestamp(i64::MAX / 2),
             filters: Vec::new(),
+            after: None,
             windows: Vec::new(),
             order: CellOrder::OldestFirst,
             cells_max: 1_000_000,

@@ -262,6 +262,7 @@ async fn poison_is_named_and_its_neighbours_count_in_both_stores() {
             from: Timestamp(i64::MIN / 2),
             to: Timestamp(i64::MAX / 2),
             filters: Vec::new(),
+            after: None,
             windows: Vec::new(),
             order: CellOrder::OldestFirst,
             cells_max: 1_000,

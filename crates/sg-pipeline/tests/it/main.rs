@@ -5,6 +5,7 @@ mod behind;
 mod carry;
 mod confluence;
 mod crew;
+mod deletes;
 mod expired;
 mod kafka;
 mod lines;

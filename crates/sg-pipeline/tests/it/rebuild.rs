@@ -1,5 +1,6 @@
 //! Cells that are made again while the store is kept small: what retention removes meanwhile is lost to nobody's ledger.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ use sg_core::query::{CellOrder, CellQuery};
 use sg_core::rebuild::{Rewrite, RewriteOutcome, Said, Wish};
 use sg_core::time::{Clock, Timestamp};
 use sg_log::{EmbeddedLog, Options, RealDisk};
+use sg_pipeline::mending::Mending;
 use sg_pipeline::rebuild::{CELLS_MAX, MEMORY_MAX, Rebuild, Rebuilds, Sources};
 use sg_store::sqlite::SqliteStore;
 
@@ -35,7 +37,7 @@ impl Clock for Hand {
 }
 
 /// Returns a rollup of minutes with a level, of which ten minutes are kept.
-fn rollup(name: &str) -> Rollup {
+pub(crate) fn rollup(name: &str) -> Rollup {
     let is = |kind: &str| Condition(vec![("event_type".to_owned(), vec![kind.to_owned()])]);
     let measure =
         |name: &str, function| Measure { name: name.to_owned(), function, filter: Condition::default() };
@@ -56,16 +58,21 @@ fn rollup(name: &str) -> Rollup {
 }
 
 /// A log and a store, and who folds the one partition between them.
-struct Bench {
+pub(crate) struct Bench {
     clock: Arc<Hand>,
-    log: Arc<EmbeddedLog>,
-    store: Arc<SqliteStore>,
-    plan: Arc<Plan>,
+    pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) plan: Arc<Plan>,
     fold: tokio::sync::Mutex<Fold>,
 }
 
 impl Bench {
     async fn open(folder: &Path, names: &[&str]) -> Bench {
+        let rollups: Vec<Rollup> = names.iter().map(|name| rollup(name)).collect();
+        Bench::of(folder, &rollups).await
+    }
+
+    pub(crate) async fn of(folder: &Path, rollups: &[Rollup]) -> Bench {
         let clock = Arc::new(Hand(AtomicI64::new(NOW)));
         let options = Options {
             pool_bytes_max: 0,
@@ -74,9 +81,8 @@ impl Bench {
         };
         let log = Arc::new(EmbeddedLog::open(options).expect("a log"));
         let store = Arc::new(SqliteStore::open(&folder.join("test.db"), clock.clone()).expect("a store"));
-        let rollups: Vec<Rollup> = names.iter().map(|name| rollup(name)).collect();
-        let plan = Arc::new(Plan::new(plan().stream.clone(), &rollups));
-        store.prepare(std::slice::from_ref(&plan.stream), &rollups).await.expect("prepared");
+        let plan = Arc::new(Plan::new(plan().stream.clone(), rollups));
+        store.prepare(std::slice::from_ref(&plan.stream), rollups).await.expect("prepared");
         let log_identity = log.identity("s").await.expect("answered");
         let claim = Claim { plan: plan.clone(), partition: 0, owner: "test".into(), log_identity, start: 0 };
         let checkpoint = store.claim(&claim).await.expect("claimed");
@@ -85,7 +91,7 @@ impl Bench {
     }
 
     /// Takes in events of a minute that come at another, and counts them.
-    async fn take_in(&self, at: i64, minute: i64, count: i64) {
+    pub(crate) async fn take_in(&self, at: i64, minute: i64, count: i64) {
         self.clock.0.store(NOW + at * MINUTE, Ordering::SeqCst);
         let mut fold = self.fold.lock().await;
         let next = fold.next_offset();
@@ -123,14 +129,19 @@ impl Bench {
 
     /// What a rollup says of itself and its cells, but for its name.
     async fn says(&self, name: &str) -> String {
+        self.says_of(&rollup(name)).await
+    }
+
+    pub(crate) async fn says_of(&self, rollup: &Rollup) -> String {
         let status = self.store.status(StatusDetail::Ledger).await.expect("a status");
-        let known = status.rollups.iter().find(|known| known.name == name).expect("it was prepared");
+        let known = status.rollups.iter().find(|known| known.name == rollup.name).expect("it was prepared");
         assert!(known.adds_up(), "{known:?}");
         let query = CellQuery {
-            rollup: rollup(name),
+            rollup: rollup.clone(),
             from: Timestamp::NEVER,
             to: Timestamp(i64::MAX),
             filters: Vec::new(),
+            after: None,
             windows: Vec::new(),
             order: CellOrder::OldestFirst,
             cells_max: usize::MAX,
@@ -179,6 +190,9 @@ impl Rewriter for Moving {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
         self.threads.lock().expect("no test panics while it holds the lock").push(name);
         self.bench.store.fates(stream, partition, range).await
+    }
+    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
+        self.bench.store.diverted(rollup, places).await
     }
     async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {
         self.bench.store.is_of_another_definition(rollup).await
@@ -255,7 +269,7 @@ async fn a_rebuild_keeps_no_door_waiting() {
     let bench = Arc::new(Bench::open(folder.path(), &["seen", "added"]).await);
     let moving = Arc::new(Moving::beside(&bench));
     let log: Arc<dyn EventLog> = bench.log.clone();
-    let rebuilds = Rebuilds {
+    let rebuilds = Rebuilds(Mending {
         open_log: Arc::new(move || Ok(log.clone())),
         manifest: bench.store.clone(),
         archives: Vec::new(),
@@ -265,7 +279,7 @@ async fn a_rebuild_keeps_no_door_waiting() {
         seed: 5,
         turn: Arc::default(),
         tracer: None,
-    };
+    });
     let wish = Wish { rollup: "added".to_owned(), from: None, to: None, is_dry: false };
     let told = AtomicUsize::new(0);
     let tell = |said: Said| {

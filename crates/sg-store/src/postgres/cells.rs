@@ -356,6 +356,14 @@ pub(crate) async fn read(lease: &Lease, query: &CellQuery) -> Result<Vec<CellRow
         given.push(value);
         filters += &format!(" AND d{dimension} = ${}", given.len());
     }
+    let after = query.after.as_ref().map(|(pane, dimensions)| (Ms::bound(*pane), dimensions));
+    if let Some((pane, dimensions)) = &after {
+        let first = given.len() + 1;
+        given.push(pane);
+        given.extend(dimensions.iter().map(|text| text as &(dyn ToSql + Sync)));
+        let places: Vec<String> = (first..=given.len()).map(|at| format!("${at}")).collect();
+        filters += &format!(" AND ({}) > ({})", key_columns(rollup).join(", "), places.join(", "));
+    }
     let mut keys = vec![Column::of(Type::TIMESTAMPTZ)];
     keys.resize(1 + rollup.by.len(), Column::of(Type::TEXT));
     if !query.windows.is_empty() {

@@ -72,17 +72,24 @@ pub(crate) async fn erase(
 }
 
 /// The columns of places, one array each.
-fn places(events: &[&Doomed]) -> Result<(Vec<i64>, Vec<i64>), Error> {
-    let partitions = events.iter().map(|event| i64::from(event.partition)).collect();
-    let offsets = events.iter().map(|event| to_integer(event.offset)).collect::<Result<_, _>>()?;
+fn places(of: impl Iterator<Item = (u32, u64)>) -> Result<(Vec<i64>, Vec<i64>), Error> {
+    let (mut partitions, mut offsets) = (Vec::new(), Vec::new());
+    for (partition, offset) in of {
+        partitions.push(i64::from(partition));
+        offsets.push(to_integer(offset)?);
+    }
     Ok((partitions, offsets))
+}
+
+fn place_of(event: &Doomed) -> (u32, u64) {
+    (event.partition, event.offset)
 }
 
 /// Takes events out of the raw table and the partitions' ledger; returns those that were not deleted before.
 async fn bury<'e>(lease: &Lease, erase: &'e Erase, now: Timestamp) -> Result<Vec<&'e Doomed>, Error> {
     let stream = erase.plan.stream.name.as_str();
     let all: Vec<&Doomed> = erase.events.iter().collect();
-    let (partitions, offsets) = places(&all)?;
+    let (partitions, offsets) = places(all.iter().copied().map(place_of))?;
     let ids: Vec<&str> = all.iter().map(|event| event.event_id.as_str()).collect();
     let sql = "INSERT INTO sg_tombstones SELECT $1, e.partition, e.position, e.event_id, $5 FROM \
                unnest($2::bigint[], $3::bigint[], $4::text[]) AS e(partition, position, event_id) \
@@ -141,11 +148,25 @@ async fn take_late(
     rollup: &Rollup,
     events: &[&Doomed],
 ) -> Result<BTreeSet<(u32, u64)>, Error> {
-    let (partitions, offsets) = places(events)?;
+    let (partitions, offsets) = places(events.iter().copied().map(place_of))?;
     let sql = "DELETE FROM sg_late AS l USING unnest($2::bigint[], $3::bigint[]) AS e(partition, position) \
                WHERE l.rollup = $1 AND l.partition = e.partition AND l.position = e.position \
                RETURNING l.partition, l.position";
     let rows = lease.query(sql, &[&rollup.name, &partitions, &offsets]).await?;
+    rows.iter().map(|row| Ok((partition_of(row, 0)?, count(row, 1)?))).collect()
+}
+
+/// Returns which of these records have a row in a rollup's late lane.
+pub(crate) async fn diverted(
+    lease: &Lease,
+    rollup: &str,
+    asked: &[(u32, u64)],
+) -> Result<BTreeSet<(u32, u64)>, Error> {
+    let (partitions, offsets) = places(asked.iter().copied())?;
+    let sql = "SELECT DISTINCT l.partition, l.position FROM sg_late AS l \
+               JOIN unnest($2::bigint[], $3::bigint[]) AS e(partition, position) \
+               ON l.partition = e.partition AND l.position = e.position WHERE l.rollup = $1";
+    let rows = lease.query(sql, &[&rollup, &partitions, &offsets]).await?;
     rows.iter().map(|row| Ok((partition_of(row, 0)?, count(row, 1)?))).collect()
 }
 

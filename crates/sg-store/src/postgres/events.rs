@@ -38,9 +38,12 @@ pub(crate) async fn in_order(lease: &Lease, scan: &EventScan) -> Result<Vec<Stor
     }
     let (first, last) = (position(scan.partition, scan.from)?, position(scan.partition, scan.to - 1)?);
     let limit = i64::try_from(scan.limit).unwrap_or(i64::MAX);
-    let sql =
-        format!("SELECT {COLUMNS} FROM {table} WHERE position BETWEEN $1 AND $2 ORDER BY position LIMIT $3");
-    let rows = lease.query(&sql, &[&first, &last, &limit]).await?;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {table} WHERE position BETWEEN $1 AND $2 AND event_time >= $3 AND event_time < $4 \
+         ORDER BY position LIMIT $5"
+    );
+    let (from, to) = (Ms::bound(scan.times.0), Ms::bound(scan.times.1));
+    let rows = lease.query(&sql, &[&first, &last, &from, &to, &limit]).await?;
     rows.iter().map(event).collect()
 }
 

@@ -166,6 +166,13 @@ pub(crate) fn read(connection: &Connection, query: &CellQuery) -> Result<Vec<Cel
         parameters.push(value.clone().into());
         sql += &format!(" AND d{dimension} = ?{}", parameters.len());
     }
+    if let Some((pane, dimensions)) = &query.after {
+        let first = parameters.len() + 1;
+        parameters.push(pane.0.into());
+        parameters.extend(dimensions.iter().map(|text| Sql::from(text.clone())));
+        let places: Vec<String> = (first..=parameters.len()).map(|at| format!("?{at}")).collect();
+        sql += &format!(" AND ({}) > ({})", key_columns(rollup).join(", "), places.join(", "));
+    }
     sql += &format!(" ORDER BY {} LIMIT ?3", ordered(rollup, query.order));
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(parameters), |row| cell_row(rollup, row))?;

@@ -146,6 +146,23 @@ fn take_late(
     Ok(diverted)
 }
 
+/// Returns which of these records have a row in a rollup's late lane.
+pub(crate) fn diverted(
+    connection: &Connection,
+    rollup: &str,
+    places: &[(u32, u64)],
+) -> Result<BTreeSet<(u32, u64)>, Error> {
+    let mut diverted = BTreeSet::new();
+    let mut find = connection
+        .prepare_cached("SELECT 1 FROM sg_late WHERE rollup = ? AND partition = ? AND position = ?")?;
+    for (partition, offset) in places {
+        if find.exists(params![rollup, partition, to_integer(*offset)?])? {
+            diverted.insert((*partition, *offset));
+        }
+    }
+    Ok(diverted)
+}
+
 /// Takes events out of a rollup's cells, levels and ledger; returns the cells, and the final windows that changed.
 fn take_out(
     connection: &Connection,

@@ -125,13 +125,14 @@ pub(crate) fn in_order(connection: &Connection, scan: &EventScan) -> Result<Vec<
         return Ok(Vec::new());
     }
     let sql = format!(
-        "SELECT {COLUMNS} FROM {} WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?",
+        "SELECT {COLUMNS} FROM {} WHERE position BETWEEN ? AND ? AND event_time >= ? AND event_time < ? \
+         ORDER BY position LIMIT ?",
         raw_table(&scan.stream)
     );
     let (first, last) = (position(scan.partition, scan.from)?, position(scan.partition, scan.to - 1)?);
     let limit = i64::try_from(scan.limit).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map([first, last, limit], event)?;
+    let rows = statement.query_map([first, last, scan.times.0.0, scan.times.1.0, limit], event)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

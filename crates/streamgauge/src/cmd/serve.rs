@@ -15,7 +15,7 @@ use sg_core::plan::Plan;
 use sg_core::time::Clock;
 use sg_http::{App, ArchiveView, Door, Guard, Headrooms, MetricsApi, Watchers, with_spans};
 use sg_pipeline::archiver::{ArchivedStream, LineFiles};
-use sg_pipeline::by_hand::ByHand;
+use sg_pipeline::by_hand::{self, ByHand};
 use sg_pipeline::crew::Crew;
 use sg_pipeline::fleet::Fleet;
 use sg_pipeline::outbox::{Outbox, Sink, StreamOutbox, Topics};
@@ -352,7 +352,7 @@ fn app(
             metrics: archive_metrics,
         },
         pipeline: fleet,
-        picker: Arc::new(ByHand::beside(&rebuilder)),
+        picker: Arc::new(ByHand { mending: rebuilder.0.clone(), memory_max: by_hand::MEMORY_MAX }),
         rebuilder,
         clock: parts.clock.clone(),
         metrics: parts.metrics.clone(),

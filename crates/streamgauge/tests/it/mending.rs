@@ -3,6 +3,7 @@
 
 mod archived;
 mod deletes;
+mod lasting;
 mod rebuilds;
 mod replays;
 

@@ -1,5 +1,6 @@
 //! Cases of questions that add up where the data lies.
 
+use crate::definition::Rollup;
 use crate::query::{CellOrder, CellQuery, EventQuery, TallyQuery, Totals};
 use crate::time::Timestamp;
 
@@ -28,6 +29,7 @@ pub async fn orders_cells(store: &dyn StoreUnderTest) {
                 from: Timestamp::NEVER,
                 to: Timestamp(i64::MAX),
                 filters: Vec::new(),
+                after: None,
                 windows: Vec::new(),
                 order,
                 cells_max: count,
@@ -39,6 +41,33 @@ pub async fn orders_cells(store: &dyn StoreUnderTest) {
                 .collect();
             assert_eq!(found, expect[..count], "{order:?}");
         }
+    }
+    goes_on_behind_a_cell(store, &all[0]).await;
+}
+
+/// Page by page, also within a pane, the cells are those of one page.
+async fn goes_on_behind_a_cell(store: &dyn StoreUnderTest, rollup: &Rollup) {
+    let all = cells(store, rollup).await;
+    for count in 1..=all.len() {
+        let mut query = CellQuery {
+            rollup: rollup.clone(),
+            from: Timestamp::NEVER,
+            to: Timestamp(i64::MAX),
+            filters: Vec::new(),
+            after: None,
+            windows: Vec::new(),
+            order: CellOrder::OldestFirst,
+            cells_max: count,
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = store.reader().cells(&query).await.expect("nothing fails");
+            assert!(page.len() <= count);
+            let Some(last) = page.last() else { break };
+            query.after = Some((last.pane, last.dimensions.clone()));
+            found.extend(page);
+        }
+        assert_eq!(found, all, "{count} at once");
     }
 }
 

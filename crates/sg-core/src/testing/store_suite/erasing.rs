@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::definition::Rollup;
+use crate::definition::{LatePolicy, Rollup};
 use crate::erase::{Doomed, Erase, EraseOutcome, Obstacle};
 use crate::fold::{gifts, plan_of};
 use crate::plan::Plan;
@@ -24,8 +24,14 @@ fn subtracting() -> Vec<Rollup> {
 }
 
 async fn doomed(store: &dyn StoreUnderTest, plan: &Plan, offsets: &[u64]) -> Vec<Doomed> {
-    let scan =
-        EventScan { stream: "orders".to_owned(), partition: 0, from: 0, to: u64::MAX >> 16, limit: 100 };
+    let scan = EventScan {
+        stream: "orders".to_owned(),
+        partition: 0,
+        from: 0,
+        to: u64::MAX >> 16,
+        times: Timestamp::ALWAYS,
+        limit: 100,
+    };
     let mut events = store.reader().scan_events(&scan).await.expect("nothing fails");
     events.retain(|event| offsets.contains(&event.offset));
     let alone: Vec<Arc<Plan>> = plan.rollups.iter().map(|planned| plan_of(plan, &planned.rollup)).collect();
@@ -50,11 +56,37 @@ async fn write(store: &dyn StoreUnderTest, rollups: &[Rollup]) -> Feed {
     feed
 }
 
+/// Rows are found by their time, and records by whether a rollup diverted them.
+async fn tells_of_times_and_late_ones(store: &dyn StoreUnderTest, rollups: &[Rollup]) {
+    for (times, expect) in [
+        (Timestamp::ALWAYS, &[0, 1, 2, 3, 4, 5][..]),
+        ((Timestamp(T0 + 1_000), Timestamp(T0 + 3_000)), &[1, 2]),
+        ((Timestamp(T0 + 1_001), Timestamp(T0 + 3_001)), &[2, 5]),
+        ((Timestamp(T0 + 3 * HOUR), Timestamp(i64::MAX)), &[4]),
+    ] {
+        let scan = EventScan { stream: "orders".to_owned(), partition: 0, from: 0, to: 6, times, limit: 100 };
+        let events = store.reader().scan_events(&scan).await.expect("nothing fails");
+        let offsets: Vec<u64> = events.iter().map(|event| event.offset).collect();
+        assert_eq!(offsets, expect, "{times:?}");
+    }
+    let mut diverting = 0;
+    for rollup in rollups {
+        let asked = [(0, 0), (0, 5), (1, 5)];
+        let diverted = store.rewriter().diverted(&rollup.name, &asked).await.expect("nothing fails");
+        let is_diverting = rollup.late == LatePolicy::Divert;
+        diverting += usize::from(is_diverting);
+        let expect = is_diverting.then_some((0, 5));
+        assert_eq!(diverted.into_iter().collect::<Vec<_>>(), expect.into_iter().collect::<Vec<_>>());
+    }
+    assert!(diverting > 0, "one of them diverts");
+}
+
 /// Events leave raw table, cells, late lane and ledger in one transaction, and what was final is corrected: also a window of
 /// which nothing is left.
 pub async fn takes_events_out(store: &dyn StoreUnderTest) {
     let rollups = subtracting();
     let feed = write(store, &rollups).await;
+    tells_of_times_and_late_ones(store, &rollups).await;
     let before = snapshot(store, &rollups).await;
     let events = doomed(store, &feed.plan, &[1, 2, 3, 5]).await;
     assert_eq!(events.len(), 4);

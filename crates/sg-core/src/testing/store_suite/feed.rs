@@ -286,6 +286,7 @@ pub async fn cells(store: &dyn StoreUnderTest, rollup: &Rollup) -> Vec<CellRow> 
         from: Timestamp::NEVER,
         to: Timestamp(i64::MAX),
         filters: Vec::new(),
+        after: None,
         windows: Vec::new(),
         order: CellOrder::OldestFirst,
         cells_max: usize::MAX,

@@ -150,6 +150,7 @@ async fn check_levels(store: &dyn StoreUnderTest, rollups: &[Rollup], events: &[
                 from: if order == CellOrder::OldestFirst { middle } else { Timestamp::NEVER },
                 to: Timestamp(i64::MAX),
                 filters: Vec::new(),
+                after: None,
                 windows: Vec::new(),
                 order,
                 cells_max: 5,
@@ -164,6 +165,7 @@ async fn check_levels(store: &dyn StoreUnderTest, rollups: &[Rollup], events: &[
             from: Timestamp::NEVER,
             to: Timestamp(i64::MAX),
             filters: Vec::new(),
+            after: None,
             windows: apart
                 .iter()
                 .map(|cell| (window::start_of(cell.pane, rollup.window_ms), cell.dimensions.clone()))

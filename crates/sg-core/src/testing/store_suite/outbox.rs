@@ -123,6 +123,7 @@ pub async fn reads_cells_by_key(store: &dyn StoreUnderTest) {
             from: Timestamp::NEVER,
             to: Timestamp(i64::MAX),
             filters: Vec::new(),
+            after: None,
             windows: keys.collect(),
             order: CellOrder::OldestFirst,
             cells_max: usize::MAX,

@@ -341,6 +341,7 @@ fn suite_query(rollup: &Rollup) -> sg_core::query::CellQuery {
         from: Timestamp::NEVER,
         to: Timestamp(i64::MAX),
         filters: Vec::new(),
+        after: None,
         windows: Vec::new(),
         order: sg_core::query::CellOrder::OldestFirst,
         cells_max: 10,

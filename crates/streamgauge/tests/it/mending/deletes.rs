@@ -3,6 +3,7 @@
 
 mod backups;
 mod refused;
+mod steps;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

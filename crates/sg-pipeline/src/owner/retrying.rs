@@ -1,4 +1,4 @@
-//! Trying again: what a store or log refuses for the moment is asked for once more, after pauses that grow.
+//! What a store or log refuses for the moment, and is therefore asked for once more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,34 +10,10 @@ use tokio::time::Instant;
 
 use super::{Stop, Stopped};
 use crate::outage::Outage;
+use crate::patience::{Patience, passes};
 
 /// The first and the longest pause.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-
-/// The pause before the next try; each is twice the one before.
-pub(super) struct Pause(Duration);
-
-impl Default for Pause {
-    fn default() -> Pause {
-        Pause(BACKOFF.0)
-    }
-}
-
-impl Pause {
-    fn take(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(BACKOFF.1);
-        pause
-    }
-
-    /// Lets the pause pass, unless told to stop.
-    pub(super) async fn wait(&mut self, stop: &Stop) -> Result<(), Stopped> {
-        tokio::select! {
-            () = stop.asked() => Err(Stopped::Asked),
-            () = tokio::time::sleep(self.take()) => Ok(()),
-        }
-    }
-}
+pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// Writes a flush, trying again for ever where the fault may pass. A lost answer is harmless: the repeated flush then
 /// misses with the store already at its end.
@@ -46,7 +22,7 @@ pub(super) async fn write(
     metrics: &Metrics,
     flush: &Arc<Flush>,
 ) -> Result<FlushOutcome, PortError> {
-    let mut pause = Pause::default();
+    let mut patience = Patience::new(BACKOFF);
     let mut is_repeated = false;
     let mut outage = Outage::default();
     loop {
@@ -61,11 +37,12 @@ pub(super) async fn write(
                 return Ok(FlushOutcome::Done);
             }
             Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
+                let pause = patience.next_pause();
                 outage.failed(format_args!("flushing {}", flush.plan.name), &error);
                 metrics.flush_retries.add(1);
                 is_repeated = true;
                 // A flush is not given up when the owner is told to stop: the owner waits for it.
-                tokio::time::sleep(pause.take()).await;
+                tokio::time::sleep(pause).await;
             }
             other => {
                 if other.is_ok() {
@@ -109,7 +86,7 @@ where
     F: Fn() -> R,
     R: Future<Output = Result<T, PortError>>,
 {
-    let mut pause = Pause::default();
+    let mut patience = Patience::new(BACKOFF);
     let mut outage = Outage::default();
     loop {
         match call().await {
@@ -119,7 +96,9 @@ where
             }
             Err(error) if matches!(error.kind, ErrorKind::Retry | ErrorKind::Full) => {
                 outage.failed(doing, &error);
-                pause.wait(stop).await?;
+                if !passes(patience.next_pause(), stop.asked()).await {
+                    return Err(Stopped::Asked);
+                }
             }
             Err(error) => return Err(Stopped::Port(error)),
         }
