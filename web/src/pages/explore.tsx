@@ -24,6 +24,7 @@ const RANGES: [string, string][] = [
 
 interface Answer {
   data: Row[];
+  /** Where there are rows, both ends are known. */
   range: { from: string; to: string; interval: string };
   as_of: { watermark: string | null };
   next_cursor: string | null;
