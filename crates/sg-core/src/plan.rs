@@ -17,7 +17,6 @@ use crate::reason::{Code, Refusal};
 use crate::time::Timestamp;
 
 pub use replay::{Edit, Letter};
-pub use stored::sent;
 
 use read::{Read, Source, check_length, field_of, joined_properties, number_of, push_raw};
 

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use bytes::Bytes;
 use serde_json::{Value, json};
 use sg_core::batch::EventBatch;
-use sg_core::plan::{Arrival, Plan, sent};
+use sg_core::plan::Plan;
 use sg_core::ports::StatusDetail;
 use sg_core::query::{DeadLetterQuery, DeletedEvent, EventQuery, StoredEvent};
 use sg_core::time::Timestamp;
@@ -191,11 +190,11 @@ async fn stored_fates(app: &App, door: &Door, event_id: &str) -> Result<Vec<Valu
     Ok(events.iter().map(fate_of).collect())
 }
 
-/// The cells that a counted event went to: its fields are read again as the door read them.
+/// The cells that a counted event went to: its fields are read again, what the door decided is not decided again.
 fn cells_of(plan: &Plan, event: &StoredEvent) -> Vec<Value> {
-    let mut batch = EventBatch::new(plan.name.clone(), Bytes::new());
-    let mut arrival = Arrival { received_at: Some(event.received_at), new_id: &mut String::new };
-    if plan.accept(&sent(event, &plan.stream.fields), &mut arrival, &mut batch).is_err() {
+    let mut batch = EventBatch::clone(&plan.as_records(std::slice::from_ref(event)).events);
+    plan.read_back(&mut batch);
+    if batch.refusal(0).is_some() {
         return Vec::new();
     }
     let Some(fields) = &batch.fields else { return Vec::new() };

@@ -56,13 +56,7 @@ impl Source {
     pub(super) fn raw<'e>(&self, event: &'e Read<'_>) -> Option<&'e str> {
         let found = match self {
             Source::Canonical(canonical) => event.members.raw(*canonical),
-            Source::Property { name, path } => {
-                let top = event.members.others().iter().find(|(known, _)| known == name);
-                match top {
-                    Some((_, value)) => Some(*value),
-                    None => json::find(event.properties.as_deref()?, path),
-                }
-            }
+            Source::Property { name, path } => event.property(name, path),
             Source::Properties => event.properties.as_deref(),
         };
         found.filter(|raw| *raw != "null")
@@ -94,6 +88,27 @@ impl<'a> Read<'a> {
         members.text_of(Canonical::SessionId)?;
         members.text_of(Canonical::UserId)?;
         Ok(Read { members, properties })
+    }
+
+    /// Returns a member of that whole name, or else what lies on the path: the same whether it is looked for in the event
+    /// as it was sent or in a raw table, which keeps other members among the properties, where they hide those of their name.
+    fn property(&self, name: &str, path: &[String]) -> Option<&str> {
+        let other = |wanted: &str| {
+            self.members.others().iter().find(|(known, _)| known == wanted).map(|(_, value)| *value)
+        };
+        let properties = self.properties.as_deref();
+        let within = |path: &[String]| properties.and_then(|object| json::find(object, path));
+        if let Some(value) = other(name) {
+            return Some(value);
+        }
+        let (first, rest) = path.split_first()?;
+        if rest.is_empty() {
+            return within(path);
+        }
+        within(&[name.to_owned()]).or_else(|| match other(first) {
+            Some(object) => json::find(object, rest),
+            None => within(path),
+        })
     }
 }
 

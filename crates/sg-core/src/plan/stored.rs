@@ -70,7 +70,7 @@ impl Plan {
 }
 
 /// Returns an event of a stream with these names as somebody could have sent it.
-pub fn sent(event: &StoredEvent, names: &OwnNames) -> String {
+pub(super) fn sent(event: &StoredEvent, names: &OwnNames) -> String {
     let decided = [
         (Canonical::EventId, event.event_id.clone()),
         (Canonical::EventType, event.event_type.clone()),

@@ -1,6 +1,7 @@
 //! What the door accepts, what it reads, and that reading back from a log gives the same.
 
 mod names;
+mod stored;
 
 use super::*;
 use crate::definition::{Dedup, LatePolicy, Measure, RawTable};

@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::event::OwnNames;
-use crate::plan::{Edit, Letter, sent};
+use crate::plan::stored::sent;
+use crate::plan::{Edit, Letter};
 use crate::query::StoredEvent;
 
 const EVENT: &str = r#"{"kind":"signup","at":1700000000,"uuid":"u-1","account":7,"plan":"pro","name":"Ann","id":42,"type":"x","attributes":{"amount":"2.50"}}"#;
