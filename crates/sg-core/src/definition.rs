@@ -63,7 +63,7 @@ impl FieldType {
     pub fn name(self) -> &'static str {
         match self {
             FieldType::Text => "a string",
-            FieldType::Number => "a number",
+            FieldType::Number => "a number, without quotes",
         }
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
-use sg_core::batch::EventBatch;
-use sg_core::plan::Plan;
+use sg_core::erase::Gift;
+use sg_core::fold::{gifts, plan_of};
+use sg_core::plan::{Plan, RollupPlan};
 use sg_core::ports::StatusDetail;
 use sg_core::query::{DeadLetterQuery, DeletedEvent, EventQuery, StoredEvent};
 use sg_core::time::Timestamp;
@@ -190,23 +191,25 @@ async fn stored_fates(app: &App, door: &Door, event_id: &str) -> Result<Vec<Valu
     Ok(events.iter().map(fate_of).collect())
 }
 
-/// The cells that a counted event went to: its fields are read again, what the door decided is not decided again.
+/// The cells that a counted event went to: its fields are read again for each rollup by itself, for those that others ask
+/// for decide nothing there. What the door decided is not decided again.
 fn cells_of(plan: &Plan, event: &StoredEvent) -> Vec<Value> {
-    let mut batch = EventBatch::clone(&plan.as_records(std::slice::from_ref(event)).events);
-    plan.read_back(&mut batch);
-    if batch.refusal(0).is_some() {
-        return Vec::new();
-    }
-    let Some(fields) = &batch.fields else { return Vec::new() };
-    let cell_of = |planned: &sg_core::plan::RollupPlan| {
+    let alone: Vec<Arc<Plan>> = plan.rollups.iter().map(|planned| plan_of(plan, &planned.rollup)).collect();
+    let given = gifts(&alone, std::slice::from_ref(event));
+    let gave = given.iter().flat_map(|one| &one.gave);
+    let cell_of = |(planned, gift): (&RollupPlan, &Option<Gift>)| {
         let rollup = &planned.rollup;
         let start = window::start_of(event.event_time, rollup.window_ms);
-        let dimensions = rollup.by.iter().zip(&planned.dimensions);
-        let dimensions: serde_json::Map<String, Value> =
-            dimensions.map(|(name, slot)| (name.clone(), batch.text(fields.texts[*slot]).into())).collect();
-        json!({"rollup": rollup.name, "window_start": start.to_string(), "window_end": Timestamp(start.0 + rollup.window_ms).to_string(), "dimensions": dimensions})
+        let dimensions =
+            rollup.by.iter().cloned().zip(gift.as_ref()?.dimensions.iter().map(|value| json!(value)));
+        let dimensions: serde_json::Map<String, Value> = dimensions.collect();
+        let end = Timestamp(start.0 + rollup.window_ms);
+        Some(json!({
+            "rollup": rollup.name, "window_start": start.to_string(), "window_end": end.to_string(),
+            "dimensions": dimensions,
+        }))
     };
-    plan.rollups.iter().map(cell_of).collect()
+    plan.rollups.iter().zip(gave).filter_map(cell_of).collect()
 }
 
 /// The event as deleted by hand: it was counted once, and a copy of it is a duplicate still.

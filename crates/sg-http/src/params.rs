@@ -43,8 +43,14 @@ impl Params {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Refuses names other than these.
+    /// Refuses names other than these, and one that stands twice: which of two values is meant nobody knows.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        let stands_before = |(at, (name, _)): &(usize, &(String, String))| {
+            self.0[..*at].iter().any(|(before, _)| before == name)
+        };
+        if let Some((_, (name, _))) = self.0.iter().enumerate().find(stands_before) {
+            return Err(ApiError::BadQuery(format!("{name} stands twice: give one value")));
+        }
         match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(()),
             Some((name, _)) => Err(ApiError::BadQuery(format!(

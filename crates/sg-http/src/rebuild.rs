@@ -20,7 +20,7 @@ use sg_core::window;
 use tokio::sync::mpsc;
 
 use crate::error::{ApiError, failed};
-use crate::{App, body};
+use crate::{App, body, rollups};
 
 /// Cells that are listed; the rest are counted only.
 const LISTED_MAX: usize = 10_000;
@@ -45,10 +45,7 @@ pub(crate) async fn rebuild(State(app): State<Arc<App>>, request: Request) -> Re
     let asked: Asked = serde_json::from_slice(&body.bytes).map_err(|error| {
         ApiError::InvalidBody(format!("the body is not what a rebuild asks for: {error}"))
     })?;
-    let rollup = app.doors.iter().flat_map(|door| &door.plan.rollups).map(|planned| &planned.rollup);
-    let rollup = rollup.into_iter().find(|rollup| rollup.name == asked.rollup).cloned();
-    let rollup =
-        rollup.ok_or_else(|| ApiError::UnknownRollup(format!("there is no rollup {}", asked.rollup)))?;
+    let rollup = rollups::find(&app, &asked.rollup)?.clone();
     let now = app.clock.now();
     let time = |name: &str, text: &Option<String>| {
         let read = text.as_deref().map(|text| parse_time(text, now)).transpose();

@@ -222,18 +222,28 @@ pub(crate) async fn rows(
         answer::time(page.range.0.unwrap_or(Timestamp::NEVER)),
         answer::time(page.range.1.unwrap_or(Timestamp::NEVER)),
         answer::quoted(&question.interval_text),
-        as_of(&status, &question.rollup.stream),
+        as_of(&status, question.rollup),
         written.join(",")
     )))
 }
 
-fn as_of(status: &StoreStatus, stream: &str) -> String {
+/// How far the answer reaches; a rollup that has not seen all records says from when on it has.
+fn as_of(status: &StoreStatus, rollup: &Rollup) -> String {
+    let stream = &rollup.stream;
     let watermark =
-        status.watermarks.iter().find(|(name, _)| name == stream).map_or(Timestamp::NEVER, |(_, at)| *at);
-    let mine = status.partitions.iter().filter(|partition| partition.stream == stream);
+        status.watermarks.iter().find(|(name, _)| *name == *stream).map_or(Timestamp::NEVER, |(_, at)| *at);
+    let mine = status.partitions.iter().filter(|partition| partition.stream == *stream);
     let offsets: Vec<String> =
         mine.map(|partition| format!("\"{}\":{}", partition.partition, partition.next_offset)).collect();
-    format!("{{\"watermark\":{},\"offsets\":{{{}}}}}", answer::time(watermark), offsets.join(","))
+    let known = status.rollups.iter().find(|known| known.name == rollup.name);
+    let complete_from = known.and_then(|known| known.complete_from);
+    let complete_from = complete_from.map(|at| format!(",\"complete_from\":{}", answer::time(at)));
+    format!(
+        "{{\"watermark\":{},\"offsets\":{{{}}}{}}}",
+        answer::time(watermark),
+        offsets.join(","),
+        complete_from.unwrap_or_default()
+    )
 }
 
 async fn page(app: &App, question: &Question<'_>) -> Result<Page, ApiError> {

@@ -295,10 +295,10 @@ fn fields_have_the_types_that_the_stream_says() {
         (r#""user_id":-7.5e3,"webpage":"""#, None),
         (r#""user_id":null,"webpage":null"#, None),
         ("\"other\":1", None),
-        (r#""user_id":"7""#, Some("user_id is a number")),
-        (r#""user_id":true"#, Some("user_id is a number")),
+        (r#""user_id":"7""#, Some("user_id is a number, without quotes")),
+        (r#""user_id":true"#, Some("user_id is a number, without quotes")),
         // A spelling is its field.
-        (r#""userId":"7""#, Some("user_id is a number")),
+        (r#""userId":"7""#, Some("user_id is a number, without quotes")),
         (r#""webpage":7"#, Some("webpage is a string")),
         (r#""webpage":{"a":1}"#, Some("webpage is a string")),
         (r#""webpage":["w"]"#, Some("webpage is a string")),

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn reads_names_and_values() {
-    let params = Params::parse("a=1&b=caf%C3%A9+au&empty=&flag&a=2");
+    let params = Params::parse("a=1&b=caf%C3%A9+au&empty=&flag");
     assert_eq!(params.get("a"), Some("1"));
     assert_eq!(params.get("b"), Some("café au"));
     assert_eq!((params.get("empty"), params.get_even_empty("empty")), (None, Some("")));
@@ -14,6 +14,8 @@ fn reads_names_and_values() {
     );
     assert!(params.only(&["a", "b", "empty", "flag"]).is_ok());
     assert!(params.only(&["a", "b"]).is_err());
+    let twice = Params::parse("a=1&b=2&a=3").only(&["a", "b"]);
+    assert!(matches!(twice, Err(ApiError::BadQuery(detail)) if detail == "a stands twice: give one value"));
 }
 
 #[test]

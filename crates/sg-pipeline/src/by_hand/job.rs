@@ -47,8 +47,10 @@ struct Pass<'p> {
     tell: DeleteTell<'p>,
     done: &'p mut Deleted,
     cells: BTreeMap<(usize, Timestamp, Vec<String>), Touched>,
-    /// Events of the stream that have been deleted.
+    /// Events of the stream that have been deleted, ever.
     deleted: u64,
+    /// Those of them that this pass has deleted.
+    here: u64,
     /// Whether a step was refused: none is taken after it.
     is_refused: bool,
 }
@@ -195,7 +197,7 @@ impl<'b> Job<'b> {
 
 impl<'p> Pass<'p> {
     fn new(is_dry: bool, tell: DeleteTell<'p>, done: &'p mut Deleted, deleted: u64) -> Pass<'p> {
-        Pass { is_dry, tell, done, cells: BTreeMap::new(), deleted, is_refused: false }
+        Pass { is_dry, tell, done, cells: BTreeMap::new(), deleted, here: 0, is_refused: false }
     }
 
     /// Takes note of how a step ended.
@@ -208,8 +210,9 @@ impl<'p> Pass<'p> {
             EraseOutcome::Done { deleted, .. } => {
                 self.deleted += deleted;
                 self.done.deleted += deleted;
+                self.here += deleted;
                 let stream = job.plan.name.to_string();
-                (self.tell)(DeleteSaid::Progress { stream, deleted: self.done.deleted });
+                (self.tell)(DeleteSaid::Progress { stream, deleted: self.here });
             }
             EraseOutcome::Refused(windows) => {
                 for refused in windows {

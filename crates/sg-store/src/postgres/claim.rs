@@ -102,7 +102,8 @@ async fn register(
     lease.execute(sql, &[&Ms(complete_from), &rollup.name]).await?;
     tracing::warn!(
         rollup = rollup.name, stream = rollup.stream, partition = claim.partition, %complete_from,
-        "the rollup has not seen earlier records: its windows are complete from there"
+        "the rollup has not seen earlier records: its windows are complete from there, and all of them after \
+         streamgauge rebuild --rollup {}", rollup.name
     );
     Ok(())
 }

@@ -109,7 +109,8 @@ fn register(
         .execute(params![complete_from.0, rollup.name])?;
     tracing::warn!(
         rollup = rollup.name, stream = rollup.stream, partition = claim.partition, %complete_from,
-        "the rollup has not seen earlier records: its windows are complete from there"
+        "the rollup has not seen earlier records: its windows are complete from there, and all of them after \
+         streamgauge rebuild --rollup {}", rollup.name
     );
     Ok(())
 }

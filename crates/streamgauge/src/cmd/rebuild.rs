@@ -70,6 +70,9 @@ async fn rebuild(args: &Args) -> anyhow::Result<ExitCode> {
         connection.post_lines("/v1/rebuild", JSON, asked.to_string().into(), &mut hear).await?;
         if last["done"].is_null() {
             let why = last["failed"]["detail"].as_str().unwrap_or("the server ended before it was done");
+            if why.starts_with("rebuilding") {
+                anyhow::bail!("{why}");
+            }
             anyhow::bail!("rebuilding {name}: {why}");
         }
         let differing = last["done"]["differing"].as_u64().unwrap_or_default();

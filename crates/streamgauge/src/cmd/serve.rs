@@ -33,6 +33,7 @@ use crate::cmd::{config as config_cmd, fail, print_line};
 use crate::config::settings::listen_value;
 use crate::config::{Origin, Settings};
 use crate::exit;
+use crate::generate::{Stream, demo};
 use crate::wire::{self, Parts};
 
 use archive::{archived_names, line_writers, start_archive};
@@ -224,7 +225,8 @@ async fn serve(
         loops.spawn(rebuilder.clone().fill_up(rollup.clone(), stop_loops.clone()));
     }
     let demo = demo_switch(settings, is_demo);
-    let is_demo_on = demo.as_ref().map(watch::Sender::subscribe);
+    let demo_runs = demo.as_ref().map(|(switch, streams)| (switch.subscribe(), streams.clone()));
+    let demo = demo.map(|(switch, _)| switch);
     let app = app(settings, (&parts, &entry.guard), fleet, (archive_metrics, demo, rebuilder));
     let app = Arc::new(app);
     let stop_servers = CancellationToken::new();
@@ -236,9 +238,9 @@ async fn serve(
     if let Some(cloudwatch) = parts.cloudwatch.take() {
         loops.spawn(cloudwatch.run(app.clone(), stop_loops.clone()));
     }
-    if let Some(is_on) = is_demo_on {
+    if let Some(runs) = demo_runs {
         let clock = parts.clock.clone();
-        loops.spawn(crate::generate::demo::run(entry::own(&urls, &app), is_on, stop_loops.clone(), clock));
+        loops.spawn(demo::run(entry::own(&urls, &app), runs, stop_loops.clone(), clock));
     }
     // Before the line that says ready: whoever reads it may tell the process to stop at once.
     let (Ok(terminate), Ok(interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -250,11 +252,26 @@ async fn serve(
     running.until_told(terminate, interrupt).await
 }
 
-/// Returns the switch of the demo producer, where there is one: when it was asked for, or where nobody but this machine
-/// can reach the server.
-fn demo_switch(settings: &Settings, is_demo: bool) -> Option<watch::Sender<bool>> {
+/// Returns the switch of the demo producer and what it sends, where there is one: when it was asked for, or where nobody
+/// but this machine can reach the server.
+fn demo_switch(settings: &Settings, is_demo: bool) -> Option<(watch::Sender<bool>, Vec<Stream>)> {
     let is_local = settings.listen.iter().all(|listen| listen.is_loopback());
-    (settings.roles.ingest && (is_demo || is_local)).then(|| watch::Sender::new(is_demo))
+    if !settings.roles.ingest || !(is_demo || is_local) {
+        return None;
+    }
+    let names: Vec<&str> = settings.streams.iter().map(|known| known.stream.name.as_str()).collect();
+    let streams = demo::streams(&names);
+    let fault = if settings.listen.iter().all(|listen| listen.tls.is_some()) {
+        "it sends over plain HTTP only: give it an address, such as --listen 127.0.0.1:8081,tls=off"
+    } else if streams.is_empty() {
+        "it has no events for any stream of this configuration, only for events and stream.events"
+    } else {
+        return Some((watch::Sender::new(is_demo), streams));
+    };
+    if is_demo {
+        tracing::warn!("the demo sends nothing: {fault}");
+    }
+    None
 }
 
 fn start_crew(

@@ -28,19 +28,19 @@ const MOOD_BURSTS: u64 = 40;
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// Sends events while it is on, until `stop`; goes on over every error.
+/// Returns the streams among those of a server that the demo has events for.
+pub(crate) fn streams(known: &[&str]) -> Vec<Stream> {
+    let is_known = |stream: &Stream| known.contains(&stream.name());
+    [Stream::Web, Stream::Broadcast].into_iter().filter(is_known).collect()
+}
+
+/// Sends events of these streams while it is on, until `stop`; goes on over every error.
 pub(crate) async fn run(
     (url, key): (String, String),
-    mut is_on: watch::Receiver<bool>,
+    (mut is_on, streams): (watch::Receiver<bool>, Vec<Stream>),
     stop: CancellationToken,
     clock: Arc<dyn Clock>,
 ) {
-    if url.starts_with("https:") {
-        tracing::warn!(
-            "the demo sends over plain HTTP only: give it an address, such as --listen 127.0.0.1:8081,tls=off"
-        );
-        return;
-    }
     let server = match Server::new(&url, Some(&key)) {
         Ok(server) => server,
         Err(error) => {
@@ -54,7 +54,9 @@ pub(crate) async fn run(
         // The sender lives as long as the server.
         while is_on.wait_for(|is_on| *is_on).await.is_ok() {
             let burst = producer.burst(clock.now());
-            send(&mut connection, &burst).await;
+            if streams.contains(&burst.stream) {
+                send(&mut connection, &burst).await;
+            }
             tokio::time::sleep(burst.pause).await;
         }
     })

@@ -66,7 +66,12 @@ async fn it_resends_what_was_dropped_and_stops_when_told() {
     let (_switch, is_on) = watch::channel(true);
     let ended = tokio::time::timeout(
         Duration::from_secs(30),
-        run((format!("http://{address}"), "key".to_owned()), is_on, stop, Arc::new(Still)),
+        run(
+            (format!("http://{address}"), "key".to_owned()),
+            (is_on, vec![Stream::Web, Stream::Broadcast]),
+            stop,
+            Arc::new(Still),
+        ),
     );
     ended.await.expect("it stops");
     let bodies = bodies.lock().expect("no test panics with it");

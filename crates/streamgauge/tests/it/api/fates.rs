@@ -143,3 +143,30 @@ fn an_event_that_does_not_fit_what_was_defined_meanwhile_is_a_dead_letter() {
         (&2.into(), &1.into(), &true.into())
     );
 }
+
+/// What a rollup that was added later cannot read says nothing of the cells that the event went to before.
+#[test]
+fn a_rollup_that_was_added_later_takes_no_cell_from_a_fate() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut before = Server::ready(&Launch::new().data_dir(folder.path()).config(HOURLY));
+    post_seen(&before, r#"{"id":"odd","event_type":"a","ts":0,"weight":"heavy"}"#);
+    assert!(before.terminate().success());
+    let weights = "[[rollup]]\nname = \"weights\"\nstream = \"events\"\nwindow = \"1h\"\n\
+        [[rollup.measure]]\nname = \"mean\"\nfn = \"avg\"\nfield = \"weight\"\n";
+    let after = Server::ready(&Launch::new().data_dir(folder.path()).config(&format!("{HOURLY}{weights}")));
+    post_seen(&after, r#"{"id":"even","event_type":"a","ts":0,"weight":7}"#);
+    let cells_of = |id: &str| -> Vec<Value> {
+        let found = fate(&after, id);
+        let cells = found["found"][0]["cells"].as_array().expect("a list").clone();
+        cells.into_iter().map(|cell| cell["rollup"].clone()).collect()
+    };
+    assert_eq!(cells_of("odd"), ["hourly_aggregations"]);
+    assert_eq!(cells_of("even"), ["hourly_aggregations", "weights"]);
+    // It has not seen what came before, and says so.
+    let complete_from =
+        |rollup: &str| get_json(&after, &format!("/v1/rollups/{rollup}"))["as_of"]["complete_from"].clone();
+    assert!(complete_from("weights").is_string() && complete_from("hourly_aggregations").is_null());
+    assert!(after.stderr().contains("streamgauge rebuild --rollup weights"), "{}", after.stderr());
+    assert_eq!(after.command(&["rebuild", "--rollup", "weights"]).status.code(), Some(0));
+    assert!(complete_from("weights").is_null());
+}
