@@ -1,11 +1,12 @@
 // Sending by hand, with bodies to begin with, and the demo that sends by itself.
 import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { absolute, command, get, post, why } from "../api";
 import { live } from "../live/feed";
 import { href, param, setParams } from "../route";
 import { Copy, Fault, Panel, ScopedButton, Toggle, usePolling } from "../ui/parts";
 import { canLook, session } from "../session";
-import { examples } from "./bodies";
+import { examples, type Known } from "./bodies";
 
 export function Send() {
   const roles = live.value?.server.roles;
@@ -24,7 +25,17 @@ export function Send() {
 }
 
 function Form() {
-  const all = examples(new Date());
+  const streams = useSignal<Known[] | null>(null);
+  const mayLook = canLook(session.value);
+  useEffect(() => {
+    // Who may not look has the built-in examples.
+    if (mayLook)
+      get<{ streams: Known[] }>("v1/status").then(
+        (status) => (streams.value = status.streams),
+        () => {},
+      );
+  }, [mayLook]);
+  const all = examples(new Date(), streams.value);
   const chosen = all.find(({ name }) => name === param("as")) ?? all[0]!;
   const body = useSignal(chosen.body);
   const path = useSignal(chosen.path);
