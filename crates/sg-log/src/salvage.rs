@@ -1,6 +1,7 @@
 //! Going on without damaged records, when the operator says so. Every damaged range is copied to `salvaged/`, then
 //! filled with one frame that says that something is missing, so that the log is whole again and opens as usual: readers
-//! pass offsets without records only behind such a frame. `doubts` says where a log goes on whose end is lost.
+//! pass offsets without records only behind such a frame. `doubts` says where a log goes on whose end is lost,
+//! `declaration` what a stream is called whose name is.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +12,13 @@ use crate::chain::{Chain, frames_from, look_behind, read_head};
 use crate::disk::{Disk, DiskFile};
 use crate::fault::{disk_error, flawed};
 use crate::frame::{Flaw, HEADER_BYTES, Header, Kind};
-use crate::head::{SegmentHead, Streams, encode_head, encode_name};
+use crate::head::{SegmentHead, Streams, decode_name, encode_head, encode_name};
 use crate::log::Reached;
 use crate::names;
 use crate::recovery::{is_wrong, read_file};
+
+mod declaration;
+use declaration::Declaration;
 
 mod doubts;
 use doubts::Doubts;
@@ -33,7 +37,7 @@ pub(crate) fn repair(
     let mut doubts = Doubts::default();
     let mut whole: Option<Damaged<'_>> = None;
     for number in first..=last {
-        let mut segment = Damaged::open((disk, dir), (number, last), whole.as_ref(), doubts)?;
+        let mut segment = Damaged::open((disk, dir), (number, last), whole.as_ref(), (doubts, reached))?;
         let before = whole.as_ref().map(|_| &chain);
         let repaired = segment.repair(before)?;
         doubts = std::mem::take(&mut segment.doubts);
@@ -124,6 +128,8 @@ struct Damaged<'a> {
     is_last: bool,
     /// What was lost before the position reached.
     doubts: Doubts,
+    /// Who has read how far.
+    reached: &'a [Reached],
     /// Frames that are to be written, and where.
     fillers: Vec<(u64, Vec<u8>)>,
     /// Where its frames were found to end.
@@ -135,7 +141,7 @@ impl<'a> Damaged<'a> {
         (disk, dir): (&'a dyn Disk, &'a Path),
         (number, last): (u64, u64),
         before: Option<&Damaged<'_>>,
-        doubts: Doubts,
+        (doubts, reached): (Doubts, &'a [Reached]),
     ) -> Result<Damaged<'a>, PortError> {
         let (file, bytes) = read_or_make(disk, dir, number)?;
         let later = later_head(disk, dir, number + 1..=last)?;
@@ -150,6 +156,7 @@ impl<'a> Damaged<'a> {
             names: later.map(|(_, head)| head.streams).unwrap_or_default(),
             is_last: number == last,
             doubts,
+            reached,
             fillers: Vec::new(),
             ends_at: 0,
         })
@@ -224,7 +231,7 @@ impl<'a> Damaged<'a> {
         }
         let jumping = match (position, chain) {
             (0, before) => self.chain_without_head(before),
-            (_, Some(chain)) => self.chain_with_gap(chain),
+            (_, Some(chain)) => self.chain_with_gap(chain, position),
             (_, None) => return None,
         };
         let usable = frames_from(&self.bytes, self.number, position).find(|(found, header)| {
@@ -241,17 +248,43 @@ impl<'a> Damaged<'a> {
         usable.map(|(found, _)| found).or(self.end).or(last_end).or((position == 0).then_some(head_bytes))
     }
 
-    /// Returns what the frames so far lead to when some are lost. A lost stream's name may be known from later on.
-    fn chain_with_gap(&self, chain: &Chain) -> Chain {
+    /// Returns what the frames so far lead to when some are lost. A lost stream's name may be known nevertheless.
+    fn chain_with_gap(&self, chain: &Chain, position: u64) -> Chain {
         let mut chain = chain.clone();
         chain.may_jump = true;
-        let number = chain.streams.count();
-        let is_declared = frames_from(&self.bytes, self.number, 0)
-            .any(|(_, header)| header.kind == Kind::Stream && header.stream == number);
-        if let (Some(stream), false) = (self.names.get(number), is_declared) {
-            chain.streams.declare(number, &stream.name, 0);
+        if let Some((number, name)) = self.lost_name(&chain.streams, position) {
+            chain.streams.declare(number, &name, 0);
         }
         chain
+    }
+
+    /// Returns the number and the name of the stream whose declaration is lost at a position.
+    fn lost_name(&self, streams: &Streams, position: u64) -> Option<(u32, Arc<str>)> {
+        let mut known = streams.clone();
+        for (found, header) in frames_from(&self.bytes, self.number, 0) {
+            let rest = &self.bytes[found as usize..];
+            if header.kind != Kind::Stream || Header::read_frame(rest, self.number, found).is_err() {
+                continue;
+            }
+            if let Some(name) = decode_name(&rest[HEADER_BYTES..header.frame_bytes() as usize]) {
+                known.declare(header.stream, name, 0);
+            }
+        }
+        let number = streams.count();
+        let is_new = |name: &str| known.number(name).is_none();
+        let later = self.names.get(number).filter(|stream| is_new(&stream.name));
+        if let (Some(stream), None) = (later, known.get(number)) {
+            return Some((number, stream.name.clone()));
+        }
+        let declaration = Declaration::at((&self.bytes, self.number), position)?;
+        if known.get(declaration.stream).is_some() {
+            return None;
+        }
+        let left = declaration.name_left().filter(|name| is_new(name) && self.names.number(name).is_none());
+        // Segments behind this one may have names that are not known here.
+        let only = || declaration.eliminate(&known, self.reached).filter(|_| self.is_last);
+        let found = left.or_else(only).filter(|name| known.clone().declare(declaration.stream, name, 0));
+        found.map(|name| (declaration.stream, Arc::from(name)))
     }
 
     /// Returns what a segment without its first frame begins with.
@@ -298,9 +331,12 @@ impl<'a> Damaged<'a> {
             Some(chain) => {
                 header = lossy(Kind::Gap, self.number, chain);
                 payload = Vec::new();
-                let number = chain.streams.count();
-                if let Some(stream) = self.chain_with_gap(chain).streams.get(number) {
-                    payload = encode_name(&stream.name);
+                if let Some((number, name)) = self.lost_name(&chain.streams, position) {
+                    tracing::warn!(
+                        file = %self.path().display(), position, number, stream = %name,
+                        "salvage: what gave this stream its number is lost; its name is known nevertheless"
+                    );
+                    payload = encode_name(&name);
                     header.kind = Kind::Stream;
                     header.stream = number;
                 }

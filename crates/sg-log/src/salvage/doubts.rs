@@ -60,18 +60,35 @@ impl Doubts {
             let (told, records_there) = self.told.get(&number).copied().unwrap_or_default();
             behind.advance(number, stream.next.max(told) + (self.records - records_there));
         }
-        for one in reached.iter().filter(|one| one.offset > 0) {
+        let (nameless, nameless_end) = self.nameless(ends);
+        // Numbers of streams without a name are not given again: a salvage that is interrupted may find their records.
+        let mut number = nameless.iter().max().map_or(0, |max| max + 1).max(behind.count());
+        let is_absent = |one: &&Reached| ends.number(&one.stream).is_none();
+        let are_told = reached.iter().filter(is_absent).filter(|one| one.offset > 0).count();
+        for one in reached {
             match behind.number(&one.stream) {
-                Some(number) => {
-                    behind.advance(number, one.offset.max(behind.list()[number as usize].next));
+                Some(known) => {
+                    behind.advance(known, one.offset.max(behind.list()[known as usize].next));
                 }
-                // Its declaration is lost with all its records.
+                // Its declaration is lost with all its records. Of whom nobody has read anything, it is that only where
+                // there are more streams without a name than those that somebody has.
                 None => {
-                    behind.declare(behind.count(), &one.stream, one.offset);
+                    let may_be_one = one.offset > 0 || are_told < nameless.len();
+                    let next = if may_be_one { one.offset.max(nameless_end) } else { 0 };
+                    if next > 0 && behind.declare(number, &one.stream, next) {
+                        number += 1;
+                    }
                 }
             }
         }
         behind
+    }
+
+    /// Returns the numbers of streams that frames tell of but whose names are lost, and how far one may have gone.
+    fn nameless(&self, ends: &Streams) -> (Vec<u32>, u64) {
+        let nameless = || self.told.iter().filter(|(number, _)| ends.get(**number).is_none());
+        let end = nameless().map(|(_, (told, records_there))| told + (self.records - records_there)).max();
+        (nameless().map(|(number, _)| *number).collect(), end.unwrap_or(0))
     }
 }
 

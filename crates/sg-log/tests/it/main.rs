@@ -7,5 +7,6 @@ mod damage;
 mod disks;
 mod faults;
 mod format;
+mod nameless;
 mod salvage;
 mod segments;

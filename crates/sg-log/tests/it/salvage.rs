@@ -38,7 +38,7 @@ fn missing(found: &[(u64, Row)], given: &[(u64, Row)]) -> usize {
 }
 
 /// Reads a stream of a salvaged log, from every offset on: each offset has its record or is said to be lost.
-async fn read(log: &EmbeddedLog, stream: &str) -> Vec<(u64, Row)> {
+pub(crate) async fn read(log: &EmbeddedLog, stream: &str) -> Vec<(u64, Row)> {
     let extent = log.extent(stream, 0).await.expect("a stream has an extent");
     let (records, lost) = read_from(log, stream, extent.start).await.expect("a salvaged log can be read");
     let mut offsets: Vec<u64> = records.iter().map(|(offset, _)| *offset).chain(lost.clone()).collect();
@@ -88,8 +88,12 @@ async fn check_salvaged(dir: &Path, given: &[Vec<(u64, Row)>; 2]) -> usize {
 
 fn flip(dir: &Path, segment: usize, at: usize) {
     let file = &segment_files(dir)[segment];
+    let file_bytes = std::fs::metadata(file).expect("the segment is there").len() as usize;
+    flip_byte(file, at.min(file_bytes - 200));
+}
+
+pub(crate) fn flip_byte(file: &Path, at: usize) {
     let mut bytes = std::fs::read(file).expect("the segment is there");
-    let at = at.min(bytes.len() - 200);
     bytes[at] ^= 0x20;
     std::fs::write(file, bytes).expect("files can be written");
 }
@@ -168,7 +172,7 @@ async fn offsets_are_skipped_only_where_records_may_have_been() {
 }
 
 /// Says that a stream was read up to an offset.
-fn reached(log_identity: &str, stream: &str, offset: u64) -> Reached {
+pub(crate) fn reached(log_identity: &str, stream: &str, offset: u64) -> Reached {
     Reached { log_identity: log_identity.to_owned(), stream: stream.to_owned(), offset }
 }
 

@@ -82,3 +82,34 @@ fn what_was_reached_is_never_given_again() {
     let nexts: Vec<(&str, u64)> = behind.list().iter().map(|stream| (&*stream.name, stream.next)).collect();
     assert_eq!(nexts, [("left", 105), ("right", 70), ("gone", 5)]);
 }
+
+#[test]
+fn what_frames_tell_of_a_nameless_stream_is_skipped_by_those_it_may_be() {
+    let check = |told: &[(u32, u64)], all: &[(&str, u64)], expected: &[(&str, u64)]| {
+        let mut doubts = Doubts::default();
+        told.iter().for_each(|(number, next)| doubts.tell(*number, *next));
+        let reached: Vec<Reached> = all
+            .iter()
+            .map(|(stream, offset)| Reached {
+                log_identity: String::new(),
+                stream: (*stream).to_owned(),
+                offset: *offset,
+            })
+            .collect();
+        let behind = doubts.behind(&streams(), &reached);
+        let absent = behind.list()[2..].iter().filter(|stream| !stream.name.is_empty());
+        let nexts: Vec<(&str, u64)> = absent.map(|stream| (&*stream.name, stream.next)).collect();
+        assert_eq!(nexts, expected, "{told:?} {all:?}");
+        for (number, _) in told.iter().filter(|(number, _)| *number > 1) {
+            assert!(behind.get(*number).is_none(), "its number is not given again");
+        }
+    };
+    check(&[(2, 30)], &[], &[]);
+    check(&[(1, 7)], &[("gone", 0)], &[]);
+    check(&[(2, 30)], &[("right", 3), ("gone", 0)], &[("gone", 30)]);
+    check(&[(2, 30)], &[("gone", 40)], &[("gone", 40)]);
+    check(&[(2, 30)], &[("gone", 0), ("other", 0)], &[("gone", 30), ("other", 30)]);
+    // The one that was read has been named once; the other one need not have been.
+    check(&[(2, 30)], &[("gone", 5), ("other", 0)], &[("gone", 30)]);
+    check(&[(2, 30), (4, 20)], &[("gone", 5), ("other", 0)], &[("gone", 30), ("other", 30)]);
+}

@@ -14,6 +14,8 @@ const BATCHES: u64 = 40;
 const PER_BATCH: u64 = 50;
 /// What is sent to either afterwards.
 const MORE: u64 = 10;
+/// What either was sent in all.
+const SENT: u64 = BATCHES * PER_BATCH + MORE;
 
 /// Sends a batch to both streams.
 fn send(server: &Server, from: u64, count: u64) {
@@ -37,7 +39,7 @@ fn number(value: &Value) -> u64 {
 }
 
 /// Returns how many events of a stream are counted and how many offsets were skipped; together they are all that was sent.
-fn check_ledger(server: &Server, stream: &str) -> (u64, u64) {
+fn check_ledger(server: &Server, stream: &str, sent: u64) -> (u64, u64) {
     let known = partition(server, stream);
     let ledger = &known["ledger"];
     let (processed, skipped) = (number(&ledger["processed"]), number(&ledger["skipped"]));
@@ -46,7 +48,7 @@ fn check_ledger(server: &Server, stream: &str) -> (u64, u64) {
         number(&known["next_offset"]) - number(&known["first_offset"]),
         "{known}"
     );
-    assert_eq!(processed + skipped, BATCHES * PER_BATCH + MORE, "{known}");
+    assert_eq!(processed + skipped, sent, "{known}");
     assert_eq!((number(&ledger["counted"]), &ledger["adds_up"]), (processed, &Value::Bool(true)), "{known}");
     let metric =
         format!("streamgauge_offsets_skipped_total{{stream=\"{stream}\",partition=\"0\"}} {skipped}\n");
@@ -80,7 +82,7 @@ fn check(damage: impl Fn(&Path)) {
     let mut server = Server::ready(&archiving());
     send(&server, 1_000_000, MORE);
     server.post("/v1/flush", &[], "");
-    let ledgers = ["events", "stream.events"].map(|stream| check_ledger(&server, stream));
+    let ledgers = ["events", "stream.events"].map(|stream| check_ledger(&server, stream, SENT));
     assert!(ledgers.iter().any(|(_, skipped)| *skipped > 0), "nothing was lost: {ledgers:?}");
     for rollup in ["hourly_aggregations", "stream_metrics_minute"] {
         let rebuilt = server.command(&["rebuild", "--dry-run", "--json", "--rollup", rollup]);
@@ -91,7 +93,7 @@ fn check(damage: impl Fn(&Path)) {
 
     server.kill9();
     let mut server = Server::ready(&archiving());
-    assert_eq!(["events", "stream.events"].map(|stream| check_ledger(&server, stream)), ledgers);
+    assert_eq!(["events", "stream.events"].map(|stream| check_ledger(&server, stream, SENT)), ledgers);
     // What is not yet a file becomes one when the server stops.
     assert!(server.terminate().success(), "{}", server.stderr());
     for (stream, (counted, _)) in ["events", "stream.events"].iter().zip(ledgers) {
@@ -165,9 +167,51 @@ fn a_log_that_has_lost_its_end_goes_on_behind_what_was_counted() {
         until(PATIENCE, "what came since is counted", || {
             number(&partition(&server, stream)["ledger"]["counted"]) == BATCHES * PER_BATCH + MORE
         });
-        assert_eq!(check_ledger(&server, stream).1, 0, "what was counted before it was lost is not skipped");
+        assert_eq!(
+            check_ledger(&server, stream, SENT).1,
+            0,
+            "what was counted before it was lost is not skipped"
+        );
     }
     let rebuilt = server.command(&["rebuild", "--dry-run", "--rollup", "hourly_aggregations"]);
     let why = String::from_utf8_lossy(&rebuilt.stderr);
     assert!(why.contains("the log has lost the records of") && !rebuilt.status.success(), "{why}");
+}
+
+/// Damages the only segment where it names the first stream; returns how many of that one's events are skipped.
+fn check_name(damage: &[u8]) -> u64 {
+    const BATCHES: u64 = 4;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut server = Server::ready(&launch(folder.path()));
+    (0..BATCHES).for_each(|batch| send(&server, batch * PER_BATCH, PER_BATCH));
+    // The other stream has not this one.
+    assert_eq!(server.post("/v1/events", &LINES, events(500_000, 1)).status, 202);
+    server.kill9();
+    let [only] = &segments(folder.path())[..] else { panic!("it has room for all") };
+    overwrite(only, 100, damage);
+    let Exited { status, stderr } = launch(folder.path()).start().expect_err("it is damaged");
+    assert_refusal(status.code(), &stderr, only);
+
+    let server = Server::ready(&launch(folder.path()).args(&["--salvage"]));
+    send(&server, 1_000_000, MORE);
+    server.post("/v1/flush", &[], "");
+    let sent = BATCHES * PER_BATCH + MORE;
+    let skipped = check_ledger(&server, "events", sent + 1).1;
+    assert_eq!(check_ledger(&server, "stream.events", sent), (sent, 0), "nothing of it was damaged");
+    let fate = server.get("/v1/events/500000").json();
+    let why = fate["why"].as_str().unwrap_or_default();
+    let is_told = why.contains(&format!("{skipped} offsets of events"));
+    let expected = if skipped == 0 { ("counted", false) } else { ("unknown", true) };
+    assert_eq!((fate["fate"].as_str().unwrap_or_default(), is_told), expected, "{fate}");
+    skipped
+}
+
+#[test]
+fn a_stream_whose_name_is_damaged_loses_no_event() {
+    assert_eq!(check_name(&[0x55; 20]), 0);
+}
+
+#[test]
+fn events_whose_stream_cannot_be_named_are_skipped_and_counted() {
+    assert_eq!(check_name(&[0x55; 200]), 201);
 }
