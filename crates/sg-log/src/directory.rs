@@ -50,15 +50,8 @@ pub(crate) fn open(options: &Options) -> Result<Opened, PortError> {
         }
     }
     segments.sort_unstable();
-    let identity = match has_identity {
-        true => read_identity(disk, dir)?,
-        false if segments.is_empty() => make_identity(options)?,
-        false => {
-            let doing =
-                format!("the log in {} has segments but no file `identity`; put it back", dir.display());
-            return Err(PortError::new(ErrorKind::Corrupt, doing));
-        }
-    };
+    let known = known_identity(disk, dir, (has_identity, &segments))?;
+    let identity = known.map_or_else(|| make_identity(options), Ok)?;
     let is_ours = |one: &&Reached| one.log_identity == identity;
     let reached: Vec<Reached> = options.reached.iter().filter(is_ours).cloned().collect();
     if options.salvage {
@@ -67,6 +60,30 @@ pub(crate) fn open(options: &Options) -> Result<Opened, PortError> {
     let recovered = recover(disk, dir, &segments)?;
     check_reached(dir, &recovered, &reached)?;
     Ok(Opened { identity, pool, recovered })
+}
+
+/// Returns the identity of a log of which these files are there; `None` where there is no log yet.
+fn known_identity(
+    disk: &dyn Disk,
+    dir: &Path,
+    (has_identity, segments): (bool, &[u64]),
+) -> Result<Option<String>, PortError> {
+    if has_identity {
+        return read_identity(disk, dir).map(Some);
+    }
+    if segments.is_empty() {
+        return Ok(None);
+    }
+    let doing = format!("the log in {} has segments but no file `identity`; put it back", dir.display());
+    Err(PortError::new(ErrorKind::Corrupt, doing))
+}
+
+/// Returns the identity of the log in a directory; `None` where opening would make one.
+pub(crate) fn identity(disk: &dyn Disk, dir: &Path) -> Result<Option<String>, PortError> {
+    let entries = disk.list(dir).map_err(|error| disk_error("list directory", dir, error))?;
+    let has_identity = entries.iter().any(|entry| entry.name == names::IDENTITY);
+    let segments: Vec<u64> = entries.iter().filter_map(|entry| names::segment_number(&entry.name)).collect();
+    known_identity(disk, dir, (has_identity, &segments))
 }
 
 /// Refuses a log that ends before what was read of it: the same offsets would be given to other records.

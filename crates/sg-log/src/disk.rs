@@ -93,7 +93,8 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
+/// A file of the machine's own file system, open for as much as it was opened for.
+pub(crate) struct RealFile(pub(crate) File);
 
 impl DiskFile for RealFile {
     fn read_at(&self, bytes: &mut [u8], position: u64) -> io::Result<usize> {

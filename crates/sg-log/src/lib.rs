@@ -6,6 +6,7 @@
 //! - `writer`: one thread, one write and one sync for all appends that wait.
 //! - `tail`, `reader`: newest batches from memory, older ones from the files.
 //! - `chain`, `recovery`, `salvage`, `directory`: opening what an earlier process left.
+//! - [`look`]: what opening would say, without opening.
 //! - `pool`, `trim`: files before and after their time as segments.
 //! - [`disk`]: the file operations, so that tests can make each of them fail.
 //!
@@ -29,6 +30,7 @@ mod head;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod log;
+pub mod look;
 mod names;
 mod payload;
 mod pool;

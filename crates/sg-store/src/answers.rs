@@ -54,7 +54,7 @@ pub(crate) fn not_ours(view: &str, found: &str) -> PortError {
 }
 
 /// A partition's offsets are those of another log.
-pub(crate) fn another_log(stream: &str, partition: u32, stored: &str, claimed: &str) -> PortError {
+pub fn another_log(stream: &str, partition: u32, stored: &str, claimed: &str) -> PortError {
     PortError::new(
         ErrorKind::Corrupt,
         format!(

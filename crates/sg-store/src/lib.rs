@@ -28,3 +28,5 @@ pub mod sqlite;
 mod unfit;
 mod watermark;
 mod written_key;
+
+pub use answers::another_log;

@@ -2,7 +2,7 @@
 //! `writer` is the thread that writes, `pool` the connections that read, `schema` the tables, `measures` how values
 //! lie in them; `claim`, `flush`, `cells`, `raw`, `replays`, `closing`, `outbox`, `retention`, `rewrite` and `erase` are the transactions, `status`, `events`
 //! and `counts` the questions, and `index` makes those for raw events fast. `manifest` is what the archive holds, `lines`
-//! what waits for its other files, and `archived` the port of both; `keys` who may do what.
+//! what waits for its other files, and `archived` the port of both; `keys` who may do what; `look` reads a store that is not open.
 //!
 //! Flushes commit without waiting for the disk: what is lost with the machine's power is still in the log, and
 //! [`RollupWriter::sync`] says what of the log may go. What the log cannot repeat waits for the disk.
@@ -21,6 +21,7 @@ mod keys;
 mod letters;
 mod levels;
 mod lines;
+mod look;
 mod manifest;
 mod measures;
 mod outbox;
@@ -56,6 +57,8 @@ use sg_core::rebuild::{Rewrite, RewriteOutcome};
 use sg_core::time::{Clock, Timestamp};
 
 use crate::faults::Faults;
+
+pub use look::look;
 
 use index::{Index, Sizes};
 use pool::Pool;

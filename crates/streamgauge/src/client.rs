@@ -96,7 +96,7 @@ impl Server {
 
     /// Returns the error of a request that got no answer.
     pub(crate) fn unanswered(&self, was_reached: bool, reason: impl fmt::Display) -> Unanswered {
-        Unanswered { url: self.url.clone(), was_reached, reason: reason.to_string() }
+        Unanswered { url: self.url.clone(), was_reached, reason: reason.to_string(), remedy: None }
     }
 }
 
@@ -107,13 +107,16 @@ pub(crate) struct Unanswered {
     /// Whether there was a connection.
     pub(crate) was_reached: bool,
     reason: String,
+    /// What mends it, where that is known.
+    pub(crate) remedy: Option<&'static str>,
 }
 
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Unanswered { url, reason, .. } = self;
         if self.was_reached {
-            write!(f, "the server at {url} did not take the request: {reason}")
+            write!(f, "the server at {url} did not take the request: {reason}")?;
+            self.remedy.map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
         } else {
             write!(
                 f,
@@ -178,6 +181,14 @@ impl Answer {
         bail!("{doing}: {}", self.complaint())
     }
 
+    /// Returns the version of the server whose answer for `/healthz` this is; `None` where it is no Streamgauge's.
+    pub(crate) fn version(&self) -> Option<String> {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        // What only we say of ourselves.
+        let version = body.get("backends").and_then(|backends| backends.get("log")).and(body.get("version"));
+        version.and_then(serde_json::Value::as_str).map(str::to_owned)
+    }
+
     /// Returns the status with the detail of a problem answer, and the remedy where there is one.
     pub(crate) fn complaint(&self) -> String {
         let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
@@ -190,6 +201,20 @@ impl Answer {
         };
         let colon = if detail.is_empty() { "" } else { ": " };
         format!("the server answered {}{colon}{detail}{remedy}", self.status)
+    }
+}
+
+/// Fails when who answers is no Streamgauge; says nothing of who does not answer.
+///
+/// # Errors
+/// A sentence for people.
+pub(crate) async fn recognise(connection: &mut Connection) -> anyhow::Result<()> {
+    match connection.get("/healthz").await {
+        Ok(answer) if answer.version().is_none() => {
+            let address = &connection.server.address;
+            bail!("what answers on {address} is no Streamgauge: asked for /healthz, {}", answer.complaint())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -392,11 +417,13 @@ impl Connection {
         };
         stream.set_nodelay(true).map_err(|error| self.server.unanswered(false, error))?;
         let Some(name) = &self.server.tls_name else { return self.begin(stream).await };
-        let config = tls::config().map_err(|error| self.server.unanswered(true, error))?;
+        let failed =
+            |tls::Failed { reason, remedy }| Unanswered { remedy, ..self.server.unanswered(true, reason) };
+        let config = tls::config().map_err(failed)?;
         let secured =
             timeout(CONNECT_TIMEOUT, TlsConnector::from(config).connect(name.clone(), stream)).await;
         let secured = secured.map_err(|_| self.server.unanswered(true, "it does not answer in TLS"))?;
-        self.begin(secured.map_err(|error| self.server.unanswered(true, tls::complaint(&error)))?).await
+        self.begin(secured.map_err(|error| failed(tls::complaint(&error)))?).await
     }
 
     async fn begin<S>(&self, stream: S) -> Result<SendRequest<Full<Bytes>>, Unanswered>

@@ -41,6 +41,7 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 const START_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) use directory::refuse_used;
+pub(crate) use reached::{check_log, reached_by};
 #[cfg(feature = "postgres")]
 pub(crate) use sg_store::postgres::{Looked, look as look_at_postgres};
 
@@ -159,6 +160,9 @@ pub(crate) async fn open(
     let log = match &settings.log {
         LogChoice::Embedded(dir) => {
             let reached = reached::look(&store, is_file).await?;
+            if is_file {
+                reached::refuse_another(settings, dir, &reached).map_err(Failure::of_disk)?;
+            }
             embedded_log(settings, dir, &clock, (salvage, reached))?
         }
         #[cfg(feature = "kafka")]
@@ -264,13 +268,13 @@ pub(crate) async fn open_resting(settings: &Settings, clock: &Arc<dyn Clock>) ->
     Ok(Resting { log, reader, _lock: lock })
 }
 
-fn embedded_log(
+fn log_options(
     settings: &Settings,
     dir: &Path,
     clock: &Arc<dyn Clock>,
     (salvage, reached): (bool, Vec<Reached>),
-) -> Result<LogParts, Failure> {
-    let options = Options {
+) -> Options {
+    Options {
         segment_bytes: settings.embedded.segment_bytes,
         pool_bytes_max: settings.embedded.pool_bytes_max,
         keep_bytes: settings.embedded.keep_bytes,
@@ -279,7 +283,16 @@ fn embedded_log(
         salvage,
         reached,
         ..Options::new(dir, clock.clone(), Arc::new(RealDisk))
-    };
+    }
+}
+
+fn embedded_log(
+    settings: &Settings,
+    dir: &Path,
+    clock: &Arc<dyn Clock>,
+    salvage_and_reached: (bool, Vec<Reached>),
+) -> Result<LogParts, Failure> {
+    let options = log_options(settings, dir, clock, salvage_and_reached);
     let log = Arc::new(EmbeddedLog::open(options).map_err(Failure::of_disk)?);
     let stats = log.clone();
     let another: Arc<dyn EventLog> = log.clone();

@@ -29,6 +29,12 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../sql/sqlite/0010_skipped.sql"),
 ];
 
+/// Returns whether the tables are those of this program, neither older nor newer.
+pub(crate) fn is_of_today(connection: &Connection) -> Result<bool, Error> {
+    let stored: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(usize::try_from(stored) == Ok(MIGRATIONS.len()))
+}
+
 /// Brings the schema to this binary's version.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;

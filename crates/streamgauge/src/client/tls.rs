@@ -1,37 +1,53 @@
 //! How commands speak to a server over TLS: they trust whom this machine trusts, or, where `SSL_CERT_FILE` is set, whom
 //! that file names; and they say what mends it where they trust nobody they meet.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-/// The variable that names a file of certificates to trust, as many programs read it.
-const TRUSTED_FILE: &str = "SSL_CERT_FILE";
+/// Why no connection came about.
+#[derive(Debug, Clone)]
+pub(crate) struct Failed {
+    pub(crate) reason: String,
+    /// What mends it, where that is known.
+    pub(crate) remedy: Option<&'static str>,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        self.remedy.map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+    }
+}
+
+impl std::error::Error for Failed {}
 
 /// Returns how to connect: who is trusted is read once.
 ///
 /// # Errors
-/// A sentence for people, when nobody could be trusted.
-pub(crate) fn config() -> Result<Arc<ClientConfig>, String> {
-    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
+/// When nobody could be trusted.
+pub(crate) fn config() -> Result<Arc<ClientConfig>, Failed> {
+    static CONFIG: OnceLock<Result<Arc<ClientConfig>, Failed>> = OnceLock::new();
     CONFIG.get_or_init(read).clone()
 }
 
-fn read() -> Result<Arc<ClientConfig>, String> {
+fn read() -> Result<Arc<ClientConfig>, Failed> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let why: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
         let why = if why.is_empty() { "there are none".to_owned() } else { why.join("; ") };
-        return Err(format!(
-            "no certificates to trust can be read: {why}; name a file of them in {TRUSTED_FILE}"
-        ));
+        return Err(Failed {
+            reason: format!("no certificates to trust can be read: {why}"),
+            remedy: Some("name a file of them in SSL_CERT_FILE"),
+        });
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let versions = versions.map_err(|error| error.to_string())?;
+    let versions = versions.map_err(|error| Failed { reason: error.to_string(), remedy: None })?;
     Ok(Arc::new(versions.with_root_certificates(roots).with_no_client_auth()))
 }
 
@@ -46,25 +62,27 @@ pub(crate) fn name(host: &str) -> anyhow::Result<ServerName<'static>> {
 }
 
 /// Returns why a handshake failed, and what mends it.
-pub(crate) fn complaint(error: &std::io::Error) -> String {
+pub(crate) fn complaint(error: &std::io::Error) -> Failed {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    let mend = match cause {
+    let remedy = match cause {
         Some(rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => "name it in --url as its certificate does",
+        )) => Some("name it in --url as its certificate does"),
         Some(rustls::Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        )) => "give it a new certificate: it is taken up without a restart",
+        )) => Some("give it a new certificate: it is taken up without a restart"),
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
             if error.to_string().contains("CaUsedAsEndEntity") =>
         {
-            "its certificate is made to issue others: make one with basicConstraints CA:FALSE (docs/security.md)"
+            Some(
+                "its certificate is made to issue others: make one with basicConstraints CA:FALSE (docs/security.md)",
+            )
         }
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            "to trust it, set SSL_CERT_FILE to a file with its certificate, or with its issuer's, in PEM"
-        }
-        Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS there: name it with http://",
-        _ => return format!("no TLS came about: {error}"),
+        Some(rustls::Error::InvalidCertificate(_)) => Some(
+            "to trust it, set SSL_CERT_FILE to a file with its certificate, or with its issuer's, in PEM",
+        ),
+        Some(rustls::Error::InvalidMessage(_)) => Some("it does not speak TLS there: name it with http://"),
+        _ => None,
     };
-    format!("no TLS came about: {error}; {mend}")
+    Failed { reason: format!("no TLS came about: {error}"), remedy }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::client::rollup::Definition;
-use crate::client::{Connection, Target, rollup, settle, status};
+use crate::client::{Connection, Target, Unanswered, recognise, rollup, settle, status};
 use cells::{Comparison, Expected};
 
 /// Checks that the ledger adds up, and every cell
@@ -82,7 +82,16 @@ async fn audit(args: &Args) -> anyhow::Result<ExitCode> {
             Some(std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?)
         }
     };
-    let checks = checks(&mut Connection::new(&args.target.server()?), file.as_deref(), args.patience).await?;
+    let mut connection = Connection::new(&args.target.server()?);
+    let checks = match checks(&mut connection, file.as_deref(), args.patience).await {
+        Ok(checks) => checks,
+        Err(error) => {
+            if error.downcast_ref::<Unanswered>().is_none() {
+                recognise(&mut connection).await?;
+            }
+            return Err(error);
+        }
+    };
     let holds = checks.iter().all(|check| check.holds);
     let mut stdout = std::io::stdout().lock();
     if args.json {

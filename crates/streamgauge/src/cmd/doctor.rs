@@ -1,6 +1,7 @@
 //! `streamgauge doctor`: looks at everything a server needs or has, and says of each whether it is well, in a sentence,
-//! and which command mends it. Each module looks at one thing. Opens neither the database nor the log, takes no lock and
-//! changes nothing but for a small file of its own, which it removes: a server may run meanwhile.
+//! and which command mends it. Each module looks at one thing. Opens neither the database nor the log as a server does, reads
+//! them only where nobody works in them, takes no lock and changes nothing but for a small file of its own, which it removes: a
+//! server may run meanwhile.
 
 mod archive;
 mod clock;
@@ -9,21 +10,20 @@ mod log;
 mod ports;
 mod process;
 mod progress;
+mod resting;
 mod store;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use sg_core::time::Clock as _;
 use tokio::time::timeout;
-use toml::Value;
 
 use crate::client::status::Status;
-use crate::client::{Connection, Misused, Server, Target, settle};
+use crate::client::{Connection, Misused, Server, Target, recognise, settle};
 use crate::clock::WallClock;
-use crate::cmd::config as config_cmd;
+use crate::cmd::serve::flags::{self, Flags};
 use crate::config::Settings;
 use crate::config::settings::{LogChoice, StoreChoice};
 
@@ -34,7 +34,8 @@ const SERVER_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Looks at ports, disk, clock, log, store and archive as the configuration names them, and at the server \
-        where one runs: the same files, variables and flags as for `streamgauge serve`. Prints a line for each finding, \
+        where one runs: the same files, variables and flags as for `streamgauge serve`, but for --salvage and --rebuild. \
+        Where nobody works in the data directory, says whether a start would refuse its log. Prints a line for each finding, \
         with the command that mends it. Leaves with 1 when something is broken, and with 0 when there are warnings \
         only. Changes nothing; a server may run meanwhile. A disk that syncs too fast is warned about, but that one \
         keeps what it was given cannot be proved from here.",
@@ -42,21 +43,8 @@ const SERVER_WAIT: Duration = Duration::from_secs(10);
         streamgauge doctor --log kafka://127.0.0.1:9092 --store postgres://streamgauge@127.0.0.1/streamgauge"
 )]
 pub(crate) struct Args {
-    /// The configuration file; streamgauge.toml where it exists
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// Where the log and the database live
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The log, as for `serve`
-    #[arg(long, value_name = "URL")]
-    log: Option<String>,
-    /// The store, as for `serve`
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
-    /// An address that the server listens on, as for `serve`; may be given several times
-    #[arg(long, value_name = "ADDR")]
-    listen: Vec<String>,
+    #[command(flatten)]
+    flags: Flags,
     /// Prints the findings as JSON
     #[arg(long)]
     json: bool,
@@ -124,6 +112,15 @@ struct Answered {
     /// How far its clock is ahead of this one.
     ahead_ms: Option<i64>,
     status: Option<Status>,
+    /// What makes it tell its status, where somebody was reached who does not.
+    untold: Option<String>,
+}
+
+impl Answered {
+    /// What is known where somebody was reached and did not tell its status.
+    fn nothing(mend: impl Into<String>) -> Answered {
+        Answered { untold: Some(mend.into()), ..Answered::default() }
+    }
 }
 
 /// Runs the command.
@@ -134,7 +131,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
     let (wall, watch) = (WallClock.now(), Instant::now());
     let mut findings = Vec::new();
-    match settings(args) {
+    match settings(&args.flags) {
         Ok((settings, archive)) => {
             let server = server(args, &settings)?;
             let (of_server, answered) = ask(&server).await;
@@ -145,7 +142,7 @@ async fn doctor(args: &Args) -> anyhow::Result<ExitCode> {
             findings.extend(disk::look(&settings));
             findings.extend(clock::look(&answered, WallClock.now()));
             findings.push(clock::steady(wall, watch.elapsed(), WallClock.now()));
-            findings.extend(log::look(&settings, answered.status.as_ref()).await);
+            findings.extend(log::look(&settings, &answered).await);
             findings.push(store::look(&settings).await);
             findings.extend(archive::look(&archive, answered.status.as_ref()));
             findings.extend(answered.status.iter().flat_map(progress::look));
@@ -189,35 +186,11 @@ fn of_another(settings: &Settings, status: &Status) -> Option<Finding> {
 }
 
 /// Returns the settings that `serve` would have, and the archive's URL; every error of them.
-fn settings(args: &Args) -> Result<(Settings, String), Vec<String>> {
-    let read = config_cmd::layers(args.config.as_deref(), None);
-    let (mut layers, mut errors) = read.map_err(|error| vec![format!("{error:#}")])?;
-    let data_dir = args.data_dir.as_ref().map(|dir| dir.display().to_string());
-    let texts = [
-        ("log", &args.log, "--log"),
-        ("store", &args.store, "--store"),
-        ("data_dir", &data_dir, "--data-dir"),
-    ];
-    for (key, value, flag) in texts {
-        if let Some(value) = value {
-            layers.flag(key, Value::String(value.clone()), flag);
-        }
-    }
-    if !args.listen.is_empty() {
-        layers.flag("listen", crate::config::settings::listen_value(&args.listen), "--listen");
-    }
-    layers.complete_store();
-    match Settings::resolve(&layers) {
-        Ok(settings) if errors.is_empty() => {
-            let archive = layers.table.get("archive").and_then(Value::as_str).unwrap_or("off");
-            Ok((settings, archive.to_owned()))
-        }
-        Ok(_) => Err(errors),
-        Err(more) => {
-            errors.extend(more);
-            Err(errors)
-        }
-    }
+fn settings(flags: &Flags) -> Result<(Settings, String), Vec<String>> {
+    let read = flags.layers().map_err(|error| vec![format!("{error:#}")])?;
+    let settings = flags::resolve(&read)?;
+    let archive = read.0.table.get("archive").and_then(toml::Value::as_str).unwrap_or("off");
+    Ok((settings, archive.to_owned()))
 }
 
 /// Returns the server to ask: the one that was typed, else the one that would listen, where it speaks plainly if it does:
@@ -241,7 +214,8 @@ async fn ask(server: &Server) -> (Finding, Answered) {
         Ok(Ok(ready)) => ready,
         Ok(Err(unanswered)) if unanswered.was_reached => {
             let says = format!("what listens on {address} does not answer as a server does: {unanswered}");
-            return (Finding::fail("server", says, "name the server with --url"), Answered::default());
+            let mend = unanswered.remedy.unwrap_or("name the server with --url");
+            return (Finding::fail("server", says, mend), Answered::nothing(mend));
         }
         Ok(Err(_)) => {
             let says = format!("none answers on {address}, so that nothing of a running one was looked at");
@@ -252,27 +226,33 @@ async fn ask(server: &Server) -> (Finding, Answered) {
                 "the one on {address} was reached and did not answer for {} s",
                 SERVER_WAIT.as_secs()
             );
-            return (
-                Finding::fail("server", says, "look at what it wrote to stderr, and restart it"),
-                Answered::default(),
-            );
+            let mend = "look at what it wrote to stderr, and restart it";
+            return (Finding::fail("server", says, mend), Answered::nothing(mend));
         }
     };
+    if let Ok(Err(stranger)) = timeout(SERVER_WAIT, recognise(&mut connection)).await {
+        return (
+            Finding::fail("server", format!("{stranger:#}"), "name the server with --url"),
+            Answered::default(),
+        );
+    }
     let ahead_ms = ready.date.map(|date| date.0 - WallClock.now().0);
     let status = timeout(SERVER_WAIT, Status::ask(&mut connection)).await;
     let status = status.ok().and_then(Result::ok);
+    let mend = "set STREAMGAUGE_KEY to a key that may, or name another with --url";
     let finding = match (ready.status.is_success(), &status) {
         (true, Some(_)) => Finding::ok("server", format!("the one on {address} is ready")),
         (true, None) => {
             let says = format!("the one on {address} is ready, but does not tell its status");
-            Finding::warn("server", says, "set STREAMGAUGE_KEY to a key that may, or name another with --url")
+            Finding::warn("server", says, mend)
         }
         (false, _) => {
             let says = format!("the one on {address} is not ready: {}", ready_complaint(&ready));
             Finding::fail("server", says, format!("curl {}/readyz", server.url()))
         }
     };
-    (finding, Answered { ahead_ms, status })
+    let untold = status.is_none().then(|| mend.to_owned());
+    (finding, Answered { ahead_ms, status, untold })
 }
 
 fn ready_complaint(answer: &crate::client::Answer) -> String {

@@ -3,9 +3,9 @@
 
 mod archive;
 mod entry;
+pub(crate) mod flags;
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,18 +26,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use toml::Value;
 
 use crate::clock::WallClock;
 use crate::cmd::{config as config_cmd, fail, print_line};
-use crate::config::settings::listen_value;
-use crate::config::{Origin, Settings};
+use crate::config::Settings;
 use crate::exit;
 use crate::generate::{Stream, demo};
 use crate::wire::{self, Parts};
 
 use archive::{archived_names, line_writers, start_archive};
 use entry::Entry;
+use flags::Flags;
 
 /// Runs the server: takes events, counts them, answers questions.
 ///
@@ -48,40 +47,8 @@ use entry::Entry;
 /// Examples: `streamgauge serve --demo`, `streamgauge serve --data-dir /var/lib/streamgauge --listen 127.0.0.1:9000`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The configuration file; streamgauge.toml where it exists.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// A file of variables, NAME=value by line, that counts as part of the environment.
-    #[arg(long, value_name = "FILE")]
-    env_file: Option<PathBuf>,
-    /// Where the log and the database live.
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times. With `,metrics=rows`
-    /// behind it a bare /metrics answers rows there instead of Prometheus text; port 8000 does so by default.
-    #[arg(long, value_name = "ADDR[,metrics=rows]")]
-    listen: Vec<String>,
-    /// A certificate in PEM, the server's own first: every address speaks TLS, but for one with `,tls=off` behind it.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// Its private key in PEM. Both files are looked at every few seconds, and a renewed pair is served.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-    /// The log: embedded:, embedded:PATH or kafka://HOST:PORT.
-    #[arg(long, value_name = "URL")]
-    log: Option<String>,
-    /// The store: sqlite:, sqlite:PATH or postgres://USER@HOST/DATABASE.
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
-    /// The archive of raw events: off, file:FOLDER or s3://BUCKET[/PREFIX].
-    #[arg(long, value_name = "URL")]
-    archive: Option<String>,
-    /// What this process does: ingest,process,query,archive. Several processes share the work on Kafka and PostgreSQL.
-    #[arg(long, value_delimiter = ',')]
-    roles: Vec<String>,
-    /// Also sends made-up events, so that there is something to see, and archives into the data directory.
-    #[arg(long)]
-    demo: bool,
+    #[command(flatten)]
+    flags: Flags,
     /// Starts on a log that is damaged, or has lost its newest records, with what is left of it; says what is lost.
     #[arg(long)]
     salvage: bool,
@@ -99,7 +66,7 @@ const DOORS_TIMEOUT: Duration = Duration::from_secs(4);
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> ExitCode {
     start_logging();
-    let settings = match settings(&args) {
+    let settings = match settings(&args.flags) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
@@ -121,7 +88,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
         Ok(entry) => entry,
         Err(failure) => return fail(failure.code, &failure.error),
     };
-    serve(&settings, (parts, entry), args.demo, &args.rebuild).await
+    serve(&settings, (parts, entry), args.flags.demo, &args.rebuild).await
 }
 
 pub(crate) fn start_logging() {
@@ -138,48 +105,9 @@ pub(crate) fn start_logging() {
     );
 }
 
-fn settings(args: &Args) -> Result<Settings, ExitCode> {
-    let (mut layers, mut errors) = config_cmd::layers(args.config.as_deref(), args.env_file.as_deref())
-        .map_err(|error| fail(exit::CONFIGURATION, &error))?;
-    let texts = [
-        ("log", &args.log, "--log"),
-        ("store", &args.store, "--store"),
-        ("archive", &args.archive, "--archive"),
-    ];
-    for (key, value, flag) in texts {
-        if let Some(value) = value {
-            layers.flag(key, Value::String(value.clone()), flag);
-        }
-    }
-    if let Some(dir) = &args.data_dir {
-        layers.flag("data_dir", Value::String(dir.display().to_string()), "--data-dir");
-    }
-    if !args.listen.is_empty() {
-        layers.flag("listen", listen_value(&args.listen), "--listen");
-    }
-    if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        entry::lay_tls(&mut layers, cert, key);
-    }
-    if !args.roles.is_empty() {
-        layers.flag(
-            "roles",
-            Value::Array(args.roles.iter().cloned().map(Value::String).collect()),
-            "--roles",
-        );
-    }
-    if args.demo && layers.origin("archive") == Origin::Default {
-        let dir = layers.table.get("data_dir").and_then(Value::as_str).unwrap_or(".");
-        layers.flag("archive", Value::String(format!("file:{dir}/archive")), "--demo");
-    }
-    layers.complete_store();
-    match Settings::resolve(&layers) {
-        Ok(settings) if errors.is_empty() => Ok(settings),
-        Ok(_) => Err(config_cmd::report(&errors, false)),
-        Err(more) => {
-            errors.extend(more);
-            Err(config_cmd::report(&errors, false))
-        }
-    }
+fn settings(flags: &Flags) -> Result<Settings, ExitCode> {
+    let read = flags.layers().map_err(|error| fail(exit::CONFIGURATION, &error))?;
+    flags::resolve(&read).map_err(|errors| config_cmd::report(&errors, false))
 }
 
 /// Everything that runs.

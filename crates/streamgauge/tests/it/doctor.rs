@@ -7,6 +7,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use super::harness::receiver::Receiver;
 use super::harness::services::Services;
 use super::harness::{Launch, Server, dice, run};
 
@@ -220,6 +221,49 @@ fn another_directory_than_the_servers_is_told() {
     let found =
         findings(0, &["--data-dir", &dir, "--listen", "127.0.0.1:0", "--url", &format!("http://{NOWHERE}")]);
     assert_eq!(level(&found, "lock", "but does not answer"), "warn");
+}
+
+#[test]
+fn a_key_that_is_wanted_is_the_remedy() {
+    let server = Server::ready(&Launch::new().variables(&[("STREAMGAUGE_ADMIN_KEY", &"k".repeat(32))]));
+    let (dir, address) = (text(server.data_dir()), server.address().to_string());
+    let found = findings(0, &["--data-dir", &dir, "--listen", &address]);
+    assert_eq!(level(&found, "ports", "is taken by a running Streamgauge"), "ok");
+    assert_eq!(level(&found, "server", "does not tell its status"), "warn");
+    assert_eq!(level(&found, "lock", "works in"), "warn");
+    let mends = found.iter().filter(|finding| finding["about"] == "lock").map(|finding| &finding["mend"]);
+    let mends: Vec<&str> = mends.filter_map(Value::as_str).collect();
+    assert!(mends.len() == 1 && mends[0].starts_with("set STREAMGAUGE_KEY"), "{mends:?}");
+}
+
+#[test]
+fn a_server_that_is_no_streamgauge_is_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    // Answers 200 to everything.
+    let other = Receiver::start();
+    let there = ["--data-dir", &text(folder.path()), "--listen", "127.0.0.1:0", "--url", other.url()];
+    let found = findings(1, &there);
+    assert_eq!(level(&found, "server", "is no Streamgauge"), "fail");
+    let compared = found.iter().any(|finding| finding["says"] == "the server's is the same");
+    assert!(!compared, "a stranger's clock says nothing: {found:#?}");
+    let audit = run(&["audit", "--url", other.url()]);
+    assert_eq!(audit.status.code(), Some(1), "{}", told(&audit));
+    assert!(told(&audit).contains("is no Streamgauge: asked for /healthz"), "{}", told(&audit));
+}
+
+/// What a server was started with, the doctor takes too.
+#[test]
+fn flags_of_the_server_are_taken() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let dir = text(folder.path());
+    let here = ["--data-dir", &dir, "--listen", "127.0.0.1:0", "--url", &format!("http://{NOWHERE}")];
+    let roles = ["--roles", "ingest,process,query,archive"];
+    let found = findings(0, &[&here[..], &roles, &["--demo"]].concat());
+    assert_eq!(level(&found, "archive", &format!("file:{dir}/archive, as far as")), "ok");
+    let found = findings(0, &[&here[..], &["--archive", "off", "--demo"]].concat());
+    assert_eq!(level(&found, "archive", "off, as far as"), "ok");
+    let found = findings(1, &[&here[..], &["--roles", "none"]].concat());
+    assert_eq!(level(&found, "configuration", "none"), "fail");
 }
 
 #[test]

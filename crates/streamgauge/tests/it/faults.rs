@@ -2,6 +2,7 @@
 //! bytes are damaged.
 
 mod damage;
+mod foretold;
 mod full;
 mod salvage;
 

@@ -184,6 +184,38 @@ fn a_server_that_is_not_trusted_is_told_with_what_mends_it() {
     }
 }
 
+/// A certificate is of a name, and an address has none: the doctor knows the server of a directory by its lock.
+#[test]
+fn the_doctor_knows_a_server_whose_certificate_is_not_of_its_address() {
+    let [folder, other] = [0; 2].map(|_| tempfile::tempdir().expect("a temporary folder can be made"));
+    put_pair(folder.path());
+    put_pair(other.path());
+    let server = Server::ready(&launch(folder.path()));
+    let path = |folder: &Path, name: &str| folder.join(name).to_str().expect("a path of letters").to_owned();
+    let (cert, key) = (path(folder.path(), "cert.pem"), path(folder.path(), "key.pem"));
+    let (dir, address) = (path(server.data_dir(), ""), server.address().to_string());
+    let url = format!("https://localhost:{}", server.port());
+    let asked = ["doctor", "--data-dir", &dir, "--listen", &address, "--url", &url];
+    let doctor = |trusted: &str, flags: &[&str]| {
+        let output = run_with(&[("SSL_CERT_FILE", trusted)], &[&asked[..], flags].concat());
+        (output.status.code(), told(&output))
+    };
+    let taken =
+        format!("✓ ports: {address} is taken by the server that works in {dir}, process {} (", server.pid());
+    for flags in [&[][..], &["--tls-cert", &cert, "--tls-key", &key]] {
+        let (code, says) = doctor(&cert, flags);
+        assert_eq!(code, Some(0), "{flags:?}: {says}");
+        assert!(says.contains(&taken), "{flags:?}: {says}");
+    }
+    // Nobody is told to name a server with --url who did.
+    let (code, says) = doctor(&path(other.path(), "cert.pem"), &[]);
+    assert_eq!(code, Some(1), "{says}");
+    let lock = format!("! lock: process {} (", server.pid());
+    let mut lines = says.lines().skip_while(|line| !line.starts_with(&lock)).skip(1);
+    assert!(lines.next().is_some_and(|mend| mend.contains("set SSL_CERT_FILE")), "{says}");
+    assert!(says.contains(&taken) && !says.contains("--url"), "{says}");
+}
+
 /// One address may speak TLS and another plainly, for commands on the same machine.
 #[test]
 fn an_address_may_stay_plain() {

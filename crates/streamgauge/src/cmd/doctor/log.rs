@@ -4,9 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use super::Finding;
 use super::process::{Holder, lock_holder};
-use crate::client::status::Status;
+use super::{Answered, Finding, Level, resting};
 use crate::config::Settings;
 use crate::config::settings::LogChoice;
 
@@ -14,10 +13,17 @@ const ABOUT: &str = "log";
 /// Files that others than their owner may write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Looks at the log that is configured; `status` is the running server's.
-pub(super) async fn look(settings: &Settings, status: Option<&Status>) -> Vec<Finding> {
+/// Looks at the log that is configured; `answered` is what the running server said.
+pub(super) async fn look(settings: &Settings, answered: &Answered) -> Vec<Finding> {
     match &settings.log {
-        LogChoice::Embedded(dir) => vec![directory(dir), lock(&settings.data_dir, status)],
+        LogChoice::Embedded(dir) => {
+            let mut findings = vec![directory(dir)];
+            if findings[0].level != Level::Fail {
+                findings.extend(resting::look(settings, dir));
+            }
+            findings.push(lock(&settings.data_dir, answered));
+            findings
+        }
         LogChoice::Kafka(brokers) => topics(settings, brokers).await,
     }
 }
@@ -27,7 +33,7 @@ fn directory(dir: &Path) -> Finding {
     let metadata = match fs::metadata(dir) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Finding::ok(ABOUT, format!("there is none in {shown} yet: the first start makes it"));
+            return Finding::ok(ABOUT, format!("there is none in {shown} yet"));
         }
         Err(error) => {
             let says = format!("{shown} cannot be reached: {error}");
@@ -59,20 +65,28 @@ fn directory(dir: &Path) -> Finding {
     Finding::ok(ABOUT, told)
 }
 
-fn lock(data_dir: &Path, status: Option<&Status>) -> Finding {
+fn lock(data_dir: &Path, answered: &Answered) -> Finding {
     const ABOUT: &str = "lock";
     let file = data_dir.join("lock");
     let shown = data_dir.display();
     if !file.try_exists().unwrap_or(false) {
         return Finding::ok(ABOUT, format!("no server has worked in {shown} yet"));
     }
-    let answers = status.is_some_and(|status| status.log == "embedded");
+    let answers = answered.status.as_ref().is_some_and(|status| status.log == "embedded");
     match (lock_holder(&file), answers) {
         (Holder::Process(process), true) => Finding::ok(ABOUT, format!("{process} works in {shown}")),
-        (Holder::Process(process), false) => {
-            let says = format!("{process} works in {shown}, but does not answer where it was asked");
-            Finding::warn(ABOUT, says, "name its address with --url")
-        }
+        (Holder::Process(process), false) => match &answered.untold {
+            Some(mend) => {
+                let says = format!(
+                    "{process} works in {shown}, and the one that was asked does not tell whether it is that"
+                );
+                Finding::warn(ABOUT, says, mend)
+            }
+            None => {
+                let says = format!("{process} works in {shown}, but does not answer where it was asked");
+                Finding::warn(ABOUT, says, "name its address with --url")
+            }
+        },
         (Holder::Nobody, true) => {
             let says = format!("nobody works in {shown}: the server that answers works elsewhere");
             Finding::warn(ABOUT, says, "name its directory with --data-dir, or it with --url")

@@ -2,11 +2,13 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Finding, process};
+use super::Finding;
+use super::process::{self, Holder};
 use crate::client::{Connection, Server};
 use crate::config::Settings;
 use crate::config::settings::Listen;
@@ -21,7 +23,7 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
     for listen in &settings.listen {
         let resolved = listen.address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
         findings.push(match resolved {
-            Some(address) => of_address(listen, address).await,
+            Some(address) => of_address(listen, address, &settings.data_dir).await,
             None => {
                 Finding::fail(ABOUT, format!("{} has no address", listen.address), "streamgauge config check")
             }
@@ -30,7 +32,7 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-async fn of_address(listen: &Listen, address: SocketAddr) -> Finding {
+async fn of_address(listen: &Listen, address: SocketAddr, data_dir: &Path) -> Finding {
     let text = &listen.address;
     // Let go at once: nothing was accepted on it, so that it is free again.
     let error = match TcpListener::bind(address) {
@@ -41,18 +43,26 @@ async fn of_address(listen: &Listen, address: SocketAddr) -> Finding {
     if error.kind() != ErrorKind::AddrInUse {
         return Finding::fail(ABOUT, format!("{text} cannot be listened on: {error}"), elsewhere);
     }
-    let by = process::listener(address).map(|process| format!(", {process}")).unwrap_or_default();
+    let by = process::listener(address);
+    let by_whom = by.as_ref().map(|process| format!(", {process}")).unwrap_or_default();
     match version_of(listen, address).await {
         Ok(Some(version)) => {
-            Finding::ok(ABOUT, format!("{text} is taken by a running Streamgauge {version}{by}"))
+            Finding::ok(ABOUT, format!("{text} is taken by a running Streamgauge {version}{by_whom}"))
         }
-        // Its certificate may be of another name than the address.
+        // A certificate is seldom of an address, and trusted by few: who it is, its lock tells.
+        _ if by.as_ref().is_some_and(|by| {
+            process::lock_holder(&data_dir.join("lock")) == Holder::Process(by.clone())
+        }) =>
+        {
+            let shown = data_dir.display();
+            Finding::ok(ABOUT, format!("{text} is taken by the server that works in {shown}{by_whom}"))
+        }
         Err(why) if listen.tls.is_some() => {
-            let says = format!("{text} is taken{by}, and who it is cannot be asked: {why}");
+            let says = format!("{text} is taken{by_whom}, and who it is cannot be asked: {why}");
             Finding::warn(ABOUT, says, "name the server with --url, as its certificate does")
         }
         Ok(None) | Err(_) => {
-            Finding::fail(ABOUT, format!("{text} is taken by another program{by}"), elsewhere)
+            Finding::fail(ABOUT, format!("{text} is taken by another program{by_whom}"), elsewhere)
         }
     }
 }
@@ -71,8 +81,5 @@ async fn version_of(listen: &Listen, address: SocketAddr) -> Result<Option<Strin
     let answered = timeout(ANSWER_WAIT, connection.get("/healthz")).await;
     let answered = answered.map_err(|_| "it does not answer".to_owned())?;
     let answer = answered.map_err(|unanswered| unanswered.to_string())?;
-    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    // What only we say of ourselves.
-    let version = body.get("backends").and_then(|backends| backends.get("log")).and(body.get("version"));
-    Ok(version.and_then(serde_json::Value::as_str).map(str::to_owned))
+    Ok(answer.version())
 }

@@ -1,7 +1,6 @@
 //! The ways in: who is let in, and the addresses that are listened on.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,11 +8,10 @@ use sg_http::server::{Reserved, Server};
 use sg_http::{App, Auth, Each, Guard, Limits, Places, Stopwatch, Tls, Turns, draw_key};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use toml::Value;
 
+use crate::config::Settings;
 use crate::config::auth::unguarded;
 use crate::config::settings::Listen;
-use crate::config::{Layers, Settings};
 use crate::exit;
 use crate::wire::{Failure, Parts, patiently};
 
@@ -29,17 +27,6 @@ pub(crate) struct Addresses {
 pub(crate) struct Entry {
     pub(crate) guard: Arc<Guard>,
     pub(crate) addresses: Addresses,
-}
-
-/// Lays `--tls-cert` and `--tls-key` over every address that does not say otherwise.
-pub(crate) fn lay_tls(layers: &mut Layers, cert: &Path, key: &Path) {
-    let text = |path: &Path| Value::String(path.display().to_string());
-    let pair = [("cert".to_owned(), text(cert)), ("key".to_owned(), text(key))];
-    let pair = Value::Table(pair.into_iter().collect());
-    let listen = layers.table.get_mut("listen").and_then(Value::as_array_mut);
-    for item in listen.into_iter().flatten().filter_map(Value::as_table_mut) {
-        item.entry("tls").or_insert_with(|| pair.clone());
-    }
 }
 
 /// Takes every address and reads every certificate.

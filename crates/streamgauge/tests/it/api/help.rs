@@ -199,10 +199,12 @@ fn smoke_explains_itself() {
 fn doctor_explains_itself() {
     insta::assert_snapshot!(help(&["doctor", "--help"]), @r#"
     Looks at ports, disk, clock, log, store and archive as the configuration names them, and at the
-    server where one runs: the same files, variables and flags as for `streamgauge serve`. Prints a line
-    for each finding, with the command that mends it. Leaves with 1 when something is broken, and with 0
-    when there are warnings only. Changes nothing; a server may run meanwhile. A disk that syncs too
-    fast is warned about, but that one keeps what it was given cannot be proved from here.
+    server where one runs: the same files, variables and flags as for `streamgauge serve`, but for
+    --salvage and --rebuild. Where nobody works in the data directory, says whether a start would refuse
+    its log. Prints a line for each finding, with the command that mends it. Leaves with 1 when
+    something is broken, and with 0 when there are warnings only. Changes nothing; a server may run
+    meanwhile. A disk that syncs too fast is warned about, but that one keeps what it was given cannot
+    be proved from here.
 
     Usage: streamgauge doctor [OPTIONS]
 
@@ -210,17 +212,41 @@ fn doctor_explains_itself() {
           --config <CONFIG>
               The configuration file; streamgauge.toml where it exists
 
+          --env-file <FILE>
+              A file of variables, NAME=value by line, that counts as part of the environment
+
           --data-dir <DIR>
               Where the log and the database live
 
+          --listen <ADDR[,metrics=rows]>
+              An address to listen on, HOST:PORT; port 0 takes a free one. May be given several times.
+              With `,metrics=rows` behind it a bare /metrics answers rows there instead of Prometheus
+              text; port 8000 does so by default
+
+          --tls-cert <FILE>
+              A certificate in PEM, the server's own first: every address speaks TLS, but for one with
+              `,tls=off` behind it
+
+          --tls-key <FILE>
+              Its private key in PEM. Both files are looked at every few seconds, and a renewed pair is
+              served
+
           --log <URL>
-              The log, as for `serve`
+              The log: embedded:, embedded:PATH or kafka://HOST:PORT
 
           --store <URL>
-              The store, as for `serve`
+              The store: sqlite:, sqlite:PATH or postgres://USER@HOST/DATABASE
 
-          --listen <ADDR>
-              An address that the server listens on, as for `serve`; may be given several times
+          --archive <URL>
+              The archive of raw events: off, file:FOLDER or s3://BUCKET[/PREFIX]
+
+          --roles <ROLES>
+              What this process does: ingest,process,query,archive. Several processes share the work on
+              Kafka and PostgreSQL
+
+          --demo
+              Also sends made-up events, so that there is something to see, and archives into the data
+              directory
 
           --json
               Prints the findings as JSON
