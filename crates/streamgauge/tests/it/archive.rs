@@ -159,6 +159,10 @@ fn found(folder: &Path) -> BTreeSet<String> {
         // A folder may go while it is looked at.
         for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
             let path = entry.path();
+            if path.ends_with(".sgwtmp") {
+                // The S3 server's own: what it had not finished when it was stopped.
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else if let Ok(path) = path.strip_prefix(folder) {
