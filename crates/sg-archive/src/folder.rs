@@ -8,6 +8,9 @@ use bytes::Bytes;
 use sg_core::archive::OWN_PREFIX;
 use sg_core::ports::{ErrorKind, PortError};
 
+/// Pieces that go to the disk at once: the log's next sync waits for what the disk was given before.
+const PIECES_AT_ONCE: usize = 2;
+
 /// A folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -68,7 +71,10 @@ impl Folder {
             make_parents(made)?;
         }
         let mut writing = File::create(&unfinished)?;
-        for piece in content {
+        for (number, piece) in content.iter().enumerate() {
+            if number > 0 && number % PIECES_AT_ONCE == 0 {
+                writing.sync_data()?;
+            }
             writing.write_all(piece)?;
         }
         writing.sync_all()?;
