@@ -211,6 +211,30 @@ describe.runIf(canRun())("the dashboard in extremes", () => {
     expect(faults).toEqual([]);
   });
 
+  it("asks for the first event as its stream has it", async () => {
+    server = await Server.start({ config: OWN_NAMES + rollup("minutes", "1m") });
+    const { page, faults } = await show("/");
+    const command = page.locator(".command");
+    await command.getByText(`curl -X POST '${server.url}/v1/events?stream=orders'`).waitFor();
+    const body = /-d '(.*)'/.exec((await command.textContent())!)![1]!;
+    expect(Object.keys(JSON.parse(body) as object)).toEqual(["kind", "at"]);
+    await server.post("/v1/events?stream=orders", body);
+    await page.getByText("1 received, 1 counted.").waitFor();
+    expect(faults).toEqual([]);
+  });
+
+  it("says that a process which only answers takes no events", async () => {
+    server = await Server.start({ config: KINDS });
+    await enter();
+    await retell({ server: { roles: ["query"] } });
+    const { page, faults } = await open(context, server.url);
+    await page.getByText("This process takes no events: it has the roles query.").waitFor();
+    await page.locator(".command", { hasText: "http://INGEST_HOST:8080/v1/events" }).waitFor();
+    await page.goto(`${server.url}/#/pipeline`);
+    await page.getByText("in other processes: this one takes no events").waitFor();
+    expect(faults).toEqual([]);
+  });
+
   it("explores what is there after a single event", async () => {
     server = await Server.start({ config: KINDS });
     const timestamp = new Date().toISOString();
