@@ -175,7 +175,7 @@ function Trouble() {
     return (
       <p class="trouble down" role="alert">
         The server does not answer. What is shown is from{" "}
-        {live.value ? format.clock(Date.parse(live.value.stats.at), "UTC", true) : "before"}; it goes on by itself.
+        {live.value ? `${format.moment(Date.parse(live.value.stats.at))} UTC` : "before"}; it goes on by itself.
       </p>
     );
   }

@@ -93,3 +93,26 @@ it("counts things", () => {
   expect([0, 1, 2_000].map((count) => format.counted(count, "row"))).toEqual(["0 rows", "1 row", "2,000 rows"]);
   expect([0, 0.04, 9.96, 10.4, 12_345].map(format.rate)).toEqual(["0", "0", "10", "10", "12.3k"]);
 });
+
+it("keeps dimensions that run from right to left in their places", () => {
+  expect(format.dimensions(["eu", "", null])).toBe("eu · (empty) · (empty)");
+  expect(format.dimensions(["مرحبا", "us"])).toBe("\u2068مرحبا\u2069 · us");
+  expect(format.dimensions(["\u202Etxt.exe", "us"])).toBe("\u2068\u202Etxt.exe\u2069 · us");
+  // Alone there is nothing that it could run into.
+  expect([format.dimensions(["مرحبا"]), format.dimensions([])]).toEqual(["مرحبا", ""]);
+});
+
+it("says of which day a window is", () => {
+  const at = Date.UTC(2026, 10, 21, 23, 0, 0);
+  const [second, minute, hour, day] = [1_000, 60_000, 3_600_000, 86_400_000];
+  expect(format.span(at, at + minute)).toBe("2026-11-21 23:00 – 23:01");
+  expect(format.span(at, at + hour)).toBe("2026-11-21 23:00 – 00:00");
+  expect(format.span(at + hour, at + hour + day)).toBe("2026-11-22 00:00 – 2026-11-23 00:00");
+  expect(format.span(at, at + 10 * second)).toBe("2026-11-21 23:00 – 23:00:10");
+  const ticks = (step: number, span: number) =>
+    [at, at + hour].map((time) => format.tick(time, "UTC", step, span)).join(" ");
+  expect(ticks(minute, 30 * minute)).toBe("23:00 00:00");
+  expect(ticks(hour, 30 * hour)).toBe("23:00 11-22");
+  expect(ticks(day, 30 * day)).toBe("11-21 11-22");
+  expect(ticks(second, 30 * second)).toBe("23:00:00 00:00:00");
+});

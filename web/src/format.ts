@@ -68,6 +68,16 @@ export function dimension(value: unknown): string {
   return value === "" || value === null || value === undefined ? "(empty)" : String(value);
 }
 
+/** Letters that are written from right to left, and marks that turn the direction. */
+const TURNING = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff]/;
+
+/** Dimensions beside each other; one that runs from right to left stays in its place. */
+export function dimensions(values: unknown[]): string {
+  const texts = values.map(dimension);
+  if (texts.length < 2) return texts.join("");
+  return texts.map((text) => (TURNING.test(text) ? `\u2068${text}\u2069` : text)).join(" · ");
+}
+
 export function duration(ms: number): string {
   const size = Math.abs(ms);
   const units: [number, string][] = [
@@ -136,6 +146,20 @@ export function clock(ms: number, zone = "UTC", withSeconds = false): string {
 export function moment(ms: number, zone = "UTC"): string {
   const { year, month, day, hour, minute, second } = parts(ms, zone);
   return `${year}-${month}-${day} ${hour}:${minute}${second === "00" ? "" : `:${second}`}`;
+}
+
+export const DAY_MS = 86_400_000;
+
+/** The time below an axis that goes on in such steps: the date where days are, or where one begins. */
+export function tick(ms: number, zone: string, step: number, span: number): string {
+  const time = clock(ms, zone, step < 60_000);
+  const isDate = step >= DAY_MS || (span > DAY_MS && clock(ms, zone) === "00:00");
+  return isDate ? moment(ms, zone).slice(5, 10) : time;
+}
+
+/** A window in UTC: both ends with their date where it is a day or more. */
+export function span(start: number, end: number): string {
+  return `${moment(start)} – ${end - start >= DAY_MS ? moment(end) : clock(end, "UTC", end % 60_000 !== 0)}`;
 }
 
 /** The change from one number to another: +12 %, −3 %, new. */

@@ -12,23 +12,38 @@ const HEIGHT = 236;
 const LEFT = 46;
 const BOTTOM = 24;
 const TOP = 12;
-/** A time of day, in pixels. */
+/** A time of day, in pixels; */
 const LABEL = 36;
+/** and how much room one takes, without seconds and with them. */
+const LABEL_ROOM = [52, 70] as const;
 
 const STATES = { open: "open", grace: "in its grace", final: "final" } as const;
 
-function told(slot: Slot): string {
+/** Which of the slots that are shown it is: with its date where they are of more than a day. */
+function whenOf(slot: Slot, shown: number): string {
+  if (shown > format.DAY_MS) return format.span(slot.start, slot.end);
+  const withSeconds = slot.end - slot.start < 60_000;
+  return `${format.clock(slot.start, "UTC", withSeconds)}–${format.clock(slot.end, "UTC", withSeconds)}`;
+}
+
+function spanOf(slots: Slot[]): number {
+  return slots.at(-1)!.end - slots[0]!.start;
+}
+
+function told(slot: Slot, shown: number): string {
   const corrected = slot.revision > 0 ? `, corrected ${slot.revision}×` : "";
   const late = slot.late > 0 ? `, ${format.number(slot.late)} late` : "";
-  return `${format.clock(slot.start)}–${format.clock(slot.end)}: ${format.number(slot.events)} events, ${STATES[slot.state]}${corrected}${late}`;
+  return `${whenOf(slot, shown)}: ${format.counted(slot.events, "event")}, ${STATES[slot.state]}${corrected}${late}`;
 }
 
 function summary(slots: Slot[]): string {
   const total = slots.reduce((sum, slot) => sum + slot.events, 0);
   const peak = slots.reduce((most, slot) => (slot.events > most.events ? slot : most), slots[0]!);
-  const span = format.duration(slots.at(-1)!.end - slots[0]!.start);
+  const shown = spanOf(slots);
+  const span = format.duration(shown);
   if (total === 0) return `No events in ${span}.`;
-  return `${format.number(total)} events in ${span}, most at ${format.clock(peak.start)}: ${format.number(peak.events)}`;
+  const at = shown > format.DAY_MS ? format.moment(peak.start) : format.clock(peak.start);
+  return `${format.counted(total, "event")} in ${span}, most at ${at}: ${format.number(peak.events)}`;
 }
 
 export function Bars({ name, slots }: { name: string; slots: Slot[] }) {
@@ -43,7 +58,7 @@ export function Bars({ name, slots }: { name: string; slots: Slot[] }) {
           items={[...slots].reverse()}
           keyOf={(slot) => slot.start}
           columns={[
-            { name: "Window (UTC)", show: (slot) => `${format.moment(slot.start)} – ${format.clock(slot.end)}` },
+            { name: "Window (UTC)", show: (slot) => format.span(slot.start, slot.end) },
             { name: "Events", isNumber: true, show: (slot) => format.number(slot.events) },
             { name: "Late", isNumber: true, show: (slot) => format.number(slot.late) },
             { name: "State", show: (slot) => STATES[slot.state] },
@@ -92,7 +107,8 @@ function Drawing({ name, slots }: { name: string; slots: Slot[] }) {
   const gap = step > 9 ? 2 : step > 5 ? 1 : 0.5;
   const y = (value: number) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top);
   const pane = slots[0]!.end - slots[0]!.start;
-  const every = labelEvery(slots.length, inner, 52) * pane;
+  const every = labelEvery(slots.length, inner, LABEL_ROOM[pane < 60_000 ? 1 : 0]) * pane;
+  const shown = spanOf(slots);
   const chosen = slots[cursor.value];
   const key = (event: KeyboardEvent) => {
     const next = moved(event.key, cursor.value, slots.length);
@@ -114,7 +130,7 @@ function Drawing({ name, slots }: { name: string; slots: Slot[] }) {
       aria-valuemin={0}
       aria-valuemax={slots.length - 1}
       aria-valuenow={Math.max(0, cursor.value)}
-      aria-valuetext={chosen ? told(chosen) : summary(slots)}
+      aria-valuetext={chosen ? told(chosen, shown) : summary(slots)}
       onKeyDown={key}
       onPointerMove={point}
       onPointerLeave={() => (cursor.value = -1)}
@@ -158,7 +174,7 @@ function Drawing({ name, slots }: { name: string; slots: Slot[] }) {
               )}
               {slot.start % every === 0 && (
                 <text x={Math.min(x + step / 2, width - LABEL / 2)} y={HEIGHT - 6} text-anchor="middle">
-                  {format.clock(slot.start)}
+                  {format.tick(slot.start, "UTC", pane, shown)}
                 </text>
               )}
             </g>
@@ -166,7 +182,7 @@ function Drawing({ name, slots }: { name: string; slots: Slot[] }) {
         })}
       </svg>
       <p class="readout" aria-hidden="true">
-        {chosen ? told(chosen) : "\u00a0"}
+        {chosen ? told(chosen, shown) : "\u00a0"}
       </p>
     </div>
   );

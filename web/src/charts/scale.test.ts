@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { moved } from "../ui/chart";
-import { labelEvery, steps } from "./scale";
+import { axisNumbers, labelEvery, steps, WHOLE_STEPS } from "./scale";
 
 it.each([
   [0, [0, 1]],
@@ -19,6 +19,41 @@ it("hold the largest value", () => {
     expect(all.at(-1)).toBeGreaterThanOrEqual(largest);
     expect(all.length).toBeLessThanOrEqual(6);
   }
+});
+
+it.each([
+  [
+    [0, 0.25, 0.5, 0.75, 1],
+    ["0", "0.25", "0.5", "0.75", "1"],
+  ],
+  [
+    [0, 0.1, 0.2, 0.1 + 0.2],
+    ["0", "0.1", "0.2", "0.3"],
+  ],
+  [
+    [-2_500, 0, 2_500],
+    ["-2,500", "0", "2,500"],
+  ],
+  [
+    [0, 12_250, 12_500],
+    ["0", "12.25k", "12.5k"],
+  ],
+  [
+    [0, 250_000, 1_000_000, 1_250_000],
+    ["0", "0.25M", "1M", "1.25M"],
+  ],
+  [
+    [0, 5e8, 1.5e9],
+    ["0", "0.5G", "1.5G"],
+  ],
+  [[0], ["0"]],
+])("the axis %j reads %j", (splits, texts) => {
+  expect(axisNumbers(splits)).toEqual(texts);
+});
+
+it("has whole steps up to the largest whole numbers", () => {
+  expect(WHOLE_STEPS.slice(0, 5)).toEqual([1, 2, 5, 10, 20]);
+  expect(WHOLE_STEPS.every(Number.isSafeInteger)).toBe(true);
 });
 
 it("labels do not touch", () => {

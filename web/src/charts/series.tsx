@@ -5,6 +5,7 @@ import uPlot from "uplot";
 import * as format from "../format";
 import { theme } from "../ui/theme";
 import { useWidth } from "../ui/parts";
+import { axisNumbers, WHOLE_STEPS } from "./scale";
 
 export interface Series {
   name: string;
@@ -33,11 +34,16 @@ interface Props {
 export function SeriesChart({ times, series, zone, isStepped, digits, label, range, onSelect }: Props) {
   const [place, width] = useWidth();
   const plot = useRef<uPlot | null>(null);
-  const shape = JSON.stringify([series.map(({ name }) => name), zone, isStepped, digits, theme.value, range]);
+  const isWhole = series.every(({ values }) => values.every((value) => Number.isInteger(value ?? 0)));
+  const shape = JSON.stringify([series.map(({ name }) => name), zone, isStepped, isWhole, digits, theme.value, range]);
   const data: uPlot.AlignedData = [times.map((time) => time / 1000), ...series.map(({ values }) => values)];
   useEffect(() => {
     if (!place.current || width === 0) return;
-    plot.current = new uPlot(options(series, width, zone, isStepped, digits, range, onSelect), data, place.current);
+    plot.current = new uPlot(
+      options(series, width, zone, { isStepped, isWhole, digits }, range, onSelect),
+      data,
+      place.current,
+    );
     return () => plot.current?.destroy();
   }, [shape, width === 0]);
   useEffect(() => {
@@ -60,8 +66,7 @@ function options(
   series: Series[],
   width: number,
   zone: string,
-  isStepped: boolean,
-  digits: number | undefined,
+  { isStepped, isWhole, digits }: { isStepped: boolean; isWhole: boolean; digits: number | undefined },
   [from, to]: [number, number],
   onSelect: (from: number, to: number) => void,
 ): uPlot.Options {
@@ -93,8 +98,8 @@ function options(
       y: { range: (_, least, most) => [Math.min(0, least), most === least ? least + 1 : most * 1.05] },
     },
     axes: [
-      { ...axis, values: axisTimes(zone) },
-      { ...axis, size: 58, values: (_, splits) => splits.map((value) => format.short(value)) },
+      { ...axis, values: axisTimes(zone, to - from) },
+      { ...axis, size: 58, values: (_, splits) => axisNumbers(splits), ...(isWhole ? { incrs: WHOLE_STEPS } : {}) },
     ],
     series: [
       { label: "Time", value: (_, seconds) => (seconds === null ? "–" : format.moment(seconds * 1e3, zone)) },
@@ -121,11 +126,9 @@ function color(name: string): string {
   return resolved;
 }
 
-function axisTimes(zone: string): uPlot.Axis.DynamicValues {
+function axisTimes(zone: string, span: number): uPlot.Axis.DynamicValues {
   return (_, splits) => {
-    const isDaily = splits.length > 1 && splits[1]! - splits[0]! >= 86_400;
-    return splits.map((seconds) =>
-      isDaily ? format.moment(seconds * 1e3, zone).slice(5, 10) : format.clock(seconds * 1e3, zone),
-    );
+    const step = splits.length > 1 ? (splits[1]! - splits[0]!) * 1e3 : span;
+    return splits.map((seconds) => format.tick(seconds * 1e3, zone, step, span));
   };
 }

@@ -5,9 +5,12 @@ import { Legend } from "./bars";
 import { Chart } from "../ui/chart";
 import { useWidth } from "../ui/parts";
 import { Table } from "../ui/table";
+import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";
 
 const SHOWN = 12;
+/** Rollups that are shown until the others are asked for. */
+const LINES = 8;
 const HEIGHT = 46;
 /** How wide a window is that has its time below, in pixels. */
 const LABELLED = 52;
@@ -44,13 +47,27 @@ const WORDS = { open: "open", grace: "in its grace", final: "final" };
 
 export function Windows({ live }: { live: Live }) {
   const all = [...live.rollups.values()].filter((rollup) => rollup.panes.size > 0);
+  const areAll = useSignal(false);
   if (all.length === 0) return <p class="empty">No windows yet.</p>;
+  const left = all.length - LINES;
   return (
     <div class="windows">
-      {all.map((rollup) => (
+      {all.slice(0, areAll.value ? all.length : LINES).map((rollup) => (
         <Line key={rollup.definition.name} rollup={rollup} watermark={watermarkOf(live, rollup.definition.stream)} />
       ))}
       <Legend hasWatermark />
+      {left > 0 && (
+        <p>
+          <button
+            type="button"
+            class="button"
+            aria-expanded={areAll.value}
+            onClick={() => (areAll.value = !areAll.value)}
+          >
+            {areAll.value ? `Only the first ${LINES}` : format.counted(left, "more rollup")}
+          </button>
+        </p>
+      )}
     </div>
   );
 }
@@ -73,10 +90,10 @@ function Line({ rollup, watermark }: { rollup: Rollup; watermark: number }) {
           items={[...windows].reverse()}
           keyOf={(window) => window.start}
           columns={[
-            { name: "Window (UTC)", show: (window) => `${format.moment(window.start)} – ${format.clock(window.end)}` },
+            { name: "Window (UTC)", show: (window) => format.span(window.start, window.end) },
             { name: "Events", isNumber: true, show: (window) => format.number(window.events) },
             { name: "State", show: (window) => WORDS[window.state] },
-            { name: "Final from (event time)", show: (window) => format.clock(window.end + grace, "UTC", true) },
+            { name: "Final from (event time)", show: (window) => format.moment(window.end + grace) },
             { name: "Corrections", isNumber: true, show: (window) => format.number(window.revision) },
           ]}
         />
@@ -131,7 +148,7 @@ function Drawing({
                 {window.revision > 0 && <path d={`M${x(window.start) + size / 2 - 3} 0h7l-3.5 5z`} class="corrected" />}
                 {size > LABELLED - 8 && (
                   <text x={x(window.start) + 1} y={42}>
-                    {format.clock(window.start)}
+                    {format.tick(window.start, "UTC", length, span)}
                   </text>
                 )}
               </g>

@@ -16,6 +16,8 @@ const flow = (received: number) => ({
   written: received,
   duplicate: 0,
   dead_lettered: 0,
+  deleted: 0,
+  skipped: 0,
   lag: 0,
   received_per_second: 1,
   written_per_second: 1,

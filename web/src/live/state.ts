@@ -52,6 +52,10 @@ export interface Flow {
   written: number;
   duplicate: number;
   dead_lettered: number;
+  /** Counted once, and taken out by hand. */
+  deleted: number;
+  /** Offsets whose records the log has lost. */
+  skipped: number;
   lag: number;
   received_per_second: number | null;
   written_per_second: number | null;

@@ -24,6 +24,14 @@ export function examples(now: Date, streams: Known[] | null): Example[] {
   ];
 }
 
+/** What to send first: the shortest that a server with these streams counts. */
+export function firstEvent(now: Date, streams: Known[] | null): { path: string; body: string } {
+  const short = { path: "/v1/events", body: '{"event_type":"page_view","user_id":"you"}' };
+  if (streams === null || streams.some(({ name, fields }) => name === "events" && !fields)) return short;
+  const [example] = examples(now, streams);
+  return example ? { path: example.path, body: JSON.stringify(JSON.parse(example.body)) } : short;
+}
+
 function ownExample(now: Date, { name, fields }: Known): Example {
   const event = {
     [fields?.event_type ?? "event_type"]: "try",

@@ -7,12 +7,14 @@ import * as format from "../format";
 import { live } from "../live/feed";
 import { type Definition, type Row, windowState } from "../live/state";
 import { param, route, setParams } from "../route";
-import { Choice, Copy, Empty, Fault, Input, Panel, Toggle } from "../ui/parts";
+import { Brief, Choice, Copy, Empty, Fault, Input, Panel, Toggle, useSeldom } from "../ui/parts";
 import { Table } from "../ui/table";
 import { pivot } from "./pivot";
 import { chosenRollup } from "./overview";
 
 const PAGE_ROWS = 1_000;
+/** Between two questions about what goes on. */
+const PAUSE_MS = 3_000;
 const RANGES: [string, string][] = [
   ["-15m", "15 m"],
   ["-1h", "1 h"],
@@ -36,7 +38,17 @@ export function Explore() {
   const name = chosenRollup(now);
   const definition = now.rollups.get(name)?.definition;
   if (!definition) return <Empty>There is no rollup. Define one in streamgauge.toml.</Empty>;
-  return <Question definition={definition} names={[...now.rollups.keys()]} />;
+  const asked = param("rollup");
+  return (
+    <>
+      {asked !== "" && asked !== name && (
+        <Fault>
+          There is no rollup {asked}. This is {name}.
+        </Fault>
+      )}
+      <Question definition={definition} names={[...now.rollups.keys()]} />
+    </>
+  );
 }
 
 /** A range that shows some windows, where the address names none. */
@@ -151,6 +163,7 @@ function Found({ definition, path }: { definition: Definition; path: string }) {
   // What ends now changes with every event; what ended before does only when it is corrected.
   const isOpenEnded = param("to") === "";
   const isShort = (answer.value?.data.length ?? 0) < PAGE_ROWS;
+  const turn = useSeldom(version, PAUSE_MS);
   useEffect(() => {
     const gone = new AbortController();
     isAsking.value = true;
@@ -169,7 +182,7 @@ function Found({ definition, path }: { definition: Definition; path: string }) {
       clearTimeout(timer);
       gone.abort();
     };
-  }, [path, isOpenEnded && isShort ? Math.floor(version / 3) : 0]);
+  }, [path, isOpenEnded && isShort ? turn : 0]);
   const more = async () => {
     const known = answer.value;
     if (!known?.next_cursor) return;
@@ -203,10 +216,16 @@ function Found({ definition, path }: { definition: Definition; path: string }) {
       {!answer.value && !fault.value && <p class="quiet">Asking…</p>}
       {answer.value && answer.value.data.length === 0 && (
         <Empty>
-          No rows in this range.{" "}
-          <button type="button" class="link" onClick={() => setParams({ from: "", to: null })}>
-            Show all times
-          </button>
+          {param("from", rangeFor(definition)) === "" && isOpenEnded ? (
+            "No rows yet, or none that match."
+          ) : (
+            <>
+              No rows in this range.{" "}
+              <button type="button" class="link" onClick={() => setParams({ from: "", to: null })}>
+                Show all times
+              </button>
+            </>
+          )}
         </Empty>
       )}
       {rows}
@@ -309,7 +328,7 @@ function RowsTable({
           name: `Window (${zone})`,
           show: (row) => <time dateTime={row.window_start}>{format.moment(Date.parse(row.window_start), zone)}</time>,
         },
-        ...definition.by.map((name) => ({ name, show: (row: Row) => format.dimension(row[name]) })),
+        ...definition.by.map((name) => ({ name, show: (row: Row) => <Brief text={format.dimension(row[name])} /> })),
         ...definition.measures.map(({ name }) => ({
           name,
           isNumber: true,

@@ -6,6 +6,7 @@ import { absolute, command, get, why } from "../api";
 import type { Live, Row } from "../live/state";
 import { href } from "../route";
 import { Copy, Panel, ScopedButton } from "../ui/parts";
+import { firstEvent, type Known } from "./bodies";
 
 /** Whether the server was seen without an event since the page was loaded. */
 const seenEmpty = signal(false);
@@ -14,17 +15,38 @@ const hasDemo = signal(false);
 /** Whether what came first is still to be read. */
 export const isFirst = computed(() => seenEmpty.value && !hasDemo.value);
 
-export function firstCommand(): string {
-  return `curl -X POST ${absolute("v1/events")} \\
-  -d '{"event_type":"page_view","user_id":"you"}'`;
+/** The shell command that sends an event: here, or to a process that takes some. */
+function commandFor({ path, body }: { path: string; body: string }, isTaken: boolean): string {
+  const url = isTaken ? absolute(path.replace(/^\//, "")) : `http://INGEST_HOST:8080${path}`;
+  // Shells read more into a question mark.
+  return `curl -X POST ${url.includes("?") ? `'${url}'` : url} \\
+  -d '${body.replaceAll("'", "'\\''")}'`;
+}
+
+/** What this server's streams take; null until it is known. */
+function useFirstEvent(): { path: string; body: string } | null {
+  const first = useSignal<{ path: string; body: string } | null>(null);
+  useEffect(() => {
+    const take = (streams: Known[] | null) => (first.value = firstEvent(new Date(), streams));
+    get<{ streams: Known[] }>("v1/status").then(
+      ({ streams }) => take(streams),
+      () => take(null),
+    );
+  }, []);
+  return first.value;
 }
 
 export function FirstMinute({ live, onGone }: { live: Live; onGone: () => void }) {
   const isEmpty = live.stats.total.received === 0;
+  const first = useFirstEvent();
+  const { roles } = live.server;
+  const isTaken = roles.includes("ingest");
   if (isEmpty && !seenEmpty.peek()) queueMicrotask(() => (seenEmpty.value = true));
   const rows = [...live.rollups.values()].flatMap(({ definition, rows: all }) =>
     [...all.values()].map((row) => ({ definition, row })),
   );
+  if (!first) return <p class="quiet">Asking…</p>;
+  const text = commandFor(first, isTaken);
   const leave = () => {
     seenEmpty.value = false;
     onGone();
@@ -32,11 +54,17 @@ export function FirstMinute({ live, onGone }: { live: Live; onGone: () => void }
   return (
     <div class="first-minute">
       <Panel title={isEmpty ? "Send the first event" : "It is in"}>
+        {!isTaken && (
+          <p>
+            This process takes no events: it has the roles {roles.join(", ")}. Send one to a process with the role
+            ingest.
+          </p>
+        )}
         <pre class="command">
-          <code>{firstCommand()}</code>
+          <code>{text}</code>
         </pre>
         <p class="row-of-buttons">
-          <Copy text={firstCommand()} label="Copy" />
+          <Copy text={text} label="Copy" />
           {isEmpty && <DemoButton />}
         </p>
         {isEmpty && (
@@ -99,8 +127,7 @@ function Arrived({
       <ul>
         {rows.slice(0, 5).map(({ definition, row }) => (
           <li key={definition.name + row.window_start + definition.by.map((name) => row[name]).join()}>
-            <code>{definition.name}</code> now says{" "}
-            {definition.by.map((name) => format.dimension(row[name])).join(", ")}:{" "}
+            <code>{definition.name}</code> now says {format.dimensions(definition.by.map((name) => row[name]))}:{" "}
             {definition.measures.map(({ name }) => `${name} ${format.measure(row[name])}`).join(", ")}
           </li>
         ))}

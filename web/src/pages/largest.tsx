@@ -8,7 +8,7 @@ import * as format from "../format";
 import { isPaused } from "../live/feed";
 import { type Definition, type Live, type Row, slots, watermarkOf } from "../live/state";
 import { href, param, setParams } from "../route";
-import { Choice, Empty, Fault, Panel } from "../ui/parts";
+import { Brief, Choice, Empty, Fault, Panel } from "../ui/parts";
 import { Table } from "../ui/table";
 import { chosenRollup } from "./overview";
 import { type Entry, grouped, isAdditive, seriesOf } from "./ranking";
@@ -121,7 +121,7 @@ function Ranking({
               class="plain"
               href={href("explore", { rollup: definition.name, from: new Date(from).toISOString(), ...filter(entry) })}
             >
-              {Object.values(entry.dimensions).map(format.dimension).join(" · ") || "all"}
+              <Brief text={format.dimensions(Object.values(entry.dimensions)) || "all"} />
             </a>
           ),
         },

@@ -5,7 +5,7 @@ import { Histogram, type Bucket } from "../charts/histogram";
 import * as format from "../format";
 import { live } from "../live/feed";
 import { param, setParams } from "../route";
-import { Empty, Fault, Panel, Toggle, usePolling } from "../ui/parts";
+import { Brief, Empty, Fault, Panel, Toggle, usePolling } from "../ui/parts";
 import { Table } from "../ui/table";
 import { DeadLetters } from "./dead-letters";
 
@@ -145,7 +145,7 @@ function Diverted({ events }: { events: LateEvent[] }) {
           { name: "Happened (UTC)", show: (event) => format.moment(Date.parse(event.timestamp)) },
           { name: "Late by", isNumber: true, show: (event) => format.duration(event.late_by_ms) },
           { name: "Rollup", show: (event) => event.rollup },
-          { name: "Of", show: (event) => Object.values(event.dimensions).map(format.dimension).join(" · ") },
+          { name: "Of", show: (event) => <Brief text={format.dimensions(Object.values(event.dimensions))} /> },
           { name: "Event", show: (event) => <code class="raw">{event.raw}</code> },
         ]}
       />

@@ -72,6 +72,8 @@ function Now({ live: { stats, rates } }: { live: Live }) {
         <Figure name="Counted" value={format.number(total.written)} />
         <Figure name="Duplicates" value={format.number(total.duplicate)} />
         <Figure name="Dead letters" value={format.number(total.dead_lettered)} />
+        {total.deleted > 0 && <Figure name="Deleted" value={format.number(total.deleted)} />}
+        {total.skipped > 0 && <Figure name="Skipped" value={format.number(total.skipped)} note="lost by the log" />}
         <Figure name="Waiting" value={isStoreSilent(partitions) ? "–" : format.number(total.lag)} />
       </dl>
     </section>

@@ -20,7 +20,7 @@ export function pivot(definition: Definition, measure: string, rows: Row[], seri
     const key = JSON.stringify(definition.by.map((name) => row[name]));
     let series = all.get(key);
     if (!series) {
-      const name = definition.by.map((by) => format.dimension(row[by])).join(" · ") || measure;
+      const name = format.dimensions(definition.by.map((by) => row[by])) || measure;
       // Where a count or a sum has no row, nothing happened; of anything else nothing is known there.
       series = { name, values: times.map(() => (fn === "count" || fn === "sum" ? 0 : null)), size: 0 };
       all.set(key, series);

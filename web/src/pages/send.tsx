@@ -133,6 +133,7 @@ function Demo() {
   usePolling(5_000, [], async (signal) => {
     try {
       state.value = await get("v1/demo", signal);
+      fault.value = "";
     } catch (error) {
       if (!signal.aborted) fault.value = why(error);
     }

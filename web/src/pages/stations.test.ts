@@ -15,15 +15,36 @@ const PARTITION: Partition = {
   stopped: null,
 };
 
-function strains(partition: Partial<Partition>, process: Partial<Process> = {}, lag = 0): Record<string, string> {
+const ALL = ["ingest", "process", "query"];
+
+function of(
+  partition: Partial<Partition>,
+  process: Partial<Process> = {},
+  lag = 0,
+  partitions = [PARTITION],
+  roles = ALL,
+) {
   const total = { received: 10, written: 10, lag, received_per_second: 5, written_per_second: 5, duplicate: 0 };
   const stats = {
     total,
-    streams: [{ partitions: [PARTITION, { ...PARTITION, ...partition }] }],
-    process: { body_bytes_in_flight: 0, body_bytes_max: 100, flush_ms: 3, append_ms: 1, ...process },
+    streams: [{ partitions: [...partitions, { ...PARTITION, ...partition }] }],
+    process: {
+      accepted: 0,
+      refused: 0,
+      body_bytes_in_flight: 0,
+      body_bytes_max: 100,
+      flush_ms: 3,
+      flush_retries: 0,
+      append_ms: 1,
+      ...process,
+    },
   };
-  const live = { stats, server: { log: "embedded", store: "sqlite" } } as unknown as Live;
-  return Object.fromEntries(stations(live).map(({ name, strain, strainIs }) => [name, `${strain} ${strainIs}`]));
+  return stations({ stats, server: { log: "embedded", store: "sqlite", roles } } as unknown as Live);
+}
+
+function strains(partition: Partial<Partition>, process: Partial<Process> = {}, lag = 0): Record<string, string> {
+  const all = of(partition, process, lag);
+  return Object.fromEntries(all.map(({ name, strain, strainIs }) => [name, `${strain} ${strainIs}`]));
 }
 
 it("says that all keep up", () => {
@@ -48,4 +69,22 @@ it("does not take silence for ease", () => {
   expect([away["Fold"], away["Store"]]).toEqual(["1 waits for the store", "1 does not answer"]);
   expect(strains({ log_end: null })["Log"]).toBe("1 no answer from 1 partition");
   expect(strains({ stopped: "data that the store refuses" })["Fold"]).toBe("1 1 partition at a standstill");
+});
+
+it("has no numbers for what other processes do", () => {
+  const elsewhere = { folded: null, duplicate_window_bytes: null, owner: "b" };
+  const told = of(elsewhere, { flush_ms: null, append_ms: null }, 0, [], ["query"]);
+  const facts = Object.fromEntries(told.flatMap((station) => station.facts));
+  expect(facts).toMatchObject({
+    accepted: "–",
+    refused: "–",
+    "in memory": "–",
+    "durable in": "–",
+    "id memory": "–",
+    flush: "–",
+    "tried again": "–",
+    records: "10",
+    counted: "10",
+  });
+  expect(told[0]!.strainIs).toBe("in other processes: this one takes no events");
 });

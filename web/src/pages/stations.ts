@@ -32,18 +32,21 @@ function ms(value: number | null): string {
   return value === null ? "–" : `${format.short(value)} ms`;
 }
 
-function door({ stats: { total, process } }: Live): Station {
+function door({ stats: { total, process }, server }: Live): Station {
+  const isHere = server.roles.includes("ingest");
   const inFlight = process.body_bytes_max > 0 ? process.body_bytes_in_flight / process.body_bytes_max : 0;
   return {
     name: "Door",
     what: "checks and answers",
     rate: total.received_per_second,
     strain: inFlight,
-    strainIs: `bodies in memory ${Math.round(inFlight * 100)} % of the budget`,
+    strainIs: isHere
+      ? `bodies in memory ${Math.round(inFlight * 100)} % of the budget`
+      : "in other processes: this one takes no events",
     facts: [
-      ["accepted", format.number(process.accepted)],
-      ["refused", format.number(process.refused)],
-      ["in memory", format.bytes(process.body_bytes_in_flight)],
+      ["accepted", isHere ? format.number(process.accepted) : "–"],
+      ["refused", isHere ? format.number(process.refused) : "–"],
+      ["in memory", isHere ? format.bytes(process.body_bytes_in_flight) : "–"],
     ],
   };
 }
@@ -70,7 +73,7 @@ export function isStoreSilent(partitions: Partition[]): boolean {
 }
 
 function fold({ stats: { total } }: Live, partitions: Partition[]): Station {
-  const windowBytes = partitions.reduce((sum, partition) => sum + (partition.duplicate_window_bytes ?? 0), 0);
+  const windows = partitions.map((partition) => partition.duplicate_window_bytes).filter((bytes) => bytes !== null);
   const isWaiting = isStoreSilent(partitions);
   const [strain, strainIs] = strainOfFold(total.lag, partitions, isWaiting);
   return {
@@ -82,7 +85,8 @@ function fold({ stats: { total } }: Live, partitions: Partition[]): Station {
     facts: [
       ["waiting", isWaiting ? "–" : format.number(total.lag)],
       ["duplicates", format.number(total.duplicate)],
-      ["id memory", format.bytes(windowBytes)],
+      // Its owner knows it, and where all are elsewhere nobody here does.
+      ["id memory", windows.length === 0 ? "–" : format.bytes(windows.reduce((sum, bytes) => sum + bytes, 0))],
     ],
   };
 }
@@ -106,7 +110,7 @@ function store({ stats: { total, process }, server }: Live, partitions: Partitio
     strainIs: isSilent ? "does not answer" : pace(flush),
     facts: [
       ["flush", ms(process.flush_ms)],
-      ["tried again", format.number(process.flush_retries)],
+      ["tried again", server.roles.includes("process") ? format.number(process.flush_retries) : "–"],
       ["counted", format.number(total.written)],
     ],
   };

@@ -1,11 +1,11 @@
 // Events as they come, and what became of one.
 import { useComputed, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { ApiError, get, why, withQuery } from "../api";
 import * as format from "../format";
 import { isPaused, live, togglePause } from "../live/feed";
 import { param, setParams } from "../route";
-import { Choice, Copy, Empty, Fault, Input, Panel, usePolling } from "../ui/parts";
+import { Brief, Choice, Copy, Empty, Fault, Input, Panel, usePolling } from "../ui/parts";
 
 const EVERY_MS = 1_000;
 const SHOWN = 40;
@@ -44,7 +44,7 @@ export function Tail() {
       fault.value = "";
     } catch (error) {
       if (signal.aborted) return;
-      const isNotKept = error instanceof ApiError && error.status === 404;
+      const isNotKept = error instanceof ApiError && error.code === "no_raw_table";
       if (isNotKept) events.value = null;
       fault.value = isNotKept
         ? `Nothing to show: ${error.message}. Without it, only what was counted is kept, not the events.`
@@ -52,12 +52,23 @@ export function Tail() {
     }
   });
   const chosen = param("event");
+  // Only what was opened here takes the focus, and gives it back.
+  const opener = useRef<HTMLElement | null>(null);
+  const open = (id: string | null, by: HTMLElement | null) => {
+    opener.current = by;
+    setParams({ event: id });
+  };
+  const close = () => {
+    const back = opener.current?.isConnected ? opener.current : document.querySelector("h1");
+    open(null, null);
+    back?.focus();
+  };
   return (
     <div class={chosen ? "tail beside" : "tail"}>
       <Panel
         title="Newest events"
         tools={
-          <button type="button" class="button" aria-pressed={isPaused.value} onClick={togglePause}>
+          <button type="button" class={isPaused.value ? "button main" : "button"} onClick={togglePause}>
             {isPaused.value ? "Go on" : "Pause"}
           </button>
         }
@@ -83,27 +94,44 @@ export function Tail() {
         {events.value?.length === 0 && <Empty>No events yet, or none that match.</Empty>}
         <ol class="events">
           {events.value?.map((event) => (
-            <Line key={`${event.partition}/${event.offset}`} event={event} isChosen={event.event_id === chosen} />
+            <Line
+              key={`${event.partition}/${event.offset}`}
+              event={event}
+              isChosen={event.event_id === chosen}
+              onOpen={open}
+            />
           ))}
         </ol>
       </Panel>
-      {chosen && <Fate id={chosen} />}
+      {chosen && <Fate id={chosen} takesFocus={opener.current !== null} onClose={close} />}
     </div>
   );
 }
 
-function Line({ event, isChosen }: { event: Event; isChosen: boolean }) {
+function Line({
+  event,
+  isChosen,
+  onOpen,
+}: {
+  event: Event;
+  isChosen: boolean;
+  onOpen: (id: string | null, by: HTMLElement | null) => void;
+}) {
   return (
     <li>
       <button
         type="button"
         class="event"
         aria-pressed={isChosen}
-        onClick={() => setParams({ event: isChosen ? null : event.event_id })}
+        onClick={(click) => (isChosen ? onOpen(null, null) : onOpen(event.event_id, click.currentTarget))}
       >
         <time dateTime={event.timestamp}>{format.clock(Date.parse(event.timestamp), "UTC", true)}</time>
-        <span class="type">{event.event_type}</span>
-        <span class="who quiet">{event.user_id ?? event.session_id ?? ""}</span>
+        <span class="type" dir="auto">
+          {event.event_type}
+        </span>
+        <span class="who quiet" dir="auto">
+          {event.user_id ?? event.session_id ?? ""}
+        </span>
         <code class="raw">{JSON.stringify(event.properties)}</code>
       </button>
     </li>
@@ -124,6 +152,8 @@ interface Found {
   offset: number;
   timestamp?: string;
   received_at?: string;
+  deleted_at?: string;
+  replayed_at?: string | null;
   reason?: string;
   detail?: string;
   cells?: Cell[];
@@ -138,33 +168,39 @@ interface FateOf {
 
 const WORDS: Record<string, string> = {
   counted: "Counted",
+  deleted: "Deleted",
   duplicate: "A duplicate",
   dead_letter: "A dead letter",
   in_flight: "On its way",
   unknown: "Not known",
 };
 
-function Fate({ id }: { id: string }) {
+function Fate({ id, takesFocus, onClose }: { id: string; takesFocus: boolean; onClose: () => void }) {
+  const place = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a narrow screen it stands above the list, out of sight of what was pressed.
+    if (takesFocus) place.current?.focus();
+  }, [id]);
   const fate = useSignal<FateOf | null>(null);
   const fault = useSignal("");
-  useEffect(() => {
-    const gone = new AbortController();
-    fate.value = null;
-    get<FateOf>(`v1/events/${encodeURIComponent(id)}`, gone.signal)
-      .then((found) => {
-        fate.value = found;
-        fault.value = "";
-      })
-      .catch((error: unknown) => {
-        if (!gone.signal.aborted) fault.value = why(error);
-      });
-    return () => gone.abort();
-  }, [id]);
+  usePolling(EVERY_MS, [id], async (signal) => {
+    const known = fate.value?.event_id === id ? fate.value : null;
+    // What is on its way arrives; anything else stays as it is while one reads it.
+    if (known && known.fate !== "in_flight") return;
+    if (!known) fate.value = null;
+    try {
+      fate.value = await get<FateOf>(`v1/events/${encodeURIComponent(id)}`, signal);
+      fault.value = "";
+    } catch (error) {
+      if (!signal.aborted) fault.value = why(error);
+    }
+  });
   return (
     <Panel
       title="What became of it"
+      place={place}
       tools={
-        <button type="button" class="button" onClick={() => setParams({ event: null })}>
+        <button type="button" class="button" onClick={onClose}>
           Close
         </button>
       }
@@ -199,11 +235,12 @@ function Place({ found }: { found: Found }) {
         </p>
       )}
       {found.received_at && <p class="quiet">Received {format.moment(Date.parse(found.received_at))} UTC</p>}
+      {found.deleted_at && <p class="quiet">Deleted by hand {format.moment(Date.parse(found.deleted_at))} UTC</p>}
+      {found.replayed_at && <p class="quiet">Replayed {format.moment(Date.parse(found.replayed_at))} UTC</p>}
       {found.cells?.map((cell) => (
         <p key={cell.rollup}>
-          in <code>{cell.rollup}</code>, {format.moment(Date.parse(cell.window_start))} –{" "}
-          {format.clock(Date.parse(cell.window_end))}:{" "}
-          {Object.values(cell.dimensions).map(format.dimension).join(" · ")}
+          in <code>{cell.rollup}</code>, {format.span(Date.parse(cell.window_start), Date.parse(cell.window_end))}:
+          <Brief text={format.dimensions(Object.values(cell.dimensions))} />
         </p>
       ))}
     </div>

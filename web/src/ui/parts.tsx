@@ -1,7 +1,7 @@
 // Small parts that several pages use.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useId } from "preact/hooks";
+import { useEffect, useId, useRef } from "preact/hooks";
 import { lacking, type Scope, session } from "../session";
 
 /** A titled box of the page. */
@@ -10,15 +10,18 @@ export function Panel({
   tools,
   children,
   note,
+  place,
 }: {
   title: string;
+  /** For what takes the focus when it opens. */
+  place?: { current: HTMLElement | null };
   tools?: ComponentChildren;
   note?: ComponentChildren;
   children: ComponentChildren;
 }) {
   const id = useId();
   return (
-    <section class="panel" aria-labelledby={id}>
+    <section class="panel" aria-labelledby={id} {...(place ? { ref: place, tabIndex: -1 } : {})}>
       <header class="panel-head">
         <h2 id={id}>{title}</h2>
         {tools && <div class="tools">{tools}</div>}
@@ -120,6 +123,21 @@ export function Input({
     </label>
   );
 }
+
+/** A text of an event: a long one is cut after some lines, and is whole where one points at it. */
+export function Brief({ text }: { text: string }) {
+  const isLong = text.length > BRIEF_CHARS;
+  // Several beside each other are in the page's order, whichever way each of them runs.
+  const dir = text.includes("\u2068") ? "ltr" : "auto";
+  return (
+    <bdi class={isLong ? "brief long" : "brief"} dir={dir} title={isLong ? text : undefined}>
+      {text}
+    </bdi>
+  );
+}
+
+/** Longer ones may be cut. */
+const BRIEF_CHARS = 40;
 
 /** A button that copies a text and says so. */
 export function Copy({ text, label }: { text: string; label: string }) {
@@ -233,6 +251,24 @@ export function usePolling(every: number, on: readonly unknown[], ask: (signal: 
       clearTimeout(timer);
     };
   }, [...on]);
+}
+
+/** A value that changes all the time, taken over once in so long, and the last one always. */
+export function useSeldom<Value>(value: Value, every: number): Value {
+  const taken = useSignal(value);
+  const at = useRef(Date.now());
+  useEffect(() => {
+    if (taken.peek() === value) return;
+    const timer = setTimeout(
+      () => {
+        at.current = Date.now();
+        taken.value = value;
+      },
+      at.current + every - Date.now(),
+    );
+    return () => clearTimeout(timer);
+  }, [value]);
+  return taken.value;
 }
 
 /** The width that an element has, in pixels. */

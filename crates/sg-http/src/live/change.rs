@@ -163,6 +163,8 @@ fn stats(app: &App, last: Option<&Look>, look: &Look) -> Value {
             "written": now.written,
             "duplicate": now.duplicate,
             "dead_lettered": now.dead_lettered,
+            "deleted": now.deleted,
+            "skipped": now.skipped,
             "lag": now.lag,
             "received_per_second": per_second(now.received, before.received),
             "written_per_second": per_second(now.written, before.written),

@@ -77,6 +77,8 @@ pub(super) struct Flow {
     pub(super) written: u64,
     pub(super) duplicate: u64,
     pub(super) dead_lettered: u64,
+    pub(super) deleted: u64,
+    pub(super) skipped: u64,
     pub(super) lag: u64,
     /// When so many had been received, for a minute back.
     pub(super) history: VecDeque<(Instant, u64)>,
@@ -186,6 +188,8 @@ impl Look {
             total.written += flow.written;
             total.duplicate += flow.duplicate;
             total.dead_lettered += flow.dead_lettered;
+            total.deleted += flow.deleted;
+            total.skipped += flow.skipped;
             total.lag += flow.lag;
             if total.history.is_empty() {
                 total.history.clone_from(&flow.history);
@@ -239,7 +243,8 @@ fn flows(app: &App, marks: &Marks, taken: Instant, last: Option<&Look>) -> Vec<F
         let places = marks.places(&door.plan.stream.name);
         let ledgers = || places.iter().filter_map(|place| place.stored).map(|stored| &stored.ledger);
         let lag: u64 = places.iter().map(super::Place::lag).sum();
-        let received = ledgers().map(|ledger| ledger.processed).sum::<u64>() + lag;
+        // What the log has lost was received: while it lay before the store it was part of the lag.
+        let received = ledgers().map(|ledger| ledger.processed + ledger.skipped).sum::<u64>() + lag;
         let mut history = before.history;
         history.push_back((taken, received));
         while history.get(1).is_some_and(|(at, _)| taken - *at >= MINUTE) {
@@ -250,6 +255,8 @@ fn flows(app: &App, marks: &Marks, taken: Instant, last: Option<&Look>) -> Vec<F
             written: ledgers().map(|ledger| ledger.counted).sum(),
             duplicate: ledgers().map(|ledger| ledger.duplicate).sum(),
             dead_lettered: ledgers().map(|ledger| ledger.dead_lettered).sum(),
+            deleted: ledgers().map(|ledger| ledger.deleted).sum(),
+            skipped: ledgers().map(|ledger| ledger.skipped).sum(),
             lag,
             history,
         }

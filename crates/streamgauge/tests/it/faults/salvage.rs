@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::damage::{LINES, assert_refusal, events, launch, overwrite, segments};
+use crate::harness::watching::Watching;
 use crate::harness::witness;
 use crate::harness::{Exited, PATIENCE, Server, until};
 
@@ -53,11 +54,21 @@ fn check_ledger(server: &Server, stream: &str, sent: u64) -> (u64, u64) {
     let metric =
         format!("streamgauge_offsets_skipped_total{{stream=\"{stream}\",partition=\"0\"}} {skipped}\n");
     assert!(server.get("/metrics").text().contains(&metric), "{metric}");
+    check_watched(server, stream, sent, skipped);
     let audit = server.command(&["audit"]);
     let said = String::from_utf8_lossy(&audit.stdout);
     let line = format!("✓ offsets of {stream}/0: processed {processed} + skipped {skipped} = next offset");
     assert!(audit.status.success() && said.contains(&line), "{line}\n{said}");
     (processed, skipped)
+}
+
+/// Those who watch are told of all that was sent, with what was skipped.
+fn check_watched(server: &Server, stream: &str, sent: u64, skipped: u64) {
+    let (mut watching, _) = Watching::begin(server, "/v1/stream", None);
+    let told = watching.next().expect("everything at once").data;
+    let streams = told["stats"]["streams"].as_array().expect("streams");
+    let flow = streams.iter().find(|flow| flow["name"] == stream).expect("it is built in");
+    assert_eq!((number(&flow["received"]), number(&flow["skipped"])), (sent, skipped), "{flow}");
 }
 
 /// Damages a log, has it refused and salvaged, and looks at everything that reads it.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::rebuilds::{orders, post, rebuild, rows};
 use super::{MEASURES, ORDERS, REVENUE, flush, launch, told, total, unflushed};
+use crate::harness::watching::Watching;
 use crate::harness::witness::{audit, open};
 use crate::harness::{PATIENCE, Server, pause, until};
 
@@ -212,6 +213,10 @@ fn late_events_replays_and_copies_keep_their_places_in_the_ledger() {
     let ledger_of =
         ["counted", "duplicate", "dead_lettered", "deleted"].map(|member| ledger(&server, member));
     assert_eq!(ledger_of, [1, 1, 1, 3]);
+    let (mut watching, _) = Watching::begin(&server, "/v1/stream", None);
+    let total = watching.next().expect("everything at once").data["stats"]["total"].clone();
+    let shown = ["received", "written", "duplicate", "dead_lettered", "deleted", "skipped"];
+    assert_eq!(shown.map(|member| total[member].as_u64()), [6, 1, 1, 1, 3, 0].map(Some), "{total}");
     assert_eq!(minutes(&server)["diverted"].as_u64(), Some(0), "{}", minutes(&server));
     assert_eq!(minutes(&server)["deleted"].as_u64(), Some(3));
     let late = server.get("/v1/late").json();
