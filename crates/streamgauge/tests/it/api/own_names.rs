@@ -176,6 +176,42 @@ fn conditions_mean_the_own_names() {
 }
 
 #[test]
+fn raw_events_are_asked_for_by_either_name() {
+    let own = "user_id = \"format\"\n";
+    let toml =
+        block("toml").replacen("  event_id   = \"uuid\"\n", &format!("  event_id = \"uuid\"\n  {own}"), 1);
+    assert!(toml.contains(own), "{toml}");
+    let server = Server::start_with(&toml, &[]);
+    let login = r#"{"kind":"login","at":"2026-01-01T12:00:00Z","uuid":"3","format":"Ann"}"#;
+    let sent = format!("[{},{},{login}]", event("1", ""), event("2", ""));
+    post_seen_at(&server, SEND, &sent);
+    let ids = |asked: &str| {
+        let answer = get_json(&server, &format!("/v1/events?stream=accounts&{asked}"));
+        let events = answer["data"].as_array().unwrap_or_else(|| panic!("{asked}: {answer}"));
+        events.iter().map(|event| bare(&event["event_id"])).collect::<Vec<_>>().join(" ")
+    };
+    for (asked, found) in [
+        ("kind=signup", "2 1"),
+        ("event_type=signup", "2 1"),
+        ("kind=", "3 2 1"),
+        ("uuid=2", "2"),
+        ("event_id=2&kind=login", ""),
+        ("user_id=Ann", "3"),
+        // What a question says of itself is not asked of events.
+        ("format=json", "3 2 1"),
+    ] {
+        assert_eq!(ids(asked), found, "{asked}");
+    }
+    let refused = |asked: &str| {
+        let answer = server.get(&format!("/v1/events?{asked}"));
+        assert_eq!(answer.status, 400, "{asked}: {}", answer.text());
+        bare(&answer.json()["detail"])
+    };
+    insta::assert_snapshot!(refused("plan=pro"), @"there is no parameter plan; there are stream, event_id, user_id, session_id, event_type, from, to, limit, format, uuid, kind");
+    insta::assert_snapshot!(refused("kind=a&event_type=a"), @"kind is event_type here: give one of them");
+}
+
+#[test]
 fn what_was_decided_stays_when_names_change() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let renamed = block("toml").replace("\"kind\"", "\"sort\"").replace("{ kind =", "{ event_type =");
@@ -234,4 +270,11 @@ fn the_document_shows_an_event_with_the_own_names() {
         assert_eq!((&example["kind"], &example["at"]), (&"example".into(), &"2025-01-31T12:00:00Z".into()));
         assert_eq!(server.post(path, &[], example.to_string()).status, 202, "{example}");
     }
+    let parameters = document["paths"]["/v1/events"]["get"]["parameters"].as_array().expect("a list");
+    let named = |name: &str| parameters.iter().find(|parameter| parameter["name"] == name);
+    assert_eq!(
+        bare(&named("kind").expect("the own name is there")["description"]),
+        "`event_type` of the stream accounts, under its own name."
+    );
+    assert!(named("uuid").is_some() && named("at").is_none(), "{parameters:?}");
 }
