@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
+use sg_core::definition::Stream;
 use sg_core::erase::Gift;
+use sg_core::event::Canonical;
 use sg_core::fold::{gifts, plan_of};
 use sg_core::plan::{Plan, RollupPlan};
 use sg_core::ports::StatusDetail;
@@ -28,32 +30,40 @@ const LOG_SEARCH_RECORDS: u64 = 200_000;
 /// Bytes read from the log at once during that search.
 const LOG_SEARCH_BYTES: usize = 1 << 20;
 
-/// `GET /v1/events?stream=&event_id=&user_id=&session_id=&event_type=&from=&to=&limit=&format=`.
+/// What a question about events of any stream says: among it the fields by which they can be asked for.
+const PARAMETERS: [&str; 9] =
+    ["stream", "event_id", "user_id", "session_id", "event_type", "from", "to", "limit", "format"];
+
+/// Returns the fields by which a stream's events can be asked for under names of its own, with them. A name that says
+/// something else in a question goes on saying that.
+pub(crate) fn own_parameters(stream: &Stream) -> impl Iterator<Item = (Canonical, &str)> {
+    let is_more =
+        |(field, name): &(Canonical, &str)| PARAMETERS.contains(&field.name()) && !PARAMETERS.contains(name);
+    stream.fields.iter().filter(is_more)
+}
+
+/// `GET /v1/events?stream=&event_id=&user_id=&session_id=&event_type=&from=&to=&limit=&format=`, and the stream's own names
+/// of these fields.
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let params = Params::parse(query.as_deref().unwrap_or_default());
-    params.only(&[
-        "stream",
-        "event_id",
-        "user_id",
-        "session_id",
-        "event_type",
-        "from",
-        "to",
-        "limit",
-        "format",
-    ])?;
     let door = raw_door(&app, params.get("stream"))?;
+    let stream = &door.plan.stream;
+    let own: Vec<(Canonical, &str)> = own_parameters(stream).collect();
+    params.only(&PARAMETERS.into_iter().chain(own.iter().map(|(_, name)| *name)).collect::<Vec<_>>())?;
+    let text = |field: Canonical| {
+        let own_name = own.iter().find(|(known, _)| *known == field).map(|(_, name)| *name);
+        params.either(field.name(), own_name).map(|value| value.map(str::to_owned))
+    };
     let now = app.clock.now();
-    let text = |name: &str| params.get(name).map(str::to_owned);
     let query = EventQuery {
-        stream: door.plan.stream.name.clone(),
-        event_id: text("event_id"),
-        user_id: text("user_id"),
-        session_id: text("session_id"),
-        event_type: text("event_type"),
+        stream: stream.name.clone(),
+        event_id: text(Canonical::EventId)?,
+        user_id: text(Canonical::UserId)?,
+        session_id: text(Canonical::SessionId)?,
+        event_type: text(Canonical::EventType)?,
         from: params.time("from", now)?,
         to: params.time("to", now)?,
         limit: params.count("limit", PAGE_ROWS, PAGE_ROWS_MAX)?,

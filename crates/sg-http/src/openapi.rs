@@ -2,6 +2,8 @@
 //! `/docs`. The files in `openapi/` say what does not depend on the configuration; here what this process does not serve is
 //! left out, and what its configuration adds is put in. Pages and their files are for people and not in it.
 
+use std::collections::BTreeMap;
+
 use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use sg_core::event::Canonical;
 use sg_core::plan::{Arrival, Plan};
 
 use crate::access;
-use crate::{Answers, App, Door, Roles, pages};
+use crate::{Answers, App, Door, Roles, events, pages};
 
 const DOCUMENT: &str = include_str!("openapi/document.json");
 const PATHS: [&str; 3] = [
@@ -90,6 +92,7 @@ fn paths(app: &App) -> Map<String, Value> {
     if let (Some(item), Some(door)) = (paths.get_mut(ANY_STREAM), app.doors.first()) {
         fit(&mut item["post"], &door.plan);
         app.doors.iter().for_each(|door| tell_names(&mut item["post"], &door.plan.stream));
+        add_own_parameters(&mut item["get"]["parameters"], app);
     }
     keep_roles(&mut paths, app.roles);
     if !app.guard.is_off() {
@@ -143,6 +146,25 @@ fn tell_names(operation: &mut Value, stream: &Stream) {
     let said = operation["description"].as_str().unwrap_or_default();
     let more = format!("{said} The stream {} reads {named}, under no other name.", stream.name);
     operation["description"] = more.trim().into();
+}
+
+/// Adds the names of their own by which events of streams can be asked for; each stands once, whatever it means where.
+fn add_own_parameters(parameters: &mut Value, app: &App) {
+    let streams = app.doors.iter().map(|door| &door.plan.stream).filter(|stream| stream.raw_table.is_some());
+    let mut meanings: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for stream in streams {
+        for (field, name) in events::own_parameters(stream) {
+            let meaning = format!("`{}` of the stream {}", field.name(), stream.name);
+            meanings.entry(name).or_default().push(meaning);
+        }
+    }
+    let added = meanings.iter().map(|(name, meant)| {
+        let description = format!("{}, under its own name.", meant.join(", "));
+        json!({"name": name, "in": "query", "description": description, "schema": {"type": "string"}})
+    });
+    if let Some(parameters) = parameters.as_array_mut() {
+        parameters.extend(added);
+    }
 }
 
 /// Returns the least event that a stream's definition accepts, with every field that it has a name of its own for.

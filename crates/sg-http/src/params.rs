@@ -43,6 +43,17 @@ impl Params {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Returns a parameter that has another name, too; refuses both at once.
+    pub(crate) fn either(&self, name: &str, other: Option<&str>) -> Result<Option<&str>, ApiError> {
+        match (self.get(name), other.and_then(|other| self.get(other))) {
+            (Some(_), Some(_)) => {
+                let other = other.unwrap_or_default();
+                Err(ApiError::BadQuery(format!("{other} is {name} here: give one of them")))
+            }
+            (value, other_value) => Ok(value.or(other_value)),
+        }
+    }
+
     /// Refuses names other than these, and one that stands twice: which of two values is meant nobody knows.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
         let stands_before = |(at, (name, _)): &(usize, &(String, String))| {

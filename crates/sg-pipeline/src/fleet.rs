@@ -147,27 +147,33 @@ fn stands_still(owner: &Progress) -> PortError {
 #[async_trait]
 impl Pipeline for Fleet {
     async fn flush_now(&self) -> Result<FlushReport, PortError> {
+        let written = |owner: &Progress| {
+            (owner.written.0.load(Ordering::Relaxed), owner.written.1.load(Ordering::Relaxed))
+        };
         let mut report = FlushReport::default();
         let mut wanted = Vec::new();
         for (stream, partition) in self.partitions().await? {
             let end = self.log.extent(stream, partition).await?.end;
-            wanted.push((stream, partition, end, self.owner(stream, partition)));
+            let owner = self.owner(stream, partition).map(|owner| (written(&owner), owner));
+            wanted.push((stream, partition, end, owner));
         }
-        let written = |owner: &Progress| {
-            (owner.written.0.load(Ordering::Relaxed), owner.written.1.load(Ordering::Relaxed))
-        };
         let is_all_owned = wanted.iter().all(|(.., owner)| owner.is_some());
         let stored = if is_all_owned { None } else { Some(self.stored_offsets().await?) };
         for (stream, partition, end, owner) in wanted {
-            let before = owner.as_deref().map(written);
             if end > 0 {
                 self.reach_anywhere(stream, partition, end).await?;
             }
-            if let (Some(owner), Some(before)) = (owner, before) {
-                let after = written(&owner);
+            let is_known =
+                |now: &Arc<Progress>| owner.as_ref().is_some_and(|(_, then)| Arc::ptr_eq(then, now));
+            let came = self.owner(stream, partition).filter(|now| !is_known(now));
+            // Whoever came during the call wrote all of its work since.
+            let mine = owner.into_iter().chain(came.map(|owner| ((0, 0), owner)));
+            let mine: Vec<_> = mine.map(|(before, owner)| (before, written(&owner))).collect();
+            for (before, after) in &mine {
                 report.flushed_events += after.0 - before.0;
                 report.flushed_windows += after.1 - before.1;
-            } else if let Some(stored) = &stored {
+            }
+            if let Some(stored) = stored.as_ref().filter(|_| mine.is_empty()) {
                 report.flushed_events += end.saturating_sub(stored.of(stream, partition));
             }
         }

@@ -4,6 +4,7 @@
 //! - [`web`], [`broadcast`], [`pageview`]: what happens in each stream; [`named`]: the same as `web` in other words.
 //! - [`sequence`]: a run of events with its disorder, late ones and resends.
 //! - [`expect`]: the cells that must result, worked out the slow and obvious way; [`exact`]: its numbers.
+//! - [`renamed`]: events under the names of a stream's own.
 //! - [`demo`]: the producer that keeps a fresh server busy.
 //!
 //! Sends nothing itself, but for the demo.
@@ -15,6 +16,7 @@ pub(crate) mod expect;
 pub(crate) mod named;
 pub(crate) mod pageview;
 pub(crate) mod random;
+pub(crate) mod renamed;
 pub(crate) mod sequence;
 pub(crate) mod web;
 

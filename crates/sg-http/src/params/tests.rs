@@ -19,6 +19,26 @@ fn reads_names_and_values() {
 }
 
 #[test]
+fn one_of_two_names_is_taken() {
+    let params = Params::parse("a=1&b=2&empty=");
+    for (name, other, expect) in [
+        ("a", None, Ok(Some("1"))),
+        ("a", Some("none"), Ok(Some("1"))),
+        ("none", Some("b"), Ok(Some("2"))),
+        ("empty", Some("b"), Ok(Some("2"))),
+        ("none", Some("empty"), Ok(None)),
+        ("none", None, Ok(None)),
+        ("a", Some("b"), Err("b is a here: give one of them")),
+    ] {
+        let taken = params.either(name, other).map_err(|error| match error {
+            ApiError::BadQuery(detail) => detail,
+            other => format!("{other:?}"),
+        });
+        assert_eq!(taken, expect.map_err(str::to_owned), "{name} {other:?}");
+    }
+}
+
+#[test]
 fn holds_the_limits_of_counts() {
     for (text, expect) in [
         ("", Some(7)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use sg_core::batch::EventBatch;
 use sg_core::metrics::Metrics;
 use sg_core::plan::{Arrival, Plan};
@@ -322,6 +323,24 @@ async fn a_process_without_owners_waits_for_those_of_others() {
     assert_eq!(bench.partition().await.expect("a partition").next_offset, end);
     crew.end().await;
     idle.end().await;
+}
+
+/// Right after a start nobody may own what is to be flushed.
+#[tokio::test]
+async fn a_flush_waits_for_an_owner_that_is_to_come_and_tells_what_it_wrote() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path()).await;
+    let crew = bench.crew(NEVER);
+    let end = bench.append(0..100).await;
+    let mut flushing = Box::pin(crew.fleet.flush_now());
+    assert!(flushing.as_mut().now_or_never().is_none(), "nobody owns the partition yet");
+    crew.say(Change::Assigned).await;
+    let report = flushing.await.expect("flushed");
+    let cells = crew.metrics.cells_flushed.get();
+    assert!(cells > 0, "the plan has rollups");
+    assert_eq!((report.flushed_events, report.flushed_windows), (100, cells));
+    assert_eq!(bench.partition().await.expect("a partition").next_offset, end);
+    crew.end().await;
 }
 
 /// A process that the group no longer knows gives its partitions up and joins anew.

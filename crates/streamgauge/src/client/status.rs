@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use bytes::Bytes;
 use serde::Deserialize;
+use sg_core::event::{Canonical, OwnNames};
 
 use super::{Connection, JSON};
 
@@ -164,10 +165,19 @@ impl Status {
         mine.flat_map(|stream| &stream.partitions).map(|partition| partition.ledger.processed).sum()
     }
 
+    /// Returns the names of its own under which a stream reads fields.
+    pub(crate) fn names(&self, stream: &str) -> OwnNames {
+        let known = self.streams.iter().filter(|known| known.name == stream);
+        let named = known.flat_map(|known| &known.fields).filter_map(|(field, name)| {
+            let field = Canonical::ALL.into_iter().find(|known| known.name() == field)?;
+            Some((field, name.clone()))
+        });
+        OwnNames::new(named.collect())
+    }
+
     /// Returns why events of ours would not be understood in a stream, if so: it reads its fields under other names.
     pub(crate) fn misreads(&self, stream: &str) -> Option<String> {
-        let known = self.streams.iter().find(|known| known.name == stream)?;
-        misread(stream, known.fields.iter().map(|(field, name)| (field.as_str(), name.as_str())))
+        misread(stream, &self.names(stream))
     }
 
     /// Returns how many records are still waiting in the log, as far as the server can see.
@@ -185,11 +195,12 @@ impl Partition {
 }
 
 /// Returns why events with the names that all clients share would not be understood in a stream with names of its own.
-pub(crate) fn misread<'n>(stream: &str, fields: impl Iterator<Item = (&'n str, &'n str)>) -> Option<String> {
-    let named: Vec<String> = fields.map(|(field, name)| format!("{field} is {name}")).collect();
+pub(crate) fn misread(stream: &str, names: &OwnNames) -> Option<String> {
+    let named: Vec<String> =
+        names.iter().map(|(field, name)| format!("{} is {name}", field.name())).collect();
     (!named.is_empty()).then(|| {
         format!(
-            "the stream {stream} reads its events under names of its own ([stream.fields]: {}), which made-up events do not have",
+            "the stream {stream} reads its events under names of its own ([stream.fields]: {}), which the events of this test do not have",
             named.join(", ")
         )
     })

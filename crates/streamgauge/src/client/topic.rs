@@ -5,11 +5,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bytes::Bytes;
 use sg_core::batch::EventBatch;
+use sg_core::event::OwnNames;
 use sg_core::plan::{Arrival, Plan};
 use sg_core::ports::{EventLog, PortError};
 
-use crate::client::Misused;
-use crate::client::status::misread;
 use crate::cmd::config as config_cmd;
 use crate::config::Settings;
 use crate::wire;
@@ -24,16 +23,12 @@ impl Topic {
     /// Opens the topic of a stream, as the configuration of this folder and environment names it.
     ///
     /// # Errors
-    /// When the configuration is wrong, has no such stream or gives its fields other names, or the brokers cannot be used.
+    /// When the configuration is wrong or has no such stream, or the brokers cannot be used.
     pub(crate) fn open(stream: &str, brokers: &str) -> anyhow::Result<Topic> {
         let (layers, _) = config_cmd::layers(None, None)?;
         let settings = Settings::resolve(&layers).map_err(|errors| anyhow::anyhow!(errors.join("; ")))?;
         let found = settings.streams.iter().find(|known| known.stream.name == stream);
         let found = found.with_context(|| format!("the configuration has no stream {stream}"))?;
-        let own_names = found.stream.fields.iter().map(|(field, name)| (field.name(), name));
-        if let Some(why) = misread(stream, own_names) {
-            return Err(Misused(why).into());
-        }
         let plan = Arc::new(Plan::new(found.stream.clone(), &[]));
         let log = wire::kafka::writer(&settings, brokers, std::slice::from_ref(&plan))?;
         Ok(Topic { log, plan })
@@ -42,6 +37,11 @@ impl Topic {
     /// Returns the stream.
     pub(crate) fn stream(&self) -> &str {
         &self.plan.name
+    }
+
+    /// Returns the names of its own under which the stream reads fields.
+    pub(crate) fn names(&self) -> &OwnNames {
+        &self.plan.stream.fields
     }
 
     /// Returns the lines as records without anything of ours beside them.

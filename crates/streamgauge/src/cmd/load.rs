@@ -18,7 +18,7 @@ use anyhow::{Context as _, anyhow};
 use sg_core::nearest;
 
 use crate::client::live::Numbers;
-use crate::client::{Connection, Misused, Server, Target, settle, status};
+use crate::client::{Connection, Server, Target, settle, status};
 use crate::clock::WallClock;
 use crate::cmd::audit::Check;
 use body::Body;
@@ -96,9 +96,7 @@ async fn load(args: &Args) -> anyhow::Result<ExitCode> {
         let hint = nearest::hint(&args.stream, known());
         return Err(anyhow!("the server has no stream {}{hint} (--stream names one)", args.stream));
     }
-    if let Some(why) = before.misreads(&args.stream) {
-        return Err(Misused(why).into());
-    }
+    let names = before.names(&args.stream);
     let told_before = told(row, &server).await?;
 
     let plan = Plan {
@@ -109,7 +107,7 @@ async fn load(args: &Args) -> anyhow::Result<ExitCode> {
         connections,
         meeting: (row.turns == Turns::Together).then(|| Meeting::new(connections)),
     };
-    let body = |_| Body::new(&args.stream, batch as usize, row.wording);
+    let body = |_| Body::new((&args.stream, &names), batch as usize, row.wording);
     let bodies = (0..connections).map(body).collect();
     let measured = tokio::task::spawn_blocking(move || measure(&Arc::new(plan), bodies));
     let (tally, elapsed) = measured.await.context("measuring")??;

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use sg_core::event::OwnNames;
 use sg_core::time::{Clock, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::status::Status;
 #[cfg(feature = "kafka")]
 use crate::client::topic::Topic;
-use crate::client::{self, Connection, Misused, Target, rollup, settle};
+use crate::client::{self, Connection, Target, rollup, settle};
 use crate::clock::WallClock;
 use crate::exit;
 use crate::generate::Stream;
@@ -138,16 +139,16 @@ async fn simulate(args: &Args, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     until_told(&stop)?;
     let mut connection = Connection::new(&plan.target.server()?);
-    let ways = ways(args, &plan, &mut connection).await?;
+    let (ways, names) = ways(args, &plan, &mut connection).await?;
     // Before anything is sent: a path that cannot be written is no reason to send it all once more.
     let mut expect = args.expect.as_deref().map(create).transpose()?;
-    let mut run = Run::new(&plan, ways, args.patience);
+    let mut run = Run::new(&plan, (ways, names.clone()), args.patience);
     if args.expect.is_some() {
         let definitions = rollup::definitions(&mut connection).await?;
         let stream = plan.shape.stream;
         let mine = definitions.into_iter().filter(|rollup| rollup.stream == stream.name()).collect();
         let mut warnings = Vec::new();
-        run.expectation = Some(Expectation::new(mine, stream.default_type(), &mut warnings));
+        run.expectation = Some(Expectation::new(mine, stream.default_type(), &mut warnings).under(names));
         for warning in warnings {
             writeln!(std::io::stderr().lock(), "streamgauge: {warning}")?;
         }
@@ -200,36 +201,36 @@ fn until_told(stop: &CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns a way for each batch under way at once.
-async fn ways(args: &Args, plan: &Plan, connection: &mut Connection) -> anyhow::Result<Vec<Way>> {
+/// Returns a way for each batch under way at once, and the names of its own under which the stream reads what comes there.
+async fn ways(args: &Args, plan: &Plan, connection: &mut Connection) -> anyhow::Result<(Vec<Way>, OwnNames)> {
     #[cfg(feature = "kafka")]
     if let Some(brokers) = &plan.brokers {
         let topic = std::sync::Arc::new(Topic::open(plan.shape.stream.name(), brokers)?);
-        return Ok((0..args.connections).map(|_| Way::Topic(topic.clone())).collect());
+        let names = topic.names().clone();
+        return Ok(((0..args.connections).map(|_| Way::Topic(topic.clone())).collect(), names));
     }
     let server = plan.target.server()?;
     // Any answer will do: a server that was never there is not worth the patience for one that restarts.
     connection.get("/livez").await?;
-    check_names(plan, connection).await?;
+    let names = names(plan, connection).await;
     let batches = || format!("/v1/events?stream={}", client::percent_encoded(plan.shape.stream.name()));
     let path = plan.path.map_or_else(batches, str::to_owned);
     let way = |_| match plan.path {
         Some(_) => Way::Single(Connection::new(&server), path.clone()),
         None => Way::Http(Connection::new(&server), path.clone()),
     };
-    Ok((0..args.connections).map(way).collect())
+    Ok(((0..args.connections).map(way).collect(), names))
 }
 
-/// Checks that the stream reads fields under the names that made-up events have, where the server lets us ask.
-async fn check_names(plan: &Plan, connection: &mut Connection) -> anyhow::Result<()> {
-    let misreads = match Status::ask(connection).await {
-        Ok(status) => status.misreads(plan.shape.stream.name()),
+/// Returns the names of its own under which the stream reads fields, where the server lets us ask.
+async fn names(plan: &Plan, connection: &mut Connection) -> OwnNames {
+    match Status::ask(connection).await {
+        Ok(status) => status.names(plan.shape.stream.name()),
         Err(error) => {
             tracing::debug!("how the stream reads its events is not known: {error:#}");
-            None
+            OwnNames::default()
         }
-    };
-    misreads.map_or(Ok(()), |why| Err(Misused(why).into()))
+    }
 }
 
 /// Reads a duration of the command line.

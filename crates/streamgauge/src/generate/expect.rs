@@ -8,6 +8,7 @@ use std::io::{self, Write};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::value::RawValue;
+use sg_core::event::{Canonical, OwnNames};
 use sg_core::time::Timestamp;
 
 use super::exact::{Exact, divided, written};
@@ -21,6 +22,8 @@ const AVERAGE_EXTRA: u32 = 6;
 pub(crate) struct Expectation {
     rollups: Vec<Tally>,
     default_type: &'static str,
+    /// What definitions may call the events' fields, too.
+    names: OwnNames,
     seen: HashSet<u128>,
 }
 
@@ -63,7 +66,12 @@ impl Expectation {
         warnings: &mut Vec<String>,
     ) -> Expectation {
         let rollups = definitions.into_iter().map(|definition| Tally::new(definition, warnings)).collect();
-        Expectation { rollups, default_type, seen: HashSet::new() }
+        Expectation { rollups, default_type, names: OwnNames::default(), seen: HashSet::new() }
+    }
+
+    /// Lets definitions call fields by names of their stream's own. Events have the usual ones here.
+    pub(crate) fn under(self, names: OwnNames) -> Expectation {
+        Expectation { names, ..self }
     }
 
     /// Takes in one event as it was sent.
@@ -82,7 +90,7 @@ impl Expectation {
         }
         let at = time_of(&members).with_context(|| format!("there is no time in {line}"))?;
         for tally in &mut self.rollups {
-            tally.take(&members, at, self.default_type)?;
+            tally.take(&members, at, (self.default_type, &self.names))?;
         }
         Ok(())
     }
@@ -125,9 +133,18 @@ impl Tally {
         Tally { definition, kinds, cells, numbers: Vec::new(), combinations }
     }
 
-    fn take(&mut self, members: &Members, at: Timestamp, default_type: &str) -> anyhow::Result<()> {
-        let value_of = |name: &str| match field(members, name) {
-            None if name == "event_type" => {
+    fn take(
+        &mut self,
+        members: &Members,
+        at: Timestamp,
+        (default_type, names): (&str, &OwnNames),
+    ) -> anyhow::Result<()> {
+        let found = |name: &str| {
+            let usual = names.meaning(name).and_then(|known| field(members, known.name()));
+            usual.or_else(|| field(members, name))
+        };
+        let value_of = |name: &str| match found(name) {
+            None if names.meaning(name) == Some(Canonical::EventType) => {
                 text_of(members, "event_name").unwrap_or_else(|| default_type.to_owned())
             }
             found => found.and_then(scalar).unwrap_or_default(),
@@ -151,7 +168,7 @@ impl Tally {
             } else if meets(&measure.filter) {
                 let value = match measure.field.as_deref() {
                     None => None,
-                    Some(name) => field(members, name).map(|raw| amount(raw, measure.scale)).transpose()?,
+                    Some(name) => found(name).map(|raw| amount(raw, measure.scale)).transpose()?,
                 };
                 number.add(*kind, value);
             }

@@ -1,10 +1,12 @@
 //! The bytes of a request, made once; ids and times are written over in place before each sending.
 
+use sg_core::event::OwnNames;
 use sg_core::time::Timestamp;
 
 use crate::client::{self, JSON, NDJSON, Server};
 use crate::generate::pageview::{POSTCODES, postcode};
 use crate::generate::random::Random;
+use crate::generate::renamed::name_of;
 
 use super::form::Wording;
 
@@ -28,8 +30,8 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Makes a body of so many events for a stream.
-    pub(super) fn new(stream: &str, events: usize, wording: Wording) -> Body {
+    /// Makes a body of so many events for a stream, under its names.
+    pub(super) fn new((stream, names): (&str, &OwnNames), events: usize, wording: Wording) -> Body {
         let mut random = Random::new(uuid::Uuid::now_v7().as_u64_pair().1);
         let mut text = String::new();
         let mut places = Vec::with_capacity(events);
@@ -38,9 +40,9 @@ impl Body {
                 text.push('\n');
             }
             places.push(match wording {
-                Wording::Own => push_own(&mut text, stream, &mut random),
-                Wording::EventPlatform => push_of_event_platform(&mut text, &mut random),
-                Wording::WebAnalytics => push_of_web_analytics(&mut text, &mut random),
+                Wording::Own => push_own(&mut text, (stream, names), &mut random),
+                Wording::EventPlatform => push_of_event_platform(&mut text, names, &mut random),
+                Wording::WebAnalytics => push_of_web_analytics(&mut text, names, &mut random),
             });
         }
         let (path, kind) = match (events, stream) {
@@ -84,43 +86,67 @@ impl Body {
 }
 
 /// Appends an event as our own; returns where its id and its time begin.
-fn push_own(text: &mut String, stream: &str, random: &mut Random) -> (usize, Option<usize>) {
+fn push_own(
+    text: &mut String,
+    (stream, names): (&str, &OwnNames),
+    random: &mut Random,
+) -> (usize, Option<usize>) {
     let (kind, place) = (random.one_of(&KINDS), postcode(random.index(POSTCODES)));
     let user = 1_000 + random.below(9_000);
-    *text += "{\"event_id\":\"";
+    let [id_name, user_name, type_name, time_name] =
+        ["event_id", "user_id", "event_type", "timestamp"].map(|spelling| member(spelling, names));
+    *text += &format!("{{{id_name}:\"");
     let id_at = text.len();
-    *text += &format!("{:0ID_BYTES$}\",\"user_id\":{user},\"event_type\":\"{kind}\",", 0);
-    if stream == "stream.events" {
+    *text += &format!("{:0ID_BYTES$}\",{user_name}:{user},{type_name}:\"{kind}\",", 0);
+    // What the stream takes for a field of another meaning is left out.
+    let is_free = |name: &str| names.named(name).is_none();
+    if stream == "stream.events" && is_free("stream_id") {
         *text += &format!("\"stream_id\":\"stream_{}\",", 1 + random.below(3));
     }
-    *text += &format!("\"postcode\":\"{place}\",\"timestamp\":");
+    if is_free("postcode") {
+        *text += &format!("\"postcode\":\"{place}\",");
+    }
+    *text += &format!("{time_name}:");
     let time_at = text.len();
     *text += &format!("{:0TIME_BYTES$}}}", 0);
     (id_at, Some(time_at))
 }
 
 /// Appends an event of the event platform: the reference keeps it another than all others.
-fn push_of_event_platform(text: &mut String, random: &mut Random) -> (usize, Option<usize>) {
+fn push_of_event_platform(
+    text: &mut String,
+    names: &OwnNames,
+    random: &mut Random,
+) -> (usize, Option<usize>) {
     let (kind, user) = (random.one_of(&KINDS), 1 + random.below(1_000));
+    let [user_name, type_name, properties_name, time_name] =
+        ["user_id", "event_name", "metadata", "timestamp"].map(|spelling| member(spelling, names));
     *text +=
-        &format!("{{\"user_id\":\"user_{user}\",\"event_name\":\"{kind}\",\"metadata\":{{\"reference\":\"");
+        &format!("{{{user_name}:\"user_{user}\",{type_name}:\"{kind}\",{properties_name}:{{\"reference\":\"");
     let id_at = text.len();
-    *text += &format!("{:0ID_BYTES$}\"}},\"timestamp\":", 0);
+    *text += &format!("{:0ID_BYTES$}\"}},{time_name}:", 0);
     let time_at = text.len();
     *text += &format!("{:0TIME_BYTES$}}}", 0);
     (id_at, Some(time_at))
 }
 
 /// Appends an event of web analytics: the session's name ends with what is written anew.
-fn push_of_web_analytics(text: &mut String, random: &mut Random) -> (usize, Option<usize>) {
+fn push_of_web_analytics(text: &mut String, names: &OwnNames, random: &mut Random) -> (usize, Option<usize>) {
     let kind = random.one_of(&KINDS);
-    *text += "{\"sessionId\":\"load-";
+    let [session_name, type_name, properties_name] =
+        ["sessionId", "eventType", "payload"].map(|spelling| member(spelling, names));
+    *text += &format!("{{{session_name}:\"load-");
     let id_at = text.len();
     *text += &format!(
-        "{:0ID_BYTES$}\",\"eventType\":\"{kind}\",\"payload\":\"{{\\\"path\\\":\\\"/home\\\"}}\"}}",
+        "{:0ID_BYTES$}\",{type_name}:\"{kind}\",{properties_name}:\"{{\\\"path\\\":\\\"/home\\\"}}\"}}",
         0
     );
     (id_at, None)
+}
+
+/// Returns the name of a field as JSON, where all clients would spell it like this.
+fn member(spelling: &str, names: &OwnNames) -> String {
+    serde_json::Value::from(name_of(spelling, names)).to_string()
 }
 
 /// Writes 64 bits as 16 hex digits, without a branch per digit.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 
 use clap::Parser as _;
+use sg_core::event::{Canonical, OwnNames, SHARED};
 use sg_core::time::Timestamp;
 
 use super::worker::{Answered, read_answer};
@@ -16,7 +17,7 @@ const NOW: Timestamp = Timestamp(1_735_689_600_123);
 #[test]
 fn bodies_are_renewed_in_place() {
     for (stream, events) in [("events", 1), ("events", 500), ("stream.events", 500), ("pageviews", 500)] {
-        let mut body = Body::new(stream, events, Wording::Own);
+        let mut body = Body::new((stream, &SHARED), events, Wording::Own);
         let mut ids = HashSet::new();
         for round in 0..3 {
             let text =
@@ -38,7 +39,7 @@ fn bodies_are_renewed_in_place() {
 #[test]
 fn events_in_the_words_of_others_are_renewed_too() {
     for wording in [Wording::EventPlatform, Wording::WebAnalytics] {
-        let mut body = Body::new("events", 1, wording);
+        let mut body = Body::new(("events", &SHARED), 1, wording);
         let (first, second) = (body.renewed(NOW).to_vec(), body.renewed(NOW).to_vec());
         assert_ne!(first, second);
         let event: serde_json::Value = serde_json::from_slice(&first).expect("it is JSON");
@@ -50,6 +51,31 @@ fn events_in_the_words_of_others_are_renewed_too() {
             assert_eq!(names, ["user_id", "event_name", "metadata", "timestamp"]);
             assert_eq!(event["timestamp"], NOW.0);
         }
+    }
+}
+
+#[test]
+fn events_are_made_under_the_names_of_the_stream() {
+    let named = [
+        (Canonical::EventId, "uuid"),
+        (Canonical::EventType, "kind"),
+        (Canonical::Timestamp, "at"),
+        (Canonical::SessionId, "postcode"),
+        (Canonical::Properties, "more"),
+    ];
+    let names = OwnNames::new(named.map(|(field, name)| (field, name.to_owned())).to_vec());
+    for (wording, expect) in [
+        (Wording::Own, &["uuid", "user_id", "kind", "at"][..]),
+        (Wording::EventPlatform, &["user_id", "kind", "more", "at"]),
+        (Wording::WebAnalytics, &["postcode", "kind", "more"]),
+    ] {
+        let mut body = Body::new(("events", &names), 1, wording);
+        let (first, second) = (body.renewed(NOW).to_vec(), body.renewed(NOW).to_vec());
+        assert_ne!(first, second, "ids are written where they stand");
+        let event: serde_json::Value = serde_json::from_slice(&first).expect("it is JSON");
+        let members: Vec<&String> = event.as_object().expect("an object").keys().collect();
+        assert_eq!(members, expect);
+        assert!(event.get("at").is_none_or(|at| *at == NOW.0), "{event}");
     }
 }
 
@@ -82,7 +108,7 @@ fn what_is_lost_is_what_was_accepted_and_not_written() {
 #[test]
 fn heads_say_where_and_how_much() {
     let server = Server::new("http://gauge:81/base", Some("k")).expect("the URL is good");
-    let single = Body::new("events", 1, Wording::Own).head(&server);
+    let single = Body::new(("events", &SHARED), 1, Wording::Own).head(&server);
     assert!(
         single.starts_with(
             "POST /base/events HTTP/1.1\r\nhost: gauge:81\r\ncontent-type: application/json\r\n"
@@ -90,7 +116,7 @@ fn heads_say_where_and_how_much() {
         "{single}"
     );
     assert!(single.ends_with("\r\nauthorization: Bearer k\r\n\r\n"), "{single}");
-    let mut body = Body::new("stream.events", 3, Wording::Own);
+    let mut body = Body::new(("stream.events", &SHARED), 3, Wording::Own);
     let many = body.head(&server);
     assert!(many.starts_with("POST /base/v1/events?stream=stream.events HTTP/1.1\r\n"), "{many}");
     assert!(many.contains(&format!("\r\ncontent-length: {}\r\n", body.renewed(NOW).len())), "{many}");

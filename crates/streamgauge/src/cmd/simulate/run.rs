@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sg_core::event::OwnNames;
 use sg_core::time::Clock;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -16,6 +17,7 @@ use super::plan::{Dating, Pace, Plan};
 use crate::client::failures::Failures;
 use crate::generate::expect::Expectation;
 use crate::generate::random::Random;
+use crate::generate::renamed::renamed;
 use crate::generate::sequence::Sequence;
 
 /// How many batches, per connection, may overtake one that is not answered: bounds how far events arrive out of order.
@@ -34,6 +36,8 @@ pub(super) struct Run {
     moods: Random,
     patience: Duration,
     idle: Vec<Way>,
+    /// What the stream calls the events' fields.
+    names: OwnNames,
     running: JoinSet<anyhow::Result<Delivered>>,
     /// Batches under way.
     unanswered: BTreeSet<u64>,
@@ -64,7 +68,7 @@ pub(super) struct Summary {
 }
 
 impl Run {
-    pub(super) fn new(plan: &Plan, ways: Vec<Way>, patience: Duration) -> Run {
+    pub(super) fn new(plan: &Plan, (ways, names): (Vec<Way>, OwnNames), patience: Duration) -> Run {
         let length = Some(plan.shape.events).filter(|events| *events < u64::MAX);
         let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} events {per_sec} {eta}");
@@ -77,6 +81,7 @@ impl Run {
             patience,
             overtaking_max: ways.len() as u64 * OVERTAKING_PER_CONNECTION,
             idle: ways,
+            names,
             running: JoinSet::new(),
             unanswered: BTreeSet::new(),
             expectation: None,
@@ -147,7 +152,7 @@ impl Run {
         let mut lines = 0;
         while lines < self.lines_max {
             let Some(line) = sequence.next_line() else { break };
-            body.extend_from_slice(line.as_bytes());
+            body.extend_from_slice(renamed(line, &self.names)?.as_bytes());
             body.push(b'\n');
             lines += 1;
             if let Some(expectation) = &mut self.expectation {

@@ -96,7 +96,8 @@ async fn sent(args: &Args) -> Summary {
     let plan = Plan::new(args, &BTreeMap::new(), NOW, 7).expect("there is something to send");
     let server = plan.target.server().expect("the URL is good");
     let way = |_| Way::Http(Connection::new(&server), "/v1/events?stream=events".into());
-    let mut run = Run::new(&plan, (0..args.connections).map(way).collect(), args.patience);
+    let mut run =
+        Run::new(&plan, ((0..args.connections).map(way).collect(), OwnNames::default()), args.patience);
     run.send_all(Sequence::new(plan.shape), &WallClock, &CancellationToken::new())
         .await
         .expect("all is answered")

@@ -130,6 +130,9 @@ pub(super) async fn write_to_topic(probe: &mut Probe, stream: &str, event: Strin
 async fn written(stream: &str, brokers: &str, event: String) -> Seen {
     let write = async {
         let topic = crate::client::topic::Topic::open(stream, brokers)?;
+        if let Some(why) = crate::client::status::misread(stream, topic.names()) {
+            anyhow::bail!(why);
+        }
         topic.append(topic.batch(&event.into())?).await?;
         anyhow::Ok(format!("all in-sync replicas on {brokers} have it"))
     };

@@ -176,6 +176,42 @@ fn conditions_mean_the_own_names() {
 }
 
 #[test]
+fn raw_events_are_asked_for_by_either_name() {
+    let own = "user_id = \"format\"\n";
+    let toml =
+        block("toml").replacen("  event_id   = \"uuid\"\n", &format!("  event_id = \"uuid\"\n  {own}"), 1);
+    assert!(toml.contains(own), "{toml}");
+    let server = Server::start_with(&toml, &[]);
+    let login = r#"{"kind":"login","at":"2026-01-01T12:00:00Z","uuid":"3","format":"Ann"}"#;
+    let sent = format!("[{},{},{login}]", event("1", ""), event("2", ""));
+    post_seen_at(&server, SEND, &sent);
+    let ids = |asked: &str| {
+        let answer = get_json(&server, &format!("/v1/events?stream=accounts&{asked}"));
+        let events = answer["data"].as_array().unwrap_or_else(|| panic!("{asked}: {answer}"));
+        events.iter().map(|event| bare(&event["event_id"])).collect::<Vec<_>>().join(" ")
+    };
+    for (asked, found) in [
+        ("kind=signup", "2 1"),
+        ("event_type=signup", "2 1"),
+        ("kind=", "3 2 1"),
+        ("uuid=2", "2"),
+        ("event_id=2&kind=login", ""),
+        ("user_id=Ann", "3"),
+        // What a question says of itself is not asked of events.
+        ("format=json", "3 2 1"),
+    ] {
+        assert_eq!(ids(asked), found, "{asked}");
+    }
+    let refused = |asked: &str| {
+        let answer = server.get(&format!("/v1/events?{asked}"));
+        assert_eq!(answer.status, 400, "{asked}: {}", answer.text());
+        bare(&answer.json()["detail"])
+    };
+    insta::assert_snapshot!(refused("plan=pro"), @"there is no parameter plan; there are stream, event_id, user_id, session_id, event_type, from, to, limit, format, uuid, kind");
+    insta::assert_snapshot!(refused("kind=a&event_type=a"), @"kind is event_type here: give one of them");
+}
+
+#[test]
 fn what_was_decided_stays_when_names_change() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let renamed = block("toml").replace("\"kind\"", "\"sort\"").replace("{ kind =", "{ event_type =");
@@ -197,26 +233,73 @@ fn what_was_decided_stays_when_names_change() {
     assert_eq!(rows(&get_json(&server, "/v1/rollups/all")), expect, "an old event keeps its type");
 }
 
+/// The streams that made-up events are for, under names of their own; by these they are counted, too.
+const MADE_UP: &str = r#"
+[[stream]]
+name = "events"
+paths = ["/events"]
+require = ["at"]
+raw_table = { name = "events" }
+fields = { event_type = "kind", timestamp = "at", event_id = "uuid", properties = "more" }
+[[rollup]]
+name = "hourly_aggregations"
+stream = "events"
+window = "1h"
+by = ["kind", "path"]
+measure = [{ name = "event_count", fn = "count" }, { name = "clicks", fn = "count", where = { kind = "click" } }]
+[[stream]]
+name = "stream.events"
+require = ["kind", "at"]
+fields = { event_type = "kind", timestamp = "at", user_id = "who" }
+[[rollup]]
+name = "minutes"
+stream = "stream.events"
+window = "1m"
+by = ["event_type", "stream_id"]
+measure = [{ name = "usd", fn = "sum", field = "amount_usd", scale = 2 }]
+"#;
+
 #[test]
-fn made_up_events_are_not_sent_where_they_would_be_misread() {
-    let toml = "[[stream]]\nname = \"events\"\npaths = [\"/events\"]\n[stream.fields]\ntimestamp = \"at\"\n\
-                [[rollup]]\nname = \"hourly_aggregations\"\nstream = \"events\"\nwindow = \"1h\"\nby = [\"event_type\"]\n\
-                measure = [{ name = \"event_count\", fn = \"count\" }]\n";
-    let server = Server::start_with(toml, &[]);
-    for args in [&["simulate", "--events", "10"][..], &["load", "--duration", "1s"]] {
-        let output = server.command(args);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains("the stream events reads its events under names of its own"), "{said}");
-        assert!(said.contains("timestamp is at"), "{said}");
+fn made_up_events_have_the_names_of_the_stream() {
+    let server = Server::start_with(MADE_UP, &[]);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("expected.json");
+    let file = file.to_str().expect("a path of ASCII");
+    for stream in ["events", "stream.events"] {
+        let args = ["--events", "3000", "--duplicates", "2%", "--expect", file, "--json"];
+        let output = server.command(&[&["simulate", "--stream", stream], &args[..]].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        assert_eq!((&report["accepted"], &report["rejected"]), (&report["sent"], &0.into()), "{report}");
+        let audit = server.command(&["audit", "--expect", file]);
+        assert!(audit.status.success(), "{stream}: {audit:?}");
+        let loaded =
+            server.command(&["load", "--stream", stream, "--duration", "1s", "--rate", "2000", "--json"]);
+        let report: Value = serde_json::from_slice(&loaded.stdout).unwrap_or_else(|_| panic!("{loaded:?}"));
+        assert!(loaded.status.success() && report["accepted"].as_u64() > Some(0), "{report}");
     }
+    let stored = get_json(&server, "/v1/events?limit=1&kind=purchase&to=2025-02-01")["data"][0].clone();
+    assert!(stored["properties"]["total"].is_number(), "{stored}");
+    assert!(stored["user_id"].is_string() && stored["session_id"].is_string(), "{stored}");
+    let minutes = get_json(&server, "/v1/rollups/minutes?event_type=donation&limit=1");
+    assert!(!rows(&minutes).is_empty(), "donations were counted");
+}
+
+#[test]
+fn made_up_events_whose_members_would_be_misread_are_not_sent() {
+    let toml = MADE_UP
+        .replace(r#"event_type = "kind", timestamp = "at", user_id = "who""#, r#"user_id = "stream_id""#);
+    let server = Server::start_with(&toml.replace(r#"require = ["kind", "at"]"#, ""), &[]);
+    let output = server.command(&["simulate", "--stream", "stream.events", "--events", "10"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("have a stream_id of their own"), "{said}");
     let output = server.command(&["smoke", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((output.status.code(), &report["ok"]), (Some(0), &true.into()), "{report}");
     let left_out = report["left_out"].as_array().expect("a list");
     assert!(left_out.iter().any(|why| bare(why).contains("under names of its own")), "{report}");
-    let offset = &get_json(&server, "/v1/status")["streams"][0]["partitions"][0]["log_end"];
-    assert_eq!(*offset, 0, "nothing was sent");
+    for stream in get_json(&server, "/v1/status")["streams"].as_array().expect("a list") {
+        assert_eq!(stream["partitions"][0]["log_end"], 0, "nothing was sent");
+    }
 }
 
 #[test]
@@ -234,4 +317,11 @@ fn the_document_shows_an_event_with_the_own_names() {
         assert_eq!((&example["kind"], &example["at"]), (&"example".into(), &"2025-01-31T12:00:00Z".into()));
         assert_eq!(server.post(path, &[], example.to_string()).status, 202, "{example}");
     }
+    let parameters = document["paths"]["/v1/events"]["get"]["parameters"].as_array().expect("a list");
+    let named = |name: &str| parameters.iter().find(|parameter| parameter["name"] == name);
+    assert_eq!(
+        bare(&named("kind").expect("the own name is there")["description"]),
+        "`event_type` of the stream accounts, under its own name."
+    );
+    assert!(named("uuid").is_some() && named("at").is_none(), "{parameters:?}");
 }

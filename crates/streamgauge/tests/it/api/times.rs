@@ -3,6 +3,8 @@
 use super::super::harness::Server;
 use super::{get_json, post_seen};
 
+const PAGE: &str = include_str!("../../../../../docs/sending.md");
+
 #[test]
 fn every_form_of_a_timestamp_is_read() {
     let server = Server::start(&[]);
@@ -55,6 +57,37 @@ fn every_form_of_a_timestamp_is_read() {
         assert_eq!(answer.status, 202, "{sent}: {}", answer.text());
         let found = get_json(&server, &format!("/v1/events?event_id={at}"));
         assert_eq!(found["data"][0]["timestamp"], expect, "{sent}");
+    }
+}
+
+/// Returns the cells of each row of a table of a page, behind a sentence.
+fn table<'p>(page: &'p str, behind: &str) -> Vec<Vec<&'p str>> {
+    let (_, rest) = page.split_once(behind).unwrap_or_else(|| panic!("the page says {behind}"));
+    let rows = rest.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let cells = |row: &'p str| row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`'));
+    rows.take_while(|line| line.starts_with('|')).map(|row| cells(row).collect()).collect()
+}
+
+#[test]
+fn times_are_read_as_the_page_says() {
+    let server = Server::start(&[]);
+    let read = table(PAGE, "All of these are read:");
+    let refused = table(PAGE, "and not guessed at:");
+    assert!(read.len() > 10 && refused.len() > 5, "{read:?} {refused:?}");
+    for (at, row) in read.iter().enumerate() {
+        let (sent, expect) = (row[0], row[1]);
+        post_seen(&server, &format!(r#"{{"id":"page-{at}","event_type":"t","ts":{sent}}}"#));
+        let found = get_json(&server, &format!("/v1/events?event_id=page-{at}"));
+        assert_eq!(found["data"][0]["timestamp"], expect, "{sent}");
+        let asked = sent.trim_matches('"').replace('+', "%2B").replace(' ', "%20");
+        let found = get_json(&server, &format!("/v1/events?event_id=page-{at}&from={asked}"));
+        assert_eq!(found["data"][0]["timestamp"], expect, "from={asked}");
+    }
+    for row in &refused {
+        let sent = row[0];
+        let problem = server.post("/v1/events", &[], format!(r#"{{"event_type":"t","ts":{sent}}}"#));
+        assert_eq!(problem.status, 422, "{sent}: {}", problem.text());
+        assert_eq!(problem.json()["code"], "bad_timestamp", "{sent}");
     }
 }
 
