@@ -28,7 +28,8 @@ comments, to start from. Keys that are not listed here are errors.
 
 Durations are `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"24h\"`, `\"7d\"`; sizes are `\"64MiB\"`. Of a stream or rollup the default is that of a key
 which its definition leaves out; those that are built in set more. In variables `NAME` stands for the name of
-a stream, rollup or measure, in capitals and with `_` for `.` and `-`; `N` for a place in a list, from 0. `DATABASE_URL`, `KAFKA_BOOTSTRAP_SERVERS`
+a stream, rollup or measure, in capitals and with `_` for `.` and `-`; `N` for a place in a list, from 0.
+A list in a variable is written as in the file: `STREAMGAUGE_ROLES='[\"ingest\", \"query\"]'`. `DATABASE_URL`, `KAFKA_BOOTSTRAP_SERVERS`
 and their like are in [migrating.md](migrating.md), `OTEL_\u{2026}` in [traces.md](traces.md), `AWS_\u{2026}` in [archive.md](archive.md).
 ";
 

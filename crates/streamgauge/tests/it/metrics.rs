@@ -88,6 +88,7 @@ fn scrape(server: &Server, into: &mut Metrics) {
 const STREAM: &str = r#"
     [[stream]]
     name = "stream.events"
+    archive_closed = { age = "1s" }
     [[rollup]]
     name = "stream_metrics_minute"
     stream = "stream.events"
