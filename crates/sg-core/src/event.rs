@@ -9,12 +9,15 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::{self, Name};
-use crate::limits::{EVENT_BYTES_MAX, MEMBERS_MAX};
+use crate::limits::{EVENT_BYTES_MAX, JSON_DEPTH_MAX, MEMBERS_MAX};
 use crate::reason::{Code, Refusal};
 use crate::scan;
 use crate::time::{TimeError, Timestamp};
 
 pub use names::{OwnNames, SHARED};
+
+/// The white space of JSON.
+const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// The fields that every event may have, whatever its sender calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,7 +128,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// A [`Refusal`] when the text is not a JSON object within the limits.
     pub fn read(text: &'a str, names: &'a OwnNames) -> Result<Members<'a>, Refusal> {
-        let text = text.trim_matches([' ', '\t', '\r', '\n']);
+        let text = text.trim_matches(BLANKS);
         if text.len() > EVENT_BYTES_MAX {
             return Err(Refusal::new(
                 Code::EventTooLarge,
@@ -133,12 +136,25 @@ impl<'a> Members<'a> {
                 format!("an event has at most {EVENT_BYTES_MAX} bytes, this one {}", text.len()),
             ));
         }
+        Members::within(JSON_DEPTH_MAX, text, names)
+    }
+
+    /// Reads the members of an event that a door let in. A raw table has what its sender wrote at the top among the
+    /// properties, one level deeper, and in more bytes.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when the text is not a JSON object that a store can hold.
+    pub fn read_again(text: &'a str, names: &'a OwnNames) -> Result<Members<'a>, Refusal> {
+        Members::within(JSON_DEPTH_MAX + 1, text.trim_matches(BLANKS), names)
+    }
+
+    fn within(depth_max: usize, text: &'a str, names: &'a OwnNames) -> Result<Members<'a>, Refusal> {
         let mut gathered = Gathered::under(names);
         // The fast way finds nothing that a store could not hold: no escapes, no exponents, no depth.
         let is_plain = scan::members(text, |name, value| gathered.take(Cow::Borrowed(name), value)).is_some();
         if !is_plain {
             gathered = Gathered::read(text, names).map_err(|error| not_json(text, &error))?;
-            json::check_storable(text)?;
+            json::check_storable(text, depth_max)?;
         }
         if let Some(refusal) = gathered.refusal {
             return Err(refusal);
@@ -236,7 +252,7 @@ impl<'a> Members<'a> {
         let inner = json::string(raw)?;
         let is_object = inner.trim_start().starts_with('{')
             && serde_json::from_str::<&RawValue>(&inner).is_ok()
-            && json::check_storable(&inner).is_ok();
+            && json::check_storable(&inner, JSON_DEPTH_MAX).is_ok();
         is_object.then_some(inner)
     }
 

@@ -6,15 +6,15 @@ use serde::Deserializer as _;
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::limits::{JSON_DEPTH_MAX, NUMBER_EXPONENT_MAX};
+use crate::limits::NUMBER_EXPONENT_MAX;
 use crate::reason::{Code, Refusal};
 
-/// Checks one syntactically valid JSON text for what some store could not hold: nesting, NUL characters,
-/// half surrogate pairs and numbers beyond every float.
+/// Checks one syntactically valid JSON text for what some store could not hold: nesting deeper than `depth_max`, NUL
+/// characters, half surrogate pairs and numbers beyond every float.
 ///
 /// # Errors
 /// The [`Refusal`] that names the first fault.
-pub(crate) fn check_storable(text: &str) -> Result<(), Refusal> {
+pub(crate) fn check_storable(text: &str, depth_max: usize) -> Result<(), Refusal> {
     let bytes = text.as_bytes();
     let mut depth = 0usize;
     let mut at = 0;
@@ -23,11 +23,11 @@ pub(crate) fn check_storable(text: &str) -> Result<(), Refusal> {
             b'"' => at = check_string(bytes, at + 1)?,
             b'{' | b'[' => {
                 depth += 1;
-                if depth > JSON_DEPTH_MAX {
+                if depth > depth_max {
                     return Err(Refusal::new(
                         Code::TooDeep,
                         "",
-                        format!("an event is nested at most {JSON_DEPTH_MAX} deep"),
+                        format!("an event is nested at most {depth_max} deep"),
                     ));
                 }
                 at += 1;

@@ -273,7 +273,11 @@ impl Plan {
     }
 
     fn read<'e>(&'e self, text: &'e str) -> Result<Read<'e>, Refusal> {
-        Read::new(text, &self.stream.fields)
+        Read::of(Members::read(text, &self.stream.fields)?)
+    }
+
+    fn read_again<'e>(&'e self, text: &'e str) -> Result<Read<'e>, Refusal> {
+        Read::of(Members::read_again(text, &self.stream.fields)?)
     }
 
     /// Returns the partition key of an event that stands in a log without it.
@@ -314,7 +318,8 @@ impl Plan {
                         }
                     };
                     let decided = (entry.kind, entry.id);
-                    self.read(&text).and_then(|event| self.read_fields(&event, decided, batch, &mut fields))
+                    let event = self.read_again(&text);
+                    event.and_then(|event| self.read_fields(&event, decided, batch, &mut fields))
                 }
             };
             if let Err(refusal) = read {

@@ -1,6 +1,7 @@
 //! What is storable, and finding members.
 
 use super::*;
+use crate::limits::JSON_DEPTH_MAX;
 
 fn fault(text: &str) -> Option<Code> {
     assert!(
@@ -9,7 +10,7 @@ fn fault(text: &str) -> Option<Code> {
             || text.contains('e'),
         "{text}"
     );
-    check_storable(text).err().map(|refusal| refusal.code)
+    check_storable(text, JSON_DEPTH_MAX).err().map(|refusal| refusal.code)
 }
 
 #[test]

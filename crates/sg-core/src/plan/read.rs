@@ -81,8 +81,7 @@ pub(super) struct Read<'a> {
 }
 
 impl<'a> Read<'a> {
-    pub(super) fn new(text: &'a str, names: &'a OwnNames) -> Result<Read<'a>, Refusal> {
-        let members = Members::read(text, names)?;
+    pub(super) fn of(members: Members<'a>) -> Result<Read<'a>, Refusal> {
         let properties = members.properties();
         // A blank session is a fault of its sender even where no rollup looks at sessions.
         members.text_of(Canonical::SessionId)?;

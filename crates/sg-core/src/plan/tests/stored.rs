@@ -3,6 +3,7 @@
 use super::*;
 use crate::definition::FieldType;
 use crate::flush::{RawRow, RawRows};
+use crate::limits::{EVENT_BYTES_MAX, JSON_DEPTH_MAX};
 use std::sync::Arc;
 
 /// Reads an event as sent, and again as a raw table has it; returns what stands for `page.path` and `amount` both times.
@@ -63,4 +64,19 @@ fn what_the_door_let_in_is_not_refused_when_it_is_read_again() {
     let plan = Plan::new(Stream { types, ..stream() }, &[rollup()]);
     let [first, again] = read_twice(&plan, r#"{"type":"x","user_id":7,"page":{"path":"/a"}}"#);
     assert_eq!((first.0.as_str(), &first), ("/a", &again));
+}
+
+/// In a raw table, what stood at the top stands among the properties, beside names that its sender need not have sent.
+#[test]
+fn the_deepest_and_the_largest_event_that_the_door_lets_in_are_read_again() {
+    let plan = Plan::new(stream(), &[rollup()]);
+    let start = r#"{"type":"x","amount":7,"page":{"path":"/a"},"more":"#;
+    let lists = JSON_DEPTH_MAX - 1;
+    let deepest = format!("{start}{}{}}}", "[".repeat(lists), "]".repeat(lists));
+    let largest = format!("{start}\"{}\"}}", "x".repeat(EVENT_BYTES_MAX - start.len() - 3));
+    assert_eq!(largest.len(), EVENT_BYTES_MAX);
+    for event in [deepest, largest] {
+        let [first, again] = read_twice(&plan, &event);
+        assert_eq!((first.0.as_str(), &first), ("/a", &again));
+    }
 }
