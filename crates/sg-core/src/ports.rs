@@ -7,6 +7,7 @@ mod keys;
 mod log;
 mod rewriting;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -333,6 +334,8 @@ pub trait RollupReader: Send + Sync {
     async fn letter_counts(&self, stream: Option<&str>) -> Result<Vec<LetterCount>, PortError>;
     /// Returns late events that rollups diverted, newest first.
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError>;
+    /// Returns which of these records, by partition and offset, a rollup diverted as late, as far as that is still known.
+    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError>;
     /// Returns the state of every partition, stream and rollup, all of one moment.
     async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError>;
 }

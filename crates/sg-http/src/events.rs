@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
-use sg_core::definition::Stream;
+use sg_core::definition::{LatePolicy, Stream};
 use sg_core::erase::Gift;
 use sg_core::event::Canonical;
 use sg_core::fold::{gifts, plan_of};
@@ -191,18 +191,50 @@ async fn stored_fates(app: &App, door: &Door, event_id: &str) -> Result<Vec<Valu
         ..EventQuery::default()
     };
     let events = app.store.events(&query).await.map_err(|error| ApiError::of_store(&error))?;
+    let late = late_for(app, &door.plan, &events).await?;
     let fate_of = |event: &StoredEvent| {
-        json!({
+        let is_late = |cell: &Value| {
+            late.iter().any(|(rollup, place)| cell["rollup"] == **rollup && *place == place_of(event))
+        };
+        let (diverted, cells): (Vec<_>, Vec<_>) = cells_of(&door.plan, event).into_iter().partition(is_late);
+        let mut fate = json!({
             "fate": "counted", "stream": door.plan.stream.name, "partition": event.partition, "offset": event.offset,
-            "timestamp": event.event_time.to_string(), "received_at": event.received_at.to_string(),
-            "cells": cells_of(&door.plan, event),
-        })
+            "timestamp": event.event_time.to_string(), "received_at": event.received_at.to_string(), "cells": cells,
+        });
+        if !diverted.is_empty() {
+            fate["diverted"] = diverted.into();
+        }
+        fate
     };
     Ok(events.iter().map(fate_of).collect())
 }
 
-/// The cells that a counted event went to: its fields are read again for each rollup by itself, for those that others ask
-/// for decide nothing there. What the door decided is not decided again.
+fn place_of(event: &StoredEvent) -> (u32, u64) {
+    (event.partition, event.offset)
+}
+
+/// Returns which rollups diverted which of these events as late, as far as that is still known.
+async fn late_for<'p>(
+    app: &App,
+    plan: &'p Plan,
+    events: &[StoredEvent],
+) -> Result<Vec<(&'p str, (u32, u64))>, ApiError> {
+    let places: Vec<(u32, u64)> = events.iter().map(place_of).collect();
+    let mut diverted = Vec::new();
+    if places.is_empty() {
+        return Ok(diverted);
+    }
+    let rollups = plan.rollups.iter().map(|planned| &planned.rollup);
+    for rollup in rollups.filter(|rollup| rollup.late == LatePolicy::Divert) {
+        let found =
+            app.store.diverted(&rollup.name, &places).await.map_err(|error| ApiError::of_store(&error))?;
+        diverted.extend(found.into_iter().map(|place| (rollup.name.as_str(), place)));
+    }
+    Ok(diverted)
+}
+
+/// The cells that a counted event goes to where it is not diverted: its fields are read again for each rollup by itself,
+/// for those that others ask for decide nothing there. What the door decided is not decided again.
 fn cells_of(plan: &Plan, event: &StoredEvent) -> Vec<Value> {
     let alone: Vec<Arc<Plan>> = plan.rollups.iter().map(|planned| plan_of(plan, &planned.rollup)).collect();
     let given = gifts(&alone, std::slice::from_ref(event));

@@ -227,12 +227,6 @@ impl Rewriter for PostgresStore {
         })
     }
 
-    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
-        let job = async |lease: &Lease| erase::diverted(lease, rollup, places).await;
-        let read = self.transact(Mode::Snapshot, job).await;
-        read.map_err(|error| error.into_port(&format!("reading which events {rollup} diverted")))
-    }
-
     async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {
         self.check().await?;
         let job = async |lease: &Lease| schema::is_of_another_definition(lease, rollup).await;
@@ -350,6 +344,12 @@ impl RollupReader for PostgresStore {
         let read =
             self.transact(Mode::Question, async |lease: &Lease| status::late(lease, query).await).await;
         read.map_err(|error| error.into_answer("reading late events"))
+    }
+
+    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
+        let job = async |lease: &Lease| erase::diverted(lease, rollup, places).await;
+        let read = self.transact(Mode::Snapshot, job).await;
+        read.map_err(|error| error.into_port(&format!("reading which events {rollup} diverted")))
     }
 
     async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError> {

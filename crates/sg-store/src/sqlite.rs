@@ -229,12 +229,6 @@ impl Rewriter for SqliteStore {
         self.writer.run(doing, job).await
     }
 
-    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
-        let doing = format!("reading which events {rollup} diverted");
-        let (rollup, places) = (rollup.to_owned(), places.to_vec());
-        self.pool.read(doing, move |connection, _| erase::diverted(connection, &rollup, &places)).await
-    }
-
     async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {
         let rollup = rollup.clone();
         let doing = format!("reading the definition of {}", rollup.name);
@@ -356,6 +350,12 @@ impl RollupReader for SqliteStore {
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError> {
         let query = query.clone();
         self.pool.read("reading late events", move |connection, _| status::late(connection, &query)).await
+    }
+
+    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
+        let doing = format!("reading which events {rollup} diverted");
+        let (rollup, places) = (rollup.to_owned(), places.to_vec());
+        self.pool.read(doing, move |connection, _| erase::diverted(connection, &rollup, &places)).await
     }
 
     async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError> {

@@ -1,7 +1,5 @@
 //! The store, as who puts right what was counted sees it.
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 
 use crate::definition::Rollup;
@@ -24,8 +22,6 @@ pub trait Rebuilder: Send + Sync {
 pub trait Rewriter: Send + Sync {
     /// Returns what became of a partition's records from one offset to before another, beyond what the log tells.
     async fn fates(&self, stream: &str, partition: u32, range: (u64, u64)) -> Result<Fates, PortError>;
-    /// Returns which of these records, by partition and offset, a rollup diverted as late, as far as that is still known.
-    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError>;
     /// Returns whether there are cells of a rollup that were counted under another definition than this.
     async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError>;
     /// Forgets the cells and the ledger of a rollup that were counted under another definition than this, so that it can be

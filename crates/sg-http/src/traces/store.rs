@@ -1,6 +1,7 @@
 //! A span for each question that a traced request asks the store: which, of what, how long, and how many rows came back.
 //! What nobody asked for by a request, such as the look of the live streams, has none. Changes no answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -128,6 +129,10 @@ impl RollupReader for TracedStore {
 
     async fn late(&self, query: &LateQuery) -> Result<Vec<StoredLate>, PortError> {
         self.ask(("late", ANY), Vec::len, self.store.late(query)).await
+    }
+
+    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
+        self.ask(("diverted", rollup), BTreeSet::len, self.store.diverted(rollup, places)).await
     }
 
     async fn status(&self, detail: StatusDetail) -> Result<StoreStatus, PortError> {

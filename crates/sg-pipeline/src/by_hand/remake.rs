@@ -171,7 +171,7 @@ async fn diverted(job: &Job<'_>, at: usize, events: &[Doomed]) -> Result<BTreeSe
         return Ok(BTreeSet::new());
     }
     let places: Vec<(u32, u64)> = events.iter().map(place_of).collect();
-    job.by_hand.mending.rewriter.diverted(&rollup.name, &places).await
+    job.by_hand.mending.reader.diverted(&rollup.name, &places).await
 }
 
 /// Makes the error of a delete that somebody else has overtaken.

@@ -1,6 +1,5 @@
 //! Cells that are made again while the store is kept small: what retention removes meanwhile is lost to nobody's ledger.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -190,9 +189,6 @@ impl Rewriter for Moving {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
         self.threads.lock().expect("no test panics while it holds the lock").push(name);
         self.bench.store.fates(stream, partition, range).await
-    }
-    async fn diverted(&self, rollup: &str, places: &[(u32, u64)]) -> Result<BTreeSet<(u32, u64)>, PortError> {
-        self.bench.store.diverted(rollup, places).await
     }
     async fn is_of_another_definition(&self, rollup: &Rollup) -> Result<bool, PortError> {
         self.bench.store.is_of_another_definition(rollup).await

@@ -72,7 +72,7 @@ async fn tells_of_times_and_late_ones(store: &dyn StoreUnderTest, rollups: &[Rol
     let mut diverting = 0;
     for rollup in rollups {
         let asked = [(0, 0), (0, 5), (1, 5)];
-        let diverted = store.rewriter().diverted(&rollup.name, &asked).await.expect("nothing fails");
+        let diverted = store.reader().diverted(&rollup.name, &asked).await.expect("nothing fails");
         let is_diverting = rollup.late == LatePolicy::Divert;
         diverting += usize::from(is_diverting);
         let expect = is_diverting.then_some((0, 5));

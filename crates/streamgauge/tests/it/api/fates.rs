@@ -170,3 +170,22 @@ fn a_rollup_that_was_added_later_takes_no_cell_from_a_fate() {
     assert_eq!(after.command(&["rebuild", "--rollup", "weights"]).status.code(), Some(0));
     assert!(complete_from("weights").is_null());
 }
+
+/// It is in no cell of a rollup that diverted it, and its fate does not say so.
+#[test]
+fn an_event_that_came_too_late_for_a_rollup_is_in_no_cell_of_it() {
+    let strict = "[[rollup]]\nname = \"strict\"\nstream = \"events\"\nwindow = \"1h\"\nlate = \"divert\"\n\
+        [[rollup.measure]]\nname = \"n\"\nfn = \"count\"\n";
+    let server = Server::ready(&Launch::new().config(&format!("{HOURLY}{strict}")));
+    post_seen(&server, r#"{"id":"new","event_type":"a","ts":"2025-01-01T12:00:00Z"}"#);
+    post_seen(&server, r#"{"id":"late","event_type":"a","ts":"2025-01-01T00:30:00Z"}"#);
+    let rollups = |id: &str, what: &str| -> Option<Vec<Value>> {
+        let found = fate(&server, id);
+        let cells = found["found"][0][what].as_array()?;
+        Some(cells.iter().map(|cell| cell["rollup"].clone()).collect())
+    };
+    assert_eq!(rollups("new", "cells"), Some(vec!["hourly_aggregations".into(), "strict".into()]));
+    assert_eq!(rollups("new", "diverted"), None);
+    assert_eq!(rollups("late", "cells"), Some(vec!["hourly_aggregations".into()]));
+    assert_eq!(rollups("late", "diverted"), Some(vec!["strict".into()]));
+}
