@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::time::Timestamp;
@@ -72,8 +73,7 @@ fn drop_begun(disk: &dyn Disk, dir: &Path, opened: &mut Vec<Opened>) -> Result<(
     let Some(last) = opened.last() else { return Ok(()) };
     let Err(flaw) = last.head else { return Ok(()) };
     let path = names::segment(dir, last.number);
-    let file = disk.open(&path).map_err(|error| disk_error("open segment file", &path, error))?;
-    let bytes = read_file(&*file, &path)?;
+    let (_, bytes) = open_whole(disk, &path)?;
     let is_begun = !matches!(flaw, Flaw::Version(_))
         && (opened.len() > 1 || last.number == 1)
         && look_behind(&bytes, last.number, 0).later_group_end.is_none();
@@ -110,8 +110,7 @@ fn finish(disk: &dyn Disk, dir: &Path, mut segments: VecDeque<Segment>) -> Resul
     };
     let number = last.number;
     let path = names::segment(dir, number);
-    let file = disk.open(&path).map_err(|error| disk_error("open segment file", &path, error))?;
-    let bytes = read_file(&*file, &path)?;
+    let (file, bytes) = open_whole(disk, &path)?;
     let (header, head) = read_head(&bytes, number).map_err(|flaw| flawed(&path, 0, flaw))?;
     let end_before = head.end_before;
     let mut chain = Chain::of_head(&header, head);
@@ -198,6 +197,13 @@ fn open_segment(disk: &dyn Disk, dir: &Path, number: u64) -> Result<Opened, Port
         Ok(Opened { number, file_bytes, head: read_head(&bytes, number) })
     });
     opened.map_err(|error| disk_error("open segment file", &path, error))
+}
+
+/// Opens a segment and reads all of it.
+fn open_whole(disk: &dyn Disk, path: &Path) -> Result<(Arc<dyn DiskFile>, Vec<u8>), PortError> {
+    let file = disk.open(path).map_err(|error| disk_error("open segment file", path, error))?;
+    let bytes = read_file(&*file, path)?;
+    Ok((file, bytes))
 }
 
 /// Reads a whole segment.
