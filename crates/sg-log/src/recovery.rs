@@ -1,5 +1,6 @@
 //! Opening a log's directory: the heads of all segments, every frame of the last one. Cuts off what was being written
-//! when the process ended; anything else that is not as it was written is an error.
+//! when the process ended; anything else that is not as it was written is an error. Checks the other segments' frames only
+//! for who asks.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -133,6 +134,17 @@ fn finish(disk: &dyn Disk, dir: &Path, mut segments: VecDeque<Segment>) -> Resul
         group: chain.group.max(behind.group_max) + 1,
         active: Some(Active { number, file, position: end, end_before, is_marked }),
     })
+}
+
+/// Checks every frame of a segment behind which another one begins.
+pub(crate) fn check_closed(disk: &dyn Disk, dir: &Path, segment: &Segment) -> Result<(), PortError> {
+    let path = names::segment(dir, segment.number);
+    let (_, mut bytes) = open_whole(disk, &path)?;
+    bytes.truncate(segment.end as usize);
+    let (header, head) = read_head(&bytes, segment.number).map_err(|flaw| flawed(&path, 0, flaw))?;
+    let mut chain = Chain::of_head(&header, head);
+    let (end, flaw) = walk(&mut chain, &bytes, segment.number, header.frame_bytes());
+    if end < segment.end { Err(flawed(&path, end, flaw)) } else { Ok(()) }
 }
 
 /// Returns whether a frame that does not follow cannot be the rest of an interrupted write.
