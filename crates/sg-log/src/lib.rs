@@ -6,7 +6,7 @@
 //! - `writer`: one thread, one write and one sync for all appends that wait.
 //! - `tail`, `reader`: newest batches from memory, older ones from the files.
 //! - `chain`, `recovery`, `salvage`, `directory`: opening what an earlier process left.
-//! - [`look`]: what opening would say, without opening.
+//! - [`look`]: what opening would say, and readers of closed segments, without opening.
 //! - `pool`, `trim`: files before and after their time as segments.
 //! - [`disk`]: the file operations, so that tests can make each of them fail.
 //!

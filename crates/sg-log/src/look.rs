@@ -1,16 +1,18 @@
-//! Looking at a log that nobody works in: what opening it would say, without a byte written. Reads as much as opening does, so
-//! that damage in the middle of a closed segment, which is met only when it is read, is not seen here either.
+//! Looking at a log that nobody works in, without a byte written: what opening it would say, and then what readers of its
+//! closed segments would, as far as there is time.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sg_core::ports::PortError;
 
 use crate::directory;
 use crate::disk::{DirEntry, Disk, DiskFile, RealDisk, RealFile};
 use crate::log::Options;
+use crate::recovery::check_closed;
 
 /// Returns the identity of the log in a directory; `None` where opening would make one. Changes nothing.
 ///
@@ -20,16 +22,39 @@ pub fn identity(dir: &Path) -> Result<Option<String>, PortError> {
     directory::identity(&Untouched, dir)
 }
 
-/// Says what opening a log with these options, but for their disk, would refuse. Changes nothing, and salvages nothing.
+/// What was seen of the segments that are closed, whose frames opening does not read.
+#[derive(Debug, Default)]
+pub struct Closed {
+    /// How many there are.
+    pub segments: usize,
+    /// How many of them were looked at, the newest first.
+    pub looked_at: usize,
+    /// Those that are not as they were written, or cannot be read.
+    pub damaged: Vec<PortError>,
+}
+
+/// Says what opening a log with these options, but for their disk, would refuse; else looks at its closed segments until a
+/// time, but at one of them at least. Changes nothing, and salvages nothing.
 ///
 /// # Errors
 /// As [`crate::EmbeddedLog::open`].
-pub fn check(options: &Options) -> Result<(), PortError> {
+pub fn check(options: &Options, until: Instant) -> Result<Closed, PortError> {
     if identity(&options.dir)?.is_none() {
-        return Ok(());
+        return Ok(Closed::default());
     }
     let untouched = Options { disk: Arc::new(Untouched), salvage: false, ..options.clone() };
-    directory::open(&untouched).map(drop)
+    let mut segments = directory::open(&untouched)?.recovered.segments;
+    // The last one is open, and was looked at by opening.
+    segments.pop_back();
+    let mut closed = Closed { segments: segments.len(), ..Closed::default() };
+    for segment in segments.iter().rev() {
+        closed.damaged.extend(check_closed(&Untouched, &options.dir, segment).err());
+        closed.looked_at += 1;
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    Ok(closed)
 }
 
 /// The machine's own file system, of which everything is read and nothing changed: what opening a log would mend passes for

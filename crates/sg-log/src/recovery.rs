@@ -1,8 +1,10 @@
 //! Opening a log's directory: the heads of all segments, every frame of the last one. Cuts off what was being written
-//! when the process ended; anything else that is not as it was written is an error.
+//! when the process ended; anything else that is not as it was written is an error. Checks the other segments' frames only
+//! for who asks.
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 
 use sg_core::ports::{ErrorKind, PortError};
 use sg_core::time::Timestamp;
@@ -72,8 +74,7 @@ fn drop_begun(disk: &dyn Disk, dir: &Path, opened: &mut Vec<Opened>) -> Result<(
     let Some(last) = opened.last() else { return Ok(()) };
     let Err(flaw) = last.head else { return Ok(()) };
     let path = names::segment(dir, last.number);
-    let file = disk.open(&path).map_err(|error| disk_error("open segment file", &path, error))?;
-    let bytes = read_file(&*file, &path)?;
+    let (_, bytes) = open_whole(disk, &path)?;
     let is_begun = !matches!(flaw, Flaw::Version(_))
         && (opened.len() > 1 || last.number == 1)
         && look_behind(&bytes, last.number, 0).later_group_end.is_none();
@@ -110,8 +111,7 @@ fn finish(disk: &dyn Disk, dir: &Path, mut segments: VecDeque<Segment>) -> Resul
     };
     let number = last.number;
     let path = names::segment(dir, number);
-    let file = disk.open(&path).map_err(|error| disk_error("open segment file", &path, error))?;
-    let bytes = read_file(&*file, &path)?;
+    let (file, bytes) = open_whole(disk, &path)?;
     let (header, head) = read_head(&bytes, number).map_err(|flaw| flawed(&path, 0, flaw))?;
     let end_before = head.end_before;
     let mut chain = Chain::of_head(&header, head);
@@ -134,6 +134,17 @@ fn finish(disk: &dyn Disk, dir: &Path, mut segments: VecDeque<Segment>) -> Resul
         group: chain.group.max(behind.group_max) + 1,
         active: Some(Active { number, file, position: end, end_before, is_marked }),
     })
+}
+
+/// Checks every frame of a segment behind which another one begins.
+pub(crate) fn check_closed(disk: &dyn Disk, dir: &Path, segment: &Segment) -> Result<(), PortError> {
+    let path = names::segment(dir, segment.number);
+    let (_, mut bytes) = open_whole(disk, &path)?;
+    bytes.truncate(segment.end as usize);
+    let (header, head) = read_head(&bytes, segment.number).map_err(|flaw| flawed(&path, 0, flaw))?;
+    let mut chain = Chain::of_head(&header, head);
+    let (end, flaw) = walk(&mut chain, &bytes, segment.number, header.frame_bytes());
+    if end < segment.end { Err(flawed(&path, end, flaw)) } else { Ok(()) }
 }
 
 /// Returns whether a frame that does not follow cannot be the rest of an interrupted write.
@@ -198,6 +209,13 @@ fn open_segment(disk: &dyn Disk, dir: &Path, number: u64) -> Result<Opened, Port
         Ok(Opened { number, file_bytes, head: read_head(&bytes, number) })
     });
     opened.map_err(|error| disk_error("open segment file", &path, error))
+}
+
+/// Opens a segment and reads all of it.
+fn open_whole(disk: &dyn Disk, path: &Path) -> Result<(Arc<dyn DiskFile>, Vec<u8>), PortError> {
+    let file = disk.open(path).map_err(|error| disk_error("open segment file", path, error))?;
+    let bytes = read_file(&*file, path)?;
+    Ok((file, bytes))
 }
 
 /// Reads a whole segment.

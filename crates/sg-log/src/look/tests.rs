@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use sg_core::ports::{ErrorKind, EventLog};
+use sg_core::ports::{ErrorKind, EventLog, PortError};
 use sg_core::testing::log_suite::sample;
 use sg_core::time::{Clock, Timestamp};
 
-use super::{check, identity};
+use super::{Closed, identity};
 use crate::disk::RealDisk;
 use crate::{EmbeddedLog, Options, Reached, names};
+
+/// Looks at all of a log.
+fn check(options: &Options) -> Result<(), PortError> {
+    super::check(options, Instant::now() + Duration::from_secs(600)).map(drop)
+}
 
 struct StandingClock;
 
@@ -28,7 +34,8 @@ fn options(dir: &Path) -> Options {
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(dir).expect("the folder can be read");
     let paths = entries.map(|entry| entry.expect("the folder can be read").path());
-    paths.map(|path| (path.display().to_string(), std::fs::read(&path).expect("it can be read"))).collect()
+    let files = paths.filter(|path| path.is_file());
+    files.map(|path| (path.display().to_string(), std::fs::read(&path).expect("it can be read"))).collect()
 }
 
 #[tokio::test]
@@ -69,4 +76,48 @@ async fn it_says_what_opening_would_and_changes_nothing() {
     // Behind the first there is one that was made durable later; behind the last nothing, and it passes for torn.
     damage(first_events + 40, Err(ErrorKind::Corrupt));
     damage(last_events + 40, Ok(()));
+}
+
+#[tokio::test]
+async fn closed_segments_are_looked_at_from_the_newest_on_while_there_is_time() {
+    let folder = tempfile::tempdir().expect("a test machine has room for temporary folders");
+    let dir = folder.path().join("log");
+    let log = EmbeddedLog::open(options(&dir)).expect("it opens");
+    let mut seed = 0;
+    while !names::segment(&dir, 4).try_exists().expect("it can be looked for") {
+        log.append(sample("s", seed, 100)).await.expect("it is taken");
+        seed += 1;
+    }
+    log.close().await.expect("it closes");
+    let look = |seconds: u64| {
+        let before = files(&dir);
+        let Closed { segments, looked_at, damaged } =
+            super::check(&options(&dir), Instant::now() + Duration::from_secs(seconds)).expect("it opens");
+        assert_eq!(files(&dir), before);
+        let told = damaged.iter().map(|error| (error.kind, error.to_string())).collect::<Vec<_>>();
+        (segments, looked_at, told)
+    };
+    assert_eq!(look(600), (3, 3, Vec::new()));
+    assert_eq!(look(0), (3, 1, Vec::new()));
+
+    for number in [1, 3] {
+        let segment = names::segment(&dir, number);
+        let mut bytes = std::fs::read(&segment).expect("there is a segment");
+        let last = bytes.iter().rposition(|byte| *byte != 0).expect("there are frames");
+        bytes[last] ^= 0xff;
+        std::fs::write(&segment, &bytes).expect("it can be written");
+    }
+    let (segments, looked_at, told) = look(600);
+    assert_eq!((segments, looked_at, told.len()), (3, 3, 2), "{told:?}");
+    for ((kind, why), number) in told.iter().zip([3, 1]) {
+        assert_eq!(*kind, ErrorKind::Corrupt, "{why}");
+        assert!(why.contains(&names::segment(&dir, number).display().to_string()), "{why}");
+        assert!(why.contains("--salvage"), "{why}");
+    }
+    let (segments, looked_at, told) = look(0);
+    assert_eq!((segments, looked_at, told.len()), (3, 1, 1), "{told:?}");
+
+    let salvaged = EmbeddedLog::open(Options { salvage: true, ..options(&dir) }).expect("it opens");
+    salvaged.close().await.expect("it closes");
+    assert_eq!(look(600), (3, 3, Vec::new()), "what was salvaged is whole");
 }

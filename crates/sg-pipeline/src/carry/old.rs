@@ -1,7 +1,7 @@
 //! The old side: whether its log, its store and the configuration belong together, and its records in order. Reads
 //! only.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use sg_core::plan::Plan;
 use sg_core::ports::{
     Extent, LogReader, PartitionStatus, PortError, RollupStatus, StatusDetail, StoreStatus,
 };
-use sg_core::query::{DeadLetterQuery, EventQuery, StoredDeadLetter};
+use sg_core::query::{DeadLetterQuery, EventScan, StoredDeadLetter};
 use sg_core::time::Timestamp;
 
 use super::forerunners::Forerunners;
 use super::late::{LateRows, Shelf};
 use super::{Doing, Fault, Source, Tell};
 
-/// Rows of raw events that are looked at in one question.
-const ROWS_MAX: usize = 10_000;
+/// Rows of raw events that are looked at in one question: some hundred MiB at the very worst.
+const ROWS_MAX: usize = 500;
 /// Bytes read of the log at once.
 const READ_BYTES_MAX: usize = 4 << 20;
 
@@ -124,32 +124,25 @@ impl Old {
 
     /// Notes which records have a raw row: what was a duplicate has none, and its first copy may be gone.
     async fn look_at_rows(&mut self, tell: Tell<'_>) -> Result<(), PortError> {
-        let mut query =
-            EventQuery { stream: self.plan.name.to_string(), limit: ROWS_MAX, ..EventQuery::default() };
-        // Rows of the time at which a page ended come again with the next one.
-        let mut edge: (Option<Timestamp>, HashSet<u64>) = (None, HashSet::new());
+        let mut from = 0;
         loop {
-            let page = self.source.store.events(&query).await?;
-            for row in &page {
-                let is_new = edge.0 != Some(row.event_time) || !edge.1.contains(&row.offset);
-                self.raw_rows += u64::from(is_new);
-                self.counted.insert(row.offset);
-            }
-            let Some(last) = page.last().filter(|_| page.len() == query.limit) else { break };
-            if page[0].event_time == last.event_time {
-                query.limit *= 2;
-            }
-            let at_last = page.iter().filter(|row| row.event_time == last.event_time).map(|row| row.offset);
-            if edge.0 == Some(last.event_time) {
-                edge.1.extend(at_last);
-            } else {
-                edge = (Some(last.event_time), at_last.collect());
-            }
-            query.to = Some(Timestamp(last.event_time.0 + 1));
+            let scan = EventScan {
+                stream: self.plan.name.to_string(),
+                partition: 0,
+                from,
+                to: self.next_offset(),
+                times: Timestamp::ALWAYS,
+                limit: ROWS_MAX,
+            };
+            let page = self.source.store.scan_events(&scan).await?;
+            self.raw_rows += page.len() as u64;
+            page.iter().for_each(|row| self.counted.insert(row.offset));
             tell(&self.plan.name, Doing::Looking, self.raw_rows);
+            match page.last().filter(|_| page.len() == ROWS_MAX) {
+                Some(last) => from = last.offset + 1,
+                None => return Ok(()),
+            }
         }
-        tell(&self.plan.name, Doing::Looking, self.raw_rows);
-        Ok(())
     }
 
     /// Returns the first offset that was not folded.

@@ -2,8 +2,8 @@
 //! old one left, page by page.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -286,6 +286,24 @@ async fn everything_is_there_and_goes_on() {
     let ledger = |status: StoreStatus| status.partitions[0].ledger;
     assert_eq!(ledger(new.status().await), ledger(old.status().await));
     assert_eq!(ledger(new.status().await).duplicate, 3);
+}
+
+/// However many rows are of one time, which is what asking for the newest goes by.
+#[tokio::test]
+async fn raw_rows_are_looked_at_by_pages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = Place::open(folder.path()).await;
+    let all: Vec<String> = (0..1_600).map(|id| event(&format!("a{id}"), 7)).collect();
+    old.append(&all).await;
+    old.fold(&[]).await;
+    let told = Mutex::new(Vec::new());
+    let tell = |_: &str, doing: Doing, count: u64| {
+        if doing == Doing::Looking {
+            told.lock().expect("nobody panicked").push(count);
+        }
+    };
+    look(&old.source(), std::slice::from_ref(&old.plan), &tell).await.expect("it is whole");
+    assert_eq!(told.into_inner().expect("nobody panicked"), [500, 1_000, 1_500, 1_600]);
 }
 
 #[tokio::test]

@@ -35,10 +35,11 @@ const SERVER_WAIT: Duration = Duration::from_secs(10);
 #[command(
     long_about = "Looks at ports, disk, clock, log, store and archive as the configuration names them, and at the server \
         where one runs: the same files, variables and flags as for `streamgauge serve`, but for --salvage and --rebuild. \
-        Where nobody works in the data directory, says whether a start would refuse its log. Prints a line for each finding, \
-        with the command that mends it. Leaves with 1 when something is broken, and with 0 when there are warnings \
-        only. Changes nothing; a server may run meanwhile. A disk that syncs too fast is warned about, but that one \
-        keeps what it was given cannot be proved from here.",
+        Where nobody works in the data directory, says whether a start would refuse its log, and looks for damage in its \
+        closed segments, the newest first, for five seconds. Prints a line for each finding, with the command that mends \
+        it. Leaves with 1 when something is broken, and with 0 when there are warnings only. Changes nothing; a server \
+        may run meanwhile. A disk that syncs too fast is warned about, but that one keeps what it was given cannot be \
+        proved from here.",
     after_long_help = "Examples:\n  streamgauge doctor\n  \
         streamgauge doctor --log kafka://127.0.0.1:9092 --store postgres://streamgauge@127.0.0.1/streamgauge"
 )]

@@ -192,8 +192,13 @@ impl Done {
                  letters ({written_again} records written again for those)"
             ));
             lines.push(format!(
-                "  ledger: processed {} = counted {} + duplicate {} + dead-lettered {} + deleted {}",
-                ledger.processed, ledger.counted, ledger.duplicate, ledger.dead_lettered, ledger.deleted
+                "  ledger: processed {} = counted {} + duplicate {} + dead-lettered {} + deleted {}, skipped {}",
+                ledger.processed,
+                ledger.counted,
+                ledger.duplicate,
+                ledger.dead_lettered,
+                ledger.deleted,
+                ledger.skipped
             ));
             lines.extend(carried.left_behind.iter().map(|what| format!("  left behind: {what}")));
         }
@@ -233,3 +238,6 @@ impl Done {
         serde_json::json!({ "streams": streams, "left_behind": self.left_behind }).to_string()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use sg_core::time::Timestamp;
 
 use crate::client::{Connection, JSON, Target, percent_encoded, settle};
 
@@ -41,6 +42,9 @@ enum Action {
         /// Its id; or its name, if only one key of that name works
         #[arg(value_name = "ID|NAME")]
         key: String,
+        /// Of two working keys of the name, the one that was made first; refused where only one works
+        #[arg(long)]
+        older: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -90,7 +94,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
     let done = match args.action {
         Action::Create(create) => self::create(&create).await,
         Action::List { json, target } => list(json, &target).await,
-        Action::Revoke { key, target } => revoke(&key, &target).await,
+        Action::Revoke { key, older, target } => revoke((&key, older), &target).await,
     };
     settle(done)
 }
@@ -179,10 +183,10 @@ fn state(key: &Value) -> String {
     }
 }
 
-async fn revoke(key: &str, target: &Target) -> anyhow::Result<ExitCode> {
+async fn revoke((key, is_older): (&str, bool), target: &Target) -> anyhow::Result<ExitCode> {
     let mut connection = Connection::new(&target.server()?);
     let keys = keys(&mut connection).await?;
-    let id = id_of(key, &keys)?;
+    let id = if is_older { older_of(key, &keys)? } else { id_of(key, &keys)? };
     let answer = connection.delete(&format!("/v1/keys/{}", percent_encoded(&id))).await?;
     answer.success("revoking a key")?;
     writeln!(std::io::stderr(), "key {id} was revoked")?;
@@ -191,19 +195,44 @@ async fn revoke(key: &str, target: &Target) -> anyhow::Result<ExitCode> {
 
 /// Returns the id of the one key that is meant.
 fn id_of(meant: &str, keys: &Value) -> anyhow::Result<String> {
-    let all = || keys["keys"].as_array().into_iter().flatten();
-    if all().any(|key| key["id"] == meant) {
+    if keys["keys"].as_array().into_iter().flatten().any(|key| key["id"] == meant) {
         return Ok(meant.to_owned());
     }
-    let named: Vec<&str> = all()
-        .filter(|key| key["name"] == meant && key["works"] == true)
-        .filter_map(|key| key["id"].as_str())
-        .collect();
-    match named[..] {
-        [id] => Ok(id.to_owned()),
-        [] => bail!("there is no working key {meant}: see `streamgauge keys list`"),
-        _ => bail!("several keys {meant} work, name one by its id: {}", named.join(", ")),
+    let named = working(meant, keys)?;
+    if let [(_, id)] = named[..] {
+        return Ok(id.to_owned());
     }
+    let listed: Vec<String> = named.iter().map(|(made, id)| format!("{id} (made {made})")).collect();
+    bail!(
+        "several keys {meant} work: name one by its id, or the one that was made first with --older: {}",
+        listed.join(", ")
+    )
+}
+
+/// Returns the id of the key that was made first, where another one of the name works too.
+fn older_of(name: &str, keys: &Value) -> anyhow::Result<String> {
+    match working(name, keys)?[..] {
+        [(_, oldest), _, ..] => Ok(oldest.to_owned()),
+        // A rotation that is run twice would leave the sender without any.
+        _ => bail!("only one key {name} works: --older is for two; without it that one is revoked"),
+    }
+}
+
+/// Returns when the working keys of a name were made and their ids, the oldest first.
+fn working<'k>(name: &str, keys: &'k Value) -> anyhow::Result<Vec<(Timestamp, &'k str)>> {
+    let all = keys["keys"].as_array().into_iter().flatten();
+    let time_and_id = |key: &'k Value| {
+        let made = Timestamp::from_text(key["created_at"].as_str()?).ok()?;
+        Some((made, key["id"].as_str()?))
+    };
+    let read = all.filter(|key| key["name"] == name && key["works"] == true).map(time_and_id);
+    let mut named: Vec<(Timestamp, &str)> =
+        read.collect::<Option<_>>().context("reading the keys: one lacks its id or its time")?;
+    if named.is_empty() {
+        bail!("there is no working key {name}: see `streamgauge keys list`");
+    }
+    named.sort_by_key(|(made, _)| *made);
+    Ok(named)
 }
 
 #[cfg(test)]

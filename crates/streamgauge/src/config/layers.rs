@@ -1,12 +1,12 @@
 //! Lays flags over environment over file over the built-in configuration, and remembers where each value came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context;
 use toml::{Table, Value};
 
-use super::inherited;
+use super::{inherited, reference};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,10 @@ impl Layers {
         if inherited::wants_bucket(&variables) {
             errors.push("S3_ENABLED: there is no bucket: name it in S3_BUCKET".to_owned());
         }
+        let lists = reference::lists().unwrap_or_else(|error| {
+            errors.push(format!("{error:#}"));
+            BTreeSet::new()
+        });
         let ours = variables.iter().filter(|(name, _)| {
             name.starts_with(ENVIRONMENT_PREFIX) && !OTHER_VARIABLES.contains(&name.as_str())
         });
@@ -103,7 +107,8 @@ impl Layers {
                 name[ENVIRONMENT_PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
             match place(&mut self.table, &path) {
                 Some((slot, path)) => {
-                    *slot = from_text(value);
+                    let is_list = lists.contains(&reference::without_indexes(&path));
+                    *slot = if is_list { list_from_text(value) } else { from_text(value) };
                     self.origins.insert(path, Origin::Environment(name.clone()));
                 }
                 None => errors.push(format!("{name}: there is no such key")),
@@ -206,6 +211,15 @@ fn from_text(text: &str) -> Value {
         text.parse::<i64>().is_ok() || matches!(text, "true" | "false") || text.starts_with(['[', '{']);
     let read = is_plain.then(|| format!("value = {text}").parse::<Table>().ok()).flatten();
     read.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// Reads a list of texts, which may stand there with nothing but commas between them.
+fn list_from_text(text: &str) -> Value {
+    if text.trim_start().starts_with('[') {
+        return from_text(text.trim());
+    }
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
 }
 
 #[cfg(test)]

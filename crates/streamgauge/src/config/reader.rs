@@ -23,6 +23,9 @@ pub(crate) struct Key {
     pub(crate) default: String,
 }
 
+/// What the value of a list of texts is.
+pub(crate) const TEXTS: &str = "list of texts";
+
 /// Where keys that are asked for are noted.
 pub(crate) type Keys = Option<Rc<RefCell<Vec<Key>>>>;
 
@@ -102,10 +105,11 @@ impl<'t> Reader<'t> {
 
     /// Reads a list of texts.
     pub(crate) fn texts(&mut self, key: &'static str, errors: &mut Errors) -> Vec<String> {
-        errors.asked(self.place(key), "list of texts", || "[]".to_owned());
+        errors.asked(self.place(key), TEXTS, || "[]".to_owned());
         let convert =
             |value: &Value| value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-        self.read(key, Vec::new(), errors, "is a list of texts", convert)
+        let kind = r#"is a list of texts such as ["a", "b"], or a,b in a variable"#;
+        self.read(key, Vec::new(), errors, kind, convert)
     }
 
     /// Reads a switch.

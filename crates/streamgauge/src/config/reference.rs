@@ -2,12 +2,13 @@
 //! asks for when it is read; only what a key means is written down beside them, in `descriptions.toml`.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
 use toml::{Table, Value};
 
-use super::reader::Key;
+use super::reader::{Key, TEXTS};
 use super::{Layers, Settings};
 
 const DESCRIPTIONS: &str = include_str!("descriptions.toml");
@@ -26,10 +27,9 @@ that `--config` names. Flags go before variables, variables before the file, the
 shows what is in effect and where it came from, `config check` explains every error, `config init` prints the built-in file, with
 comments, to start from. Keys that are not listed here are errors.
 
-Durations are `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"24h\"`, `\"7d\"`; sizes are `\"64MiB\"`. Of a stream or rollup the default is that of a key
-which its definition leaves out; those that are built in set more. In variables `NAME` stands for the name of
-a stream, rollup or measure, in capitals and with `_` for `.` and `-`; `N` for a place in a list, from 0.
-A list in a variable is written as in the file: `STREAMGAUGE_ROLES='[\"ingest\", \"query\"]'`. `DATABASE_URL`, `KAFKA_BOOTSTRAP_SERVERS`
+Durations are `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"24h\"`, `\"7d\"`; sizes are `\"64MiB\"`; lists of texts are `[\"a\", \"b\"]`, and in variables `a,b` too. Of
+a stream or rollup the default is that of a key which its definition leaves out; those that are built in set more. In variables `NAME` stands for
+the name of a stream, rollup or measure, in capitals and with `_` for `.` and `-`; `N` for a place in a list, from 0. `DATABASE_URL`, `KAFKA_BOOTSTRAP_SERVERS`
 and their like are in [migrating.md](migrating.md), `OTEL_\u{2026}` in [traces.md](traces.md), `AWS_\u{2026}` in [archive.md](archive.md).
 ";
 
@@ -48,8 +48,7 @@ pub(crate) fn keys() -> anyhow::Result<Vec<Key>> {
     resolved.map_err(|errors| anyhow::anyhow!("every_key.toml is wrong: {}", errors.join("; ")))?;
     let mut keys: Vec<Key> = Vec::new();
     for key in noted.take() {
-        let parts = key.place.split('.').filter(|part| part.parse::<usize>().is_err());
-        let key = Key { place: parts.collect::<Vec<_>>().join("."), ..key };
+        let key = Key { place: without_indexes(&key.place), ..key };
         match keys.iter_mut().find(|known| known.place == key.place) {
             None => keys.push(key),
             // It may be either, or its default depends on other keys.
@@ -65,6 +64,17 @@ pub(crate) fn keys() -> anyhow::Result<Vec<Key>> {
         }
     }
     Ok(keys)
+}
+
+/// Returns the keys whose value is a list of texts.
+pub(crate) fn lists() -> anyhow::Result<BTreeSet<String>> {
+    Ok(keys()?.into_iter().filter(|key| key.kind == TEXTS).map(|key| key.place).collect())
+}
+
+/// Returns the key that stands at a place.
+pub(crate) fn without_indexes(place: &str) -> String {
+    let names = place.split('.').filter(|part| part.parse::<usize>().is_err());
+    names.collect::<Vec<_>>().join(".")
 }
 
 /// Returns what stands at a place outside lists of tables, if it is a value.

@@ -3,10 +3,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sg_core::ports::{ArchivePosition, ErrorKind, PortError, StatusDetail, StoreStatus};
 use sg_core::time::Clock;
-use sg_log::{Reached, look as log_look};
+use sg_log::Reached;
+use sg_log::look::{self as log_look, Closed};
 use sg_store::sqlite;
 
 use super::{Failure, StoreParts, log_options, patiently};
@@ -71,15 +73,16 @@ pub(crate) fn reached_by(file: &Path, clock: &Arc<dyn Clock>) -> Result<Vec<Reac
     Ok(looked.map(|(status, positions)| of(&status, &positions)).unwrap_or_default())
 }
 
-/// Says why a start would refuse a log that nobody works in, without opening it.
+/// Says why a start would refuse a log that nobody works in, without opening it; else what is in its closed segments, which are
+/// looked at until a time.
 pub(crate) fn check_log(
     settings: &Settings,
     dir: &Path,
     clock: &Arc<dyn Clock>,
-    reached: Vec<Reached>,
-) -> Result<(), PortError> {
+    (reached, until): (Vec<Reached>, Instant),
+) -> Result<Closed, PortError> {
     refuse_another(settings, dir, &reached)?;
-    log_look::check(&log_options(settings, dir, clock, (false, reached)))
+    log_look::check(&log_options(settings, dir, clock, (false, reached)), until)
 }
 
 async fn read(store: &StoreParts) -> Result<(StoreStatus, Vec<ArchivePosition>), PortError> {

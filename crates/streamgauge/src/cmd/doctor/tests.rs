@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use sg_core::ports::{ErrorKind, PortError};
 use sg_core::time::Timestamp;
+use sg_log::look::Closed;
 
 use super::*;
 
@@ -25,6 +27,25 @@ fn room_is_judged_by_what_the_log_wants() {
     check(128, Level::Warn);
     check(1_151, Level::Warn);
     check(1_152, Level::Ok);
+}
+
+#[test]
+fn closed_segments_are_judged_by_what_was_found_in_those_looked_at() {
+    let error = |kind: ErrorKind| PortError::new(kind, "read segment file 1.seg");
+    let check = |(segments, looked_at): (usize, usize), damaged: Vec<PortError>, expected: &[&str]| {
+        let findings = resting::taken(Closed { segments, looked_at, damaged });
+        assert_eq!(findings.len(), expected.len(), "{findings:?}");
+        for (number, (finding, expected)) in findings.iter().zip(expected).enumerate() {
+            assert_eq!(level_of(finding), if number == 0 { Level::Ok } else { Level::Fail }, "{finding:?}");
+            let said = finding.mend.as_ref().unwrap_or(&finding.says);
+            assert!(said.contains(expected), "{expected}: {finding:?}");
+        }
+    };
+    check((0, 0), Vec::new(), &["its newest records are whole"]);
+    check((40, 40), Vec::new(), &["so are 40 of its 40 closed segments"]);
+    check((40, 12), Vec::new(), &["so are 12 of its 40 closed segments; the 28 oldest"]);
+    let both = vec![error(ErrorKind::Corrupt), error(ErrorKind::Retry)];
+    check((40, 12), both, &["so are 10 of its 40", "do as the line says", "make the file readable"]);
 }
 
 #[test]

@@ -2,24 +2,54 @@
 
 use super::*;
 
+/// Returns what the server says of keys; a whole second is told without a fraction.
+fn listed() -> Value {
+    let key = |(id, name, works, made): (&str, &str, bool, &str)| {
+        let created_at = format!("2026-11-21T10:00:{made}Z");
+        json!({"id": id, "name": name, "works": works, "created_at": created_at})
+    };
+    let keys = [
+        ("a1", "shop", false, "10"),
+        ("a2", "shop", true, "11"),
+        ("b1", "app", true, "22.500"),
+        ("b2", "app", true, "22"),
+        ("b3", "app", false, "20"),
+        ("c1", "b1", true, "12"),
+    ];
+    json!({"keys": keys.map(key)})
+}
+
 #[test]
 fn a_key_is_meant_by_its_id_or_by_a_name_that_is_its_alone() {
-    let keys = json!({"keys": [
-        {"id": "a1", "name": "shop", "works": false},
-        {"id": "a2", "name": "shop", "works": true},
-        {"id": "b1", "name": "app", "works": true},
-        {"id": "b2", "name": "app", "works": true},
-        {"id": "c1", "name": "b1", "works": true},
-    ]});
     for (meant, expect) in [
         ("a1", Ok("a1")),
         ("shop", Ok("a2")),
         ("b1", Ok("b1")),
-        ("app", Err("several keys app work, name one by its id: b1, b2")),
+        (
+            "app",
+            Err(
+                "several keys app work: name one by its id, or the one that was made first with --older: b2 (made \
+                 2026-11-21T10:00:22Z), b1 (made 2026-11-21T10:00:22.500Z)",
+            ),
+        ),
         ("none", Err("there is no working key none: see `streamgauge keys list`")),
     ] {
-        let found = id_of(meant, &keys).map_err(|error| error.to_string());
+        let found = id_of(meant, &listed()).map_err(|error| error.to_string());
         assert_eq!(found.as_deref().map_err(String::as_str), expect, "{meant}");
+    }
+}
+
+#[test]
+fn the_older_of_two_is_never_the_only_one() {
+    for (name, expect) in [
+        ("app", Ok("b2")),
+        ("shop", Err("only one key shop works: --older is for two; without it that one is revoked")),
+        // That is the name of one key and the id of another.
+        ("b1", Err("only one key b1 works: --older is for two; without it that one is revoked")),
+        ("a2", Err("there is no working key a2: see `streamgauge keys list`")),
+    ] {
+        let found = older_of(name, &listed()).map_err(|error| error.to_string());
+        assert_eq!(found.as_deref().map_err(String::as_str), expect, "{name}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which layer wins, and where values say they came from.
 
 use super::*;
+use crate::config::Settings;
 
 fn layered(file: &str, variables: &[(&str, &str)]) -> (Layers, Vec<String>) {
     let mut layers = Layers::builtin().expect("the built-in configuration is TOML");
@@ -65,6 +66,47 @@ fn variables_reach_lists_by_name_and_index() {
         layers.origin("stream.2.dedup.records").to_string(),
         "environment STREAMGAUGE_STREAM__STREAM_EVENTS__DEDUP__RECORDS"
     );
+}
+
+#[test]
+fn lists_of_texts_are_read_with_commas_between_or_as_toml() {
+    for (text, expect) in [
+        ("a,b", r#"["a", "b"]"#),
+        (" a , b,", r#"["a", "b"]"#),
+        ("a", r#"["a"]"#),
+        ("7,true", r#"["7", "true"]"#),
+        ("7", r#"["7"]"#),
+        ("", "[]"),
+        ("[]", "[]"),
+        (r#"["a","b"]"#, r#"["a", "b"]"#),
+        (r#" ["a,b"] "#, r#"["a,b"]"#),
+        // That is neither, and is told as it was typed.
+        ("[a,b]", r#""[a,b]""#),
+    ] {
+        let (layers, errors) = layered(
+            "",
+            &[
+                ("STREAMGAUGE_HTTP__CORS_ORIGINS", text),
+                ("STREAMGAUGE_STREAM__STREAM_EVENTS__PARTITION_BY", text),
+                ("STREAMGAUGE_STREAM__EVENTS__OUTPUTS__CLOSED__FIELDS", text),
+                ("STREAMGAUGE_ROLLUP__0__BY", text),
+            ],
+        );
+        assert_eq!(errors, Vec::<String>::new());
+        for path in [
+            &["http", "cors_origins"][..],
+            &["stream", "2", "partition_by"],
+            &["stream", "0", "outputs", "closed", "fields"],
+            &["rollup", "0", "by"],
+        ] {
+            assert_eq!(value(&layers, path), expect, "{path:?} of {text:?}");
+        }
+    }
+    let (layers, _) = layered("", &[("STREAMGAUGE_LOG", "kafka://a:1,b:1"), ("STREAMGAUGE_ROLES", "[query")]);
+    assert_eq!(value(&layers, &["log"]), "\"kafka://a:1,b:1\"", "a text with commas stays one");
+    let errors = Settings::resolve(&layers).expect_err("it is no list");
+    let told = r#"roles: is a list of texts such as ["a", "b"], or a,b in a variable, not "[query""#;
+    assert!(errors.iter().any(|error| error == told), "{errors:?}");
 }
 
 #[test]

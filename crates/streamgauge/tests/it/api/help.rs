@@ -201,10 +201,10 @@ fn doctor_explains_itself() {
     Looks at ports, disk, clock, log, store and archive as the configuration names them, and at the
     server where one runs: the same files, variables and flags as for `streamgauge serve`, but for
     --salvage and --rebuild. Where nobody works in the data directory, says whether a start would refuse
-    its log. Prints a line for each finding, with the command that mends it. Leaves with 1 when
-    something is broken, and with 0 when there are warnings only. Changes nothing; a server may run
-    meanwhile. A disk that syncs too fast is warned about, but that one keeps what it was given cannot
-    be proved from here.
+    its log, and looks for damage in its closed segments, the newest first, for five seconds. Prints a
+    line for each finding, with the command that mends it. Leaves with 1 when something is broken, and
+    with 0 when there are warnings only. Changes nothing; a server may run meanwhile. A disk that syncs
+    too fast is warned about, but that one keeps what it was given cannot be proved from here.
 
     Usage: streamgauge doctor [OPTIONS]
 

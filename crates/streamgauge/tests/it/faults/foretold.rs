@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::damage::{LINES, events, launch, overwrite, segments};
-use crate::harness::{Exited, Server, run};
+use crate::harness::{Exited, PATIENCE, Server, run};
 
 /// Runs the doctor on a data directory that nobody works in, which must end with this code.
 fn findings(data_dir: &Path, code: i32) -> Vec<Value> {
@@ -88,6 +88,32 @@ fn a_log_that_is_damaged_before_its_end_is_foretold() {
     let last = segments(folder.path()).pop().expect("there is a segment");
     overwrite(&last, 200, &[0x55; 2_000]);
     check_refused(folder.path(), &[last.to_str().expect("a plain name"), "serve --salvage"]);
+}
+
+/// Such a log is opened, and the server leaves when it reads that place.
+#[test]
+fn a_closed_segment_that_is_damaged_is_foretold() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    leave(folder.path(), false);
+    let first = segments(folder.path()).remove(0);
+    overwrite(&first, 400_000, &[0x55; 64]);
+    let found = findings(folder.path(), 1);
+    let failed: Vec<&Value> = found.iter().filter(|finding| finding["level"] == "fail").collect();
+    let [failed] = failed[..] else { panic!("{found:#?}") };
+    let says = failed["says"].as_str().expect("a sentence");
+    assert_eq!(failed["about"], "log", "{says}");
+    assert!(says.contains("serve --salvage"), "{says}");
+    let (_, why) = says.split_once("stops there: ").expect("it says what follows");
+    assert!(why.contains(first.to_str().expect("a plain name")), "{why}");
+    let (code, stderr) = match launch(folder.path()).start() {
+        Err(Exited { status, stderr }) => (status.code(), stderr),
+        Ok(mut server) => (server.wait(PATIENCE).code(), server.stderr()),
+    };
+    assert_eq!(code, Some(70), "{stderr}");
+    assert!(stderr.contains(why), "{why}\n{stderr}");
+    let mut server = Server::ready(&launch(folder.path()).args(&["--salvage"]));
+    assert!(server.terminate().success(), "{}", server.stderr());
+    findings(folder.path(), 0);
 }
 
 #[test]
