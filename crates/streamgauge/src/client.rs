@@ -195,7 +195,7 @@ impl Answer {
         let detail = problem.get("detail").and_then(serde_json::Value::as_str).unwrap_or_default();
         let remedy = match self.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                " (set STREAMGAUGE_KEY to a key with that scope)"
+                " (set STREAMGAUGE_KEY to a key that may do this)"
             }
             _ => "",
         };

@@ -386,7 +386,7 @@ fn a_query_that_cannot_be_answered_is_400() {
       "title": "Bad Request",
       "status": 400,
       "code": "bad_query",
-      "detail": "interval is 1m to 12h, a number of days or weeks, or 1M; it divides a day or counts whole ones",
+      "detail": "interval is minutes or hours that divide a day, such as 5m and 6h, or a number of days, weeks or months: 1d, 2w, 3M",
       "request_id": "…"
     }
     "#);
