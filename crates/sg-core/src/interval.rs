@@ -24,7 +24,9 @@ pub enum Interval {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CutError {
     /// The interval is none that we know.
-    #[error("interval is minutes or hours that divide a day, such as 5m and 6h, or a number of days, weeks or months: 1d, 2w, 3M")]
+    #[error(
+        "interval is minutes or hours that divide a day, such as 5m and 6h, or a number of days, weeks or months: 1d, 2w, 3M"
+    )]
     UnknownInterval,
     /// The time zone is none that we know.
     #[error("tz is a name of the IANA time zone database such as Europe/London")]
