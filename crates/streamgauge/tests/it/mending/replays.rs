@@ -83,7 +83,10 @@ fn a_letter_is_mended_once() {
 #[test]
 fn a_page_of_large_letters_ends_early_and_says_where_the_next_begins() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let mut before = Server::ready(&launch(folder.path(), &unflushed(ORDERS)));
+    // Raw rows of that size would be flushed before their time, and what is counted becomes no letter.
+    let without_rows =
+        ORDERS.replace("raw_table = { name = \"orders_raw\", keep = \"7d\" }", "raw_table = \"off\"");
+    let mut before = Server::ready(&launch(folder.path(), &unflushed(&without_rows)));
     let text = "x".repeat(220 << 10);
     let large =
         |id: u64| format!(r#"{{"id":"{id}","type":"sale","user_id":"u","amount":"much","text":"{text}"}}"#);
