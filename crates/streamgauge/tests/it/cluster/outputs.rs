@@ -228,7 +228,7 @@ fn a_processor_that_is_killed_while_it_sends_loses_no_window() {
         let total: u64 = rows.values().filter_map(|(_, row)| row["event_count"].as_u64()).sum();
         total == kills * TYPES * 3 && waiting(&door) == 0
     });
-    reader.take();
+    reader.take_until(PATIENCE, |records| newest(records) == rows);
     let told = newest(&reader.records);
     say(&format!("{kills} kills, {left} amid rows, {} cells, {} records", rows.len(), reader.records.len()));
     assert!(left > 0, "no process was killed while rows waited");
@@ -255,11 +255,11 @@ fn two_processors_send_every_window_once() {
     }
     audit(&door, &[]);
     settled();
-    reader.take();
     let sent = |metric: &str| -> Vec<u64> {
         processors.iter().map(|one| super::counted(std::slice::from_ref(one), metric)).collect()
     };
     let records = sent("streamgauge_output_records_total");
+    reader.take_until(PATIENCE, |taken| taken.len() as u64 >= records.iter().sum());
     assert_eq!(records.iter().sum::<u64>(), reader.records.len() as u64);
     assert!(records.contains(&0), "one process sends for the stream: {records:?}");
     let rows: u64 = ["streamgauge_windows_closed_total", "streamgauge_rollup_corrections_total"]
@@ -273,8 +273,9 @@ fn two_processors_send_every_window_once() {
     post(&door, &batch(100, 50, jiff::Timestamp::now().as_second()));
     audit(&door, &[]);
     settled();
-    reader.take();
-    assert_same(&newest(&reader.records), &final_rows(&door));
+    let rows = final_rows(&door);
+    reader.take_until(PATIENCE, |records| newest(records) == rows);
+    assert_same(&newest(&reader.records), &rows);
 }
 
 /// Returns how many rows of the outbox wait.
@@ -331,8 +332,7 @@ fn windows_that_were_not_told_when_the_broker_went_are_told_when_it_is_back() {
         total == rounds * TYPES * 3 && waiting(&door) == 0
     });
     let mut reader = Reader::of(cluster.services.kafka(), &topic);
-    reader.wait_for(rows.len(), PATIENCE);
-    reader.take();
+    reader.take_until(PATIENCE, |records| newest(records) == rows);
     assert_same(&newest(&reader.records), &rows);
 }
 

@@ -1,7 +1,7 @@
 //! A plain consumer and producer, as others use them: what stands on a topic, in bytes.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -78,6 +78,15 @@ impl Reader {
                 value: message.payload().unwrap_or_default().to_vec(),
                 headers: headers.map(|header| (header.key.to_owned(), text(header.value))).collect(),
             });
+        }
+    }
+
+    /// Takes what comes until that is enough, or for so long; whoever asks looks at what there is then.
+    pub(crate) fn take_until(&mut self, deadline: Duration, is_enough: impl Fn(&[Record]) -> bool) {
+        let began = Instant::now();
+        self.take();
+        while !is_enough(&self.records) && began.elapsed() < deadline {
+            self.take();
         }
     }
 
